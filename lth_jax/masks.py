@@ -1,0 +1,211 @@
+"""Masks: which weights are kept.
+
+A masks pytree mirrors `params`. A leaf is a boolean array (True: kept, False: pruned)
+or `None` where the parameter is never pruned. Density is kept / prunable, and
+sparsity is 1 - density: parameters whose mask is `None` are not counted.
+"""
+
+import re
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, PyTree, Shaped, UInt8
+
+Params = PyTree[Shaped[Array | np.ndarray, "..."]]
+Masks = PyTree[Bool[Array | np.ndarray, "..."]]  # None: never pruned
+
+
+def full(params: Params, exclude: Sequence[str] = ()) -> Masks:
+    """Return masks that keep everything: the masks of a dense network.
+
+    A leaf is prunable if it has rank 2 or more (kernels; biases and normalisation are
+    never pruned) and its path, joined with '/', matches no regular expression in
+    `exclude`.
+
+    Args:
+      params: parameters, any pytree of arrays.
+      exclude: regular expressions, searched for (`re.search`) in every path.
+
+    Raises:
+      ValueError: a pattern matches no prunable parameter, or nothing is left to prune.
+
+    Example:
+      >>> params = {'fc1': {'kernel': jnp.ones((3, 2)), 'bias': jnp.ones(2)},
+      ...           'fc': {'kernel': jnp.ones((2, 2))}}
+      >>> by_layer(full(params, exclude=['^fc/']))
+      {'fc1/kernel': (6, 6)}
+    """
+    patterns = [exclude] if isinstance(exclude, str) else list(exclude)
+    prunable = [path for path, w in leaves(params) if jnp.ndim(w) >= 2]
+    for pattern in patterns:
+        if not any(re.search(pattern, path) for path in prunable):
+            raise ValueError(
+                f"exclude: {pattern!r} matches no prunable parameter; they are "
+                f"{', '.join(prunable) or 'none'}"
+            )
+    kept = {p for p in prunable if not any(re.search(x, p) for x in patterns)}
+    if not kept:
+        raise ValueError(
+            "nothing is left to prune: no leaf of rank >= 2 is not excluded"
+        )
+    return jax.tree_util.tree_map_with_path(
+        lambda path, w: jnp.ones(w.shape, bool) if name(path) in kept else None, params
+    )
+
+
+def apply(params: Params, masks: Masks) -> Params:
+    """Multiply parameters by their masks.
+
+    By the chain rule, a gradient taken through it is 0 where a weight is pruned.
+
+    Example:
+      >>> apply({'w': jnp.array([[1., 2.]])}, {'w': jnp.array([[True, False]])})
+      {'w': Array([[1., 0.]], dtype=float32)}
+    """
+    return jax.tree.map(lambda w, m: w if m is None else w * m, params, masks)
+
+
+def count(masks: Masks) -> tuple[int, int]:
+    """Return (kept, prunable) as Python integers.
+
+    Example:
+      >>> count({'w': jnp.array([[True, False]]), 'b': None})
+      (1, 2)
+    """
+    layers = by_layer(masks).values()
+    return sum(kept for kept, _ in layers), sum(total for _, total in layers)
+
+
+def density(masks: Masks) -> float:
+    """Return the fraction of prunable weights that are kept.
+
+    Example:
+      >>> density({'w': jnp.array([[True, False]]), 'b': None})
+      0.5
+    """
+    kept, total = count(masks)
+    return kept / total
+
+
+def by_layer(masks: Masks) -> dict[str, tuple[int, int]]:
+    """Return {path: (kept, prunable)} of every prunable parameter, by path.
+
+    Example:
+      >>> by_layer({'fc': {'kernel': jnp.array([[True, False]]), 'bias': None}})
+      {'fc/kernel': (1, 2)}
+    """
+    named = leaves(masks)
+    kept = jax.device_get([jnp.count_nonzero(m) for _, m in named])
+    return {path: (int(k), m.size) for k, (path, m) in zip(kept, named, strict=True)}
+
+
+def overlap(a: Masks, b: Masks) -> float:
+    """Return the overlap coefficient of two masks: |a and b| / min(|a|, |b|).
+
+    1 if one contains the other; max(density(a), density(b)) is expected of independent
+    masks. Symmetric.
+
+    Example:
+      >>> overlap({'w': jnp.array([[True, True, False, False]])},
+      ...         {'w': jnp.array([[True, False, True, False]])})
+      0.5
+    """
+    both, _ = count(jax.tree.map(jnp.logical_and, a, b))
+    return both / min(count(a)[0], count(b)[0])
+
+
+def check(params: Params, masks: Masks) -> None:
+    """Raise ValueError, naming the path, unless `masks` fit `params`.
+
+    Every mask must stand where a parameter stands, be boolean and have its shape; every
+    parameter needs a mask or `None`.
+
+    Example:
+      >>> check({'w': jnp.ones((1, 2))}, {'w': jnp.array([[1, 0]])})
+      Traceback (most recent call last):
+      ValueError: masks: w is int32, not bool
+    """
+    wanted, given = dict(leaves(params)), dict(leaves(masks))
+    present = jax.tree_util.tree_leaves_with_path(masks, is_leaf=lambda m: m is None)
+    for path in wanted.keys() - {name(path) for path, _ in present}:
+        raise ValueError(f"masks: {path} is missing")
+    for path, mask in given.items():
+        if path not in wanted:
+            raise ValueError(f"masks: {path} is extra, there is no such parameter")
+        if mask.dtype != bool:
+            raise ValueError(f"masks: {path} is {mask.dtype}, not bool")
+        if mask.shape != wanted[path].shape:
+            raise ValueError(
+                f"masks: {path} has shape {mask.shape}, "
+                f"its parameter {wanted[path].shape}"
+            )
+
+
+def pack(masks: Masks) -> PyTree[UInt8[Array, " bytes"]]:
+    """Return masks at one bit a weight: uint8 vectors, first weight in the highest bit.
+
+    Example:
+      >>> pack({'w': jnp.array([[True, False, True]]), 'b': None})
+      {'b': None, 'w': Array([160], dtype=uint8)}
+    """
+    return jax.tree.map(lambda m: jnp.packbits(m.ravel()), masks)
+
+
+def unpack(
+    packed: PyTree[UInt8[Array | np.ndarray, " bytes"]], params: Params
+) -> Masks:
+    """Return the masks that `pack` made, with the shapes of `params`.
+
+    Raises:
+      ValueError: the number of bytes does not fit a parameter.
+
+    Example:
+      >>> unpack({'w': jnp.array([160], jnp.uint8)}, {'w': jnp.ones((1, 3))})
+      {'w': Array([[ True, False,  True]], dtype=bool)}
+    """
+
+    def one(path, w, bits):
+        if bits is None:
+            return None
+        if bits.size != -(-w.size // 8):
+            raise ValueError(
+                f"masks: {name(path)} has {bits.size} bytes, its shape {w.shape} needs "
+                f"{-(-w.size // 8)}"
+            )
+        return (
+            jnp.unpackbits(jnp.asarray(bits), count=w.size)
+            .astype(bool)
+            .reshape(w.shape)
+        )
+
+    return jax.tree_util.tree_map_with_path(one, params, packed)
+
+
+def name(path: Sequence[object]) -> str:
+    """Return a tree path as text, joined with '/'.
+
+    Example:
+      >>> [name(path) for path, _ in jax.tree_util.tree_leaves_with_path({'a': [1, 2]})]
+      ['a/0', 'a/1']
+    """
+    return jax.tree_util.keystr(tuple(path), simple=True, separator="/")
+
+
+def leaves(tree: PyTree) -> list[tuple[str, Array]]:
+    """Return the (path, leaf) pairs of a tree in sorted path order, without its Nones.
+
+    Ties between scores are broken in this order, whatever container holds the leaves.
+
+    Example:
+      >>> leaves({'b': 1, 'a': None, 'c': [2, 3]})
+      [('b', 1), ('c/0', 2), ('c/1', 3)]
+    """
+    pairs = jax.tree_util.tree_leaves_with_path(tree)
+    return sorted(((name(path), leaf) for path, leaf in pairs), key=_order)
+
+
+def _order(pair: tuple[str, object]) -> list[tuple[bool, int | str]]:
+    entries = pair[0].split("/")
+    return [(not e.isdigit(), int(e) if e.isdigit() else e) for e in entries]
