@@ -1,0 +1,94 @@
+"""Rewind: where a masked network starts again.
+
+A state is any dataclass pytree with the fields `params`, `opt_state` and `step` (as
+`lth_jax.state.TrainState`); `to` also takes bare parameters, or any pytree that holds
+them. States are never changed: each function returns a new one.
+"""
+
+import dataclasses
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PyTree
+
+from lth_jax import masks as masks_lib
+from lth_jax.masks import Masks
+
+State = TypeVar("State", bound=PyTree)
+
+
+@jax.jit
+def to(state: State, masks: Masks) -> State:
+    """Return a dense state under `masks`: the ticket, where `state` is W_k.
+
+    Every part of the state that is shaped like the masks is multiplied by them: the
+    parameters, the optimizer's moments, and the state's own masks if it has some. Step,
+    batch statistics and seeds stay as they are. Frankle et al. (2019), Algorithm 1,
+    step 6.
+
+    Raises:
+        ValueError: nothing in `state` is shaped like the masks.
+
+    Example:
+        >>> to({"w": jnp.array([[1.0, 2.0]])}, {"w": jnp.array([[True, False]])})
+        {'w': Array([[1., 0.]], dtype=float32)}
+    """
+
+    def fits(tree: PyTree) -> bool:
+        return _fits(tree, masks)
+
+    if not any(map(fits, jax.tree.leaves(state, is_leaf=fits))):
+        raise ValueError("rewind: nothing in the state is shaped like the masks")
+    return jax.tree.map(
+        lambda tree: masks_lib.apply(tree, masks) if fits(tree) else tree,
+        state,
+        is_leaf=fits,
+    )
+
+
+def reinit(state: State, fresh: State, masks: Masks) -> State:
+    """Return newly initialised weights under `masks`, at the step of `state`.
+
+    The control "random reinitialisation": the ticket's structure without its weights.
+    It trains for as many steps as the ticket, on the same part of the schedule.
+
+    Args:
+        state: the rewind state that the ticket starts from.
+        fresh: a state of the same network from another seed, step 0.
+        masks: the ticket's masks.
+    """
+    return to(dataclasses.replace(fresh, step=state.step), masks)
+
+
+def learning_rate(final: State, masks: Masks, step: int | Int[Array, ""] = 0) -> State:
+    """Return the trained weights under `masks`, with only the schedule rewound.
+
+    Learning-rate rewinding (Renda et al., 2020, Section 2): weights, batch statistics
+    and moments of the trained network; learning rate and data order from `step` on.
+
+    Args:
+        final: the trained, dense state.
+        masks: masks to train under.
+        step: step to continue from.
+    """
+    step = jnp.asarray(step, final.step.dtype)
+    return to(dataclasses.replace(final, step=step), masks)
+
+
+def fine_tune(final: State, masks: Masks) -> State:
+    """Return the trained weights under `masks`, to train the whole schedule again.
+
+    Pruning & fine-tuning (Liu et al., 2021, Section 3): learning-rate rewinding to 0.
+    """
+    return learning_rate(final, masks, 0)
+
+
+def _fits(tree: PyTree, masks: Masks) -> bool:
+    def flat(tree: PyTree) -> tuple[list, object]:
+        return jax.tree.flatten(tree, is_leaf=lambda x: x is None)
+
+    (ws, structure), (ms, wanted) = flat(tree), flat(masks)
+    return structure == wanted and all(
+        m is None or jnp.shape(w) == m.shape for w, m in zip(ws, ms)
+    )
