@@ -1,0 +1,114 @@
+"""Networks by name, in Flax Linen."""
+
+import inspect
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from lth_jax.models.inception import InceptionV3
+from lth_jax.models.initializers import INITIALIZERS, NORM_SCALES
+from lth_jax.models.lenet import LeNet
+from lth_jax.models.mobilenet import MobileNetV2
+from lth_jax.models.network import ModuleDef, Network
+from lth_jax.models.resnet import BasicBlock, Bottleneck, CifarResNet, ResNet
+from lth_jax.models.squeezenet import SqueezeNet
+from lth_jax.models.vgg import VGG
+
+__all__ = ["INITIALIZERS", "MODELS", "NORM_SCALES", "create"]
+
+# Fields that are bound here are what the name means: `create` takes only the others.
+MODELS: dict[str, partial[Network]] = {
+    "lenet": partial(LeNet),
+    "cifar_resnet": partial(CifarResNet),
+    "resnet20": partial(CifarResNet, depth=20),
+    "resnet32": partial(CifarResNet, depth=32),
+    "resnet44": partial(CifarResNet, depth=44),
+    "resnet56": partial(CifarResNet, depth=56),
+    "resnet110": partial(CifarResNet, depth=110),
+    "vgg11": partial(VGG, stage_sizes=(1, 1, 2, 2, 2)),
+    "vgg13": partial(VGG, stage_sizes=(2, 2, 2, 2, 2)),
+    "vgg16": partial(VGG, stage_sizes=(2, 2, 3, 3, 3)),
+    "vgg19": partial(VGG, stage_sizes=(2, 2, 4, 4, 4)),
+    "mobilenet_v2": partial(
+        MobileNetV2, strides=(1, 1, 1, 2, 2, 1, 2, 1), project_all=True
+    ),
+    "mobilenet_v2_imagenet": partial(
+        MobileNetV2, strides=(2, 1, 2, 2, 2, 1, 2, 1), project_all=False
+    ),
+    "resnet18": partial(ResNet, stage_sizes=(2, 2, 2, 2), block=BasicBlock),
+    "resnet34": partial(ResNet, stage_sizes=(3, 4, 6, 3), block=BasicBlock),
+    "resnet50": partial(ResNet, stage_sizes=(3, 4, 6, 3), block=Bottleneck),
+    "resnet101": partial(ResNet, stage_sizes=(3, 4, 23, 3), block=Bottleneck),
+    "resnet152": partial(ResNet, stage_sizes=(3, 8, 36, 3), block=Bottleneck),
+    "inception_v3": partial(InceptionV3),
+    "squeezenet": partial(SqueezeNet),
+}
+
+
+def create(
+    name: str,
+    *,
+    num_classes: int,
+    init: str = "kaiming_normal",
+    norm_scale: str = "ones",
+    dtype: DTypeLike = jnp.float32,
+    axis_name: str | None = None,
+    conv: ModuleDef = nn.Conv,
+    norm: ModuleDef = nn.BatchNorm,
+    **fields: Any,
+) -> Network:
+    """Create a network by name.
+
+    Args:
+      name: key of `MODELS`.
+      num_classes: number of logits.
+      init: key of `INITIALIZERS`, for all kernels.
+      norm_scale: key of `NORM_SCALES`, for the scales of all normalisations.
+      dtype: dtype of the computation; parameters and logits are float32.
+      axis_name: mapped axis over which batch statistics are averaged; None for none.
+      conv: module with the arguments of `flax.linen.Conv`.
+      norm: module with the arguments of `flax.linen.BatchNorm`.
+      **fields: the architecture's own fields, as `widths` of LeNet.
+
+    Raises:
+      ValueError: a name or a field is unknown; the message lists the known ones.
+
+    >>> import jax
+    >>> lenet = create("lenet", num_classes=10, widths=(30, 10))
+    >>> variables = lenet.init(jax.random.key(0), jnp.ones((1, 28, 28, 1)), train=False)
+    >>> sorted(variables["params"])
+    ['fc', 'fc1', 'fc2']
+    """
+    _check_known("model", name, MODELS)
+    _check_known("init", init, INITIALIZERS)
+    _check_known("norm_scale", norm_scale, NORM_SCALES)
+    own_fields = _own_fields(MODELS[name])
+    for field in fields:
+        _check_known(f"field of {name}", field, own_fields)
+    return MODELS[name](
+        num_classes=num_classes,
+        kernel_init=INITIALIZERS[init],
+        scale_init=NORM_SCALES[norm_scale],
+        dtype=dtype,
+        axis_name=axis_name,
+        conv=conv,
+        norm=norm,
+        **fields,
+    )
+
+
+def _own_fields(model: partial[Network]) -> set[str]:
+    """Return the fields that neither `Network` has nor `model` binds."""
+    names = inspect.signature(model.func).parameters.keys()
+    return names - inspect.signature(Network).parameters.keys() - model.keywords.keys()
+
+
+def _check_known(what: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        raise ValueError(
+            f"unknown {what} {name!r}; known: {', '.join(sorted(known)) or 'none'}"
+        )

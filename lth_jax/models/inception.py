@@ -1,0 +1,216 @@
+"""Inception-v3 (Szegedy et al. 2016, arXiv 1512.00567)."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from lth_jax.models.network import Images, Logits, Maps, ModuleDef, Network
+from lth_jax.models.pool import global_mean, max_pool
+
+Kernel = tuple[int, int]
+# Output channels, then one kernel, or several side by side.
+Step = tuple[int, *tuple[Kernel, ...]]
+Branches = Sequence[Sequence[Step]]
+
+K1x1, K3x3, K5x5 = (1, 1), (3, 3), (5, 5)
+K1x3, K3x1, K1x7, K7x1 = (1, 3), (3, 1), (1, 7), (7, 1)
+
+# Grids are named by their size for 299x299 images. Figure 5, with the 5x5 kernel that
+# the authors' released code keeps:
+GRID_35: Branches = (
+    ((64, K1x1),),
+    ((48, K1x1), (64, K5x5)),
+    ((64, K1x1), (96, K3x3), (96, K3x3)),
+)
+# Figure 10:
+GRID_35_TO_17: Branches = (
+    ((384, K3x3),),
+    ((64, K1x1), (96, K3x3), (96, K3x3)),
+)
+GRID_17_TO_8: Branches = (
+    ((192, K1x1), (320, K3x3)),
+    ((192, K1x1), (192, K1x7), (192, K7x1), (192, K3x3)),
+)
+# Figure 7:
+GRID_8: Branches = (
+    ((320, K1x1),),
+    ((384, K1x1), (384, K1x3, K3x1)),
+    ((448, K1x1), (384, K3x3), (384, K1x3, K3x1)),
+)
+
+
+def _grid_17(width: int) -> Branches:
+    """Return the branches of figure 6, with n = 7."""
+    return (
+        ((192, K1x1),),
+        ((width, K1x1), (width, K1x7), (192, K7x1)),
+        ((width, K1x1), (width, K7x1), (width, K1x7), (width, K7x1), (192, K1x7)),
+    )
+
+
+# Branches and pool width of `mixed1` to `mixed11`; the auxiliary head is on the
+# last 17x17 grid.
+BLOCKS = (
+    (GRID_35, 32),
+    (GRID_35, 64),
+    (GRID_35, 64),
+    (GRID_35_TO_17, None),
+    (_grid_17(128), 192),
+    (_grid_17(160), 192),
+    (_grid_17(160), 192),
+    (_grid_17(192), 192),
+    (GRID_17_TO_8, None),
+    (GRID_8, 192),
+    (GRID_8, 192),
+)
+AUX_AFTER = 8
+
+
+class ConvNorm(nn.Module):
+    """A convolution `conv`, its normalisation `norm` and ReLU.
+
+    Attributes:
+      conv_def: convolution with the network's fields.
+      norm_def: normalisation with the network's fields.
+      width: output channels.
+      kernel: height and width.
+      stride: stride in both directions.
+      padded: whether to pad by half the kernel, which at stride 1 keeps the size.
+    """
+
+    conv_def: ModuleDef
+    norm_def: ModuleDef
+    width: int
+    kernel: Kernel
+    stride: int = 1
+    padded: bool = True
+
+    @nn.compact
+    def __call__(self, x: Maps) -> Maps:
+        padding = tuple(size // 2 for size in self.kernel) if self.padded else 0
+        conv = self.conv_def(
+            self.width, self.kernel, strides=self.stride, padding=padding, name="conv"
+        )
+        return nn.relu(self.norm_def(name="norm")(conv(x)))
+
+
+def _stem(unit: ModuleDef, x: Maps) -> Maps:
+    """Go from the images to the 35x35 grid (released code; table 1 differs)."""
+    x = unit(width=32, kernel=K3x3, stride=2, padded=False, name="conv1")(x)
+    x = unit(width=32, kernel=K3x3, padded=False, name="conv2")(x)
+    x = unit(width=64, kernel=K3x3, name="conv3")(x)
+    x = max_pool(x)
+    x = unit(width=80, kernel=K1x1, name="conv4")(x)
+    x = unit(width=192, kernel=K3x3, padded=False, name="conv5")(x)
+    return max_pool(x)
+
+
+class Mixed(nn.Module):
+    """Parallel branches of convolutions and one of pooling, concatenated.
+
+    Step s of branch b is `branch{b}_conv{s}_{kernel}`, as `branch2_conv3_7x1`, both
+    counted from 1; the convolution after the pooling is `pool_conv`.
+
+    Attributes:
+      unit: `ConvNorm` with the network's layers.
+      branches: steps of each branch of convolutions.
+      pool_width: channels to project the average pool to. With None the grid is
+        halved: the pool is a maximum and, as each branch's last step, has stride 2.
+    """
+
+    unit: ModuleDef
+    branches: Branches
+    pool_width: int | None = None
+
+    @nn.compact
+    def __call__(self, x: Maps) -> Maps:
+        outputs = [
+            self.branch(x, f"branch{number}", steps)
+            for number, steps in enumerate(self.branches, start=1)
+        ]
+        return jnp.concatenate([*outputs, self.pool(x)], axis=-1)
+
+    def branch(self, x: Maps, name: str, steps: Sequence[Step]) -> Maps:
+        for number, (width, *kernels) in enumerate(steps, start=1):
+            halve = self.pool_width is None and number == len(steps)
+            outputs = [
+                self.unit(
+                    width=width,
+                    kernel=(height, breadth),
+                    stride=2 if halve else 1,
+                    padded=not halve,
+                    name=f"{name}_conv{number}_{height}x{breadth}",
+                )(x)
+                for height, breadth in kernels
+            ]
+            x = jnp.concatenate(outputs, axis=-1)
+        return x
+
+    def pool(self, x: Maps) -> Maps:
+        if self.pool_width is None:
+            return max_pool(x)
+        x = nn.avg_pool(x, (3, 3), padding="SAME")
+        return self.unit(width=self.pool_width, kernel=K1x1, name="pool_conv")(x)
+
+
+class AuxHead(nn.Module):
+    """Auxiliary classifier (section 4, figure 8): `conv1`, `conv2`, `fc`.
+
+    Where smaller images make a smaller grid, the 5x5 pooling window shrinks with it
+    and the 5x5 convolution is zero-padded to fit.
+
+    Attributes:
+      unit: `ConvNorm` with the network's layers.
+      dense: dense layer with the network's fields.
+      num_classes: number of logits.
+    """
+
+    unit: ModuleDef
+    dense: ModuleDef
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x: Maps) -> Logits:
+        window = (min(5, x.shape[1]), min(5, x.shape[2]))
+        x = nn.avg_pool(x, window, strides=(3, 3))
+        x = self.unit(width=128, kernel=K1x1, name="conv1")(x)
+        missing = [max(0, 5 - size) for size in x.shape[1:3]]
+        x = jnp.pad(x, ((0, 0), *((m // 2, m - m // 2) for m in missing), (0, 0)))
+        x = self.unit(width=768, kernel=K5x5, padded=False, name="conv2")(x)
+        fc = self.dense(self.num_classes, name="fc")
+        return fc(global_mean(x)).astype(jnp.float32)
+
+
+class InceptionV3(Network):
+    """Inception-v3 (section 6, as released) for images of 299x299, at least 75x75.
+
+    The stem is `conv1` to `conv5`, the blocks are `mixed1` to `mixed11`, the
+    auxiliary head is `aux` and the last layer `fc`. Every convolution is a pair of
+    `conv` and `norm`, as `conv1/conv` or `mixed1/branch2_conv1_1x1/norm`.
+
+    Attributes:
+      aux_head: whether to have the auxiliary head, with which a call returns
+        (logits, auxiliary logits) in training and logits in evaluation.
+    """
+
+    aux_head: bool = True
+
+    @nn.compact
+    def __call__(self, x: Images, train: bool) -> Logits | tuple[Logits, Logits]:
+        unit = partial(
+            ConvNorm, conv_def=self.bound_conv(), norm_def=self.bound_norm(train)
+        )
+        blocks = [
+            Mixed(unit, branches, pool_width, name=f"mixed{number}")
+            for number, (branches, pool_width) in enumerate(BLOCKS, start=1)
+        ]
+        x = grid_17 = nn.Sequential(blocks[:AUX_AFTER])(_stem(unit, x))
+        x = nn.Sequential(blocks[AUX_AFTER:])(x)
+        logits = self.classify(global_mean(x))
+        # Initialisation makes the head's parameters whatever the mode.
+        if self.aux_head and (train or self.is_initializing()):
+            aux = AuxHead(unit, self.bound_dense(), self.num_classes, name="aux")
+            return logits, aux(grid_17)
+        return logits

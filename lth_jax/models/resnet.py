@@ -1,0 +1,127 @@
+"""Residual networks for CIFAR and ImageNet (He et al. 2016, arXiv 1512.03385).
+
+The stem is `conv1` and `norm1`. Block b of stage s is `stage{s}_block{b}`, stages
+counted from 1 and blocks from 0; it holds `conv1`, `norm1`, `conv2`, `norm2` (and
+`conv3`, `norm3` in a bottleneck) and, where the shape changes, `shortcut` and
+`shortcut_norm`. The last layer is `fc`.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+from flax import linen as nn
+
+from lth_jax.models.network import Images, Logits, Maps, ModuleDef, Network
+from lth_jax.models.pool import global_mean, max_pool
+
+
+class _Block(nn.Module):
+    """What both blocks share; `conv` and `norm` come with the network's fields."""
+
+    conv: ModuleDef
+    norm: ModuleDef
+    width: int
+    stride: int = 1
+    zero_init_last: bool = False
+
+    @nn.nowrap
+    def last_norm(self, name: str) -> nn.Module:
+        if self.zero_init_last:
+            return self.norm(scale_init=nn.initializers.zeros, name=name)
+        return self.norm(name=name)
+
+    def add_shortcut(self, y: Maps, x: Maps) -> Maps:
+        if x.shape != y.shape:
+            x = self.conv(y.shape[-1], (1, 1), self.stride, name="shortcut")(x)
+            x = self.norm(name="shortcut_norm")(x)
+        return nn.relu(x + y)
+
+
+class BasicBlock(_Block):
+    """Two 3x3 convolutions (figure 5, left), with a 1x1 projection shortcut."""
+
+    @nn.compact
+    def __call__(self, x: Maps) -> Maps:
+        y = self.conv(self.width, (3, 3), self.stride, padding=1, name="conv1")(x)
+        y = nn.relu(self.norm(name="norm1")(y))
+        y = self.conv(self.width, (3, 3), padding=1, name="conv2")(y)
+        y = self.last_norm("norm2")(y)
+        return self.add_shortcut(y, x)
+
+
+class Bottleneck(_Block):
+    """1x1, 3x3 and 1x1 convolutions (figure 5, right), the 3x3 one with the stride."""
+
+    @nn.compact
+    def __call__(self, x: Maps) -> Maps:
+        y = self.conv(self.width, (1, 1), name="conv1")(x)
+        y = nn.relu(self.norm(name="norm1")(y))
+        y = self.conv(self.width, (3, 3), self.stride, padding=1, name="conv2")(y)
+        y = nn.relu(self.norm(name="norm2")(y))
+        y = self.conv(4 * self.width, (1, 1), name="conv3")(y)
+        y = self.last_norm("norm3")(y)
+        return self.add_shortcut(y, x)
+
+
+def _stages(x: Maps, block: ModuleDef, stage_sizes: Sequence[int], width: int) -> Maps:
+    """Apply the stages, each after the first with twice the width at half the size."""
+    for stage, blocks in enumerate(stage_sizes):
+        for index in range(blocks):
+            stride = 2 if stage > 0 and index == 0 else 1
+            name = f"stage{stage + 1}_block{index}"
+            x = block(width=width * 2**stage, stride=stride, name=name)(x)
+    return x
+
+
+class CifarResNet(Network):
+    """ResNet-20, 32, 44, 56, 110, ... (section 4.2) with 1x1 projection shortcuts.
+
+    Attributes:
+      depth: number of layers, 6n + 2.
+      width: channels of the first of the three stages.
+    """
+
+    depth: int = 20
+    width: int = 16
+
+    @nn.compact
+    def __call__(self, x: Images, train: bool) -> Logits:
+        blocks, remainder = divmod(self.depth - 2, 6)
+        if remainder or blocks < 1:
+            raise ValueError(f"depth {self.depth} is not 6n + 2 for an n >= 1")
+        conv, norm = self.bound_conv(), self.bound_norm(train)
+        x = conv(self.width, (3, 3), padding=1, name="conv1")(x)
+        x = nn.relu(norm(name="norm1")(x))
+        block = partial(BasicBlock, conv=conv, norm=norm)
+        x = _stages(x, block, (blocks,) * 3, self.width)
+        return self.classify(global_mean(x))
+
+
+class ResNet(Network):
+    """ResNet-18, 34, 50, 101, 152 (table 1).
+
+    Attributes:
+      stage_sizes: number of blocks in each stage.
+      block: `BasicBlock` or `Bottleneck`.
+      width: channels of the first stage.
+      zero_init_last: whether the last scale in each block starts at 0, so that the
+        block starts as its shortcut (Goyal et al. 2017, arXiv 1706.02677, section
+        5.1).
+    """
+
+    stage_sizes: Sequence[int]
+    block: ModuleDef
+    width: int = 64
+    zero_init_last: bool = False
+
+    @nn.compact
+    def __call__(self, x: Images, train: bool) -> Logits:
+        conv, norm = self.bound_conv(), self.bound_norm(train)
+        x = conv(self.width, (7, 7), strides=2, padding=3, name="conv1")(x)
+        x = nn.relu(norm(name="norm1")(x))
+        x = max_pool(x, padding=((1, 1), (1, 1)))
+        block = partial(
+            self.block, conv=conv, norm=norm, zero_init_last=self.zero_init_last
+        )
+        x = _stages(x, block, self.stage_sizes, self.width)
+        return self.classify(global_mean(x))

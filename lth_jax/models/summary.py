@@ -1,0 +1,106 @@
+"""What each layer of a network costs, without computing anything."""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+COLUMNS = ("layer", "output", "parameters", "prunable", "multiply-adds")
+
+
+class Layer(NamedTuple):
+    """One layer with parameters.
+
+    Attributes:
+      path: names of the modules, joined with '/'.
+      output_shape: shape of the output for one example.
+      parameters: number of parameters.
+      prunable: number of parameters in arrays of rank 2 or more.
+      multiply_adds: multiplications by a kernel for one example; 0 without a kernel.
+    """
+
+    path: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    prunable: int
+    multiply_adds: int
+
+
+def layers(module: nn.Module, input_shape: Sequence[int]) -> list[Layer]:
+    """List the layers of `module` in the order of their calls.
+
+    An auxiliary head is among them, as in training.
+
+    Args:
+      module: a network, called as `module(x, train)`.
+      input_shape: height, width and channels of one example.
+
+    >>> from lth_jax import models
+    >>> layers(models.create("lenet", num_classes=10), (28, 28, 1))[0]
+    Layer(path='fc1', output_shape=(300,), parameters=235500, prunable=235200,
+          multiply_adds=235200)
+    """
+    found = []
+
+    def record(call, args, kwargs, context: nn.module.InterceptorContext) -> Any:
+        output = call(*args, **kwargs)
+        params = context.module.variables.get("params", {})
+        own = {k: v.shape for k, v in params.items() if hasattr(v, "shape")}
+        if context.method_name == "__call__" and own:
+            found.append(_layer("/".join(context.module.path), output.shape[1:], own))
+        return output
+
+    with nn.intercept_methods(record):
+        jax.eval_shape(
+            partial(module.init, train=False),
+            jax.random.key(0),
+            jax.ShapeDtypeStruct((1, *input_shape), jnp.float32),
+        )
+    return found
+
+
+def _layer(
+    path: str, output_shape: tuple[int, ...], params: dict[str, tuple[int, ...]]
+) -> Layer:
+    # The last axis of a kernel is the output's features: the others are summed over.
+    *summed, _ = params.get("kernel", (0, 0))
+    return Layer(
+        path=path,
+        output_shape=output_shape,
+        parameters=sum(map(math.prod, params.values())),
+        prunable=sum(math.prod(shape) for shape in params.values() if len(shape) > 1),
+        multiply_adds=math.prod(summed) * math.prod(output_shape),
+    )
+
+
+def table(rows: Sequence[Layer]) -> str:
+    """Render layers as aligned plain text, with totals in the last line.
+
+    >>> print(table([Layer("fc1", (300,), 235_500, 235_200, 235_200)]))
+    layer  output  parameters  prunable  multiply-adds
+    fc1       300     235,500   235,200        235,200
+    total             235,500   235,200        235,200
+    """
+    total = Layer(
+        path="total",
+        output_shape=(),
+        parameters=sum(row.parameters for row in rows),
+        prunable=sum(row.prunable for row in rows),
+        multiply_adds=sum(row.multiply_adds for row in rows),
+    )
+    cells = [COLUMNS, *map(_cells, rows), _cells(total)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for first, *rest in cells:
+        aligned = [first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]
+        lines.append("  ".join(aligned))
+    return "\n".join(lines)
+
+
+def _cells(row: Layer) -> tuple[str, ...]:
+    shape = "x".join(map(str, row.output_shape))
+    return (row.path, shape, *map("{:,}".format, row[2:]))

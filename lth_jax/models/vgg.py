@@ -1,0 +1,42 @@
+"""VGG with batch normalisation and one dense layer, for CIFAR."""
+
+from collections.abc import Sequence
+
+from flax import linen as nn
+
+from lth_jax.models.network import Images, Logits, Network
+from lth_jax.models.pool import global_mean
+
+WIDTHS = (64, 128, 256, 512, 512)
+
+
+class VGG(Network):
+    """VGG-11, 13, 16, 19 (Simonyan & Zisserman 2015, arXiv 1409.1556, table 1).
+
+    The form that pruning papers use on CIFAR (Liu et al. 2019, arXiv 1810.05270):
+    3x3 convolutions, each with batch normalisation; max pooling between the five
+    stages; a global mean in place of the hidden dense layers. Layers are `conv1`,
+    `norm1`, `conv2`, `norm2`, ..., counted through all stages, and `fc`.
+
+    Attributes:
+      stage_sizes: number of convolutions in each of the five stages.
+      conv_bias: whether convolutions have a bias before their normalisation.
+    """
+
+    stage_sizes: Sequence[int]
+    conv_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x: Images, train: bool) -> Logits:
+        conv, norm = self.bound_conv(self.conv_bias), self.bound_norm(train)
+        layer = 0
+        for stage, (layers, width) in enumerate(
+            zip(self.stage_sizes, WIDTHS, strict=True)
+        ):
+            if stage > 0:
+                x = nn.max_pool(x, (2, 2), strides=(2, 2))
+            for _ in range(layers):
+                layer += 1
+                x = conv(width, (3, 3), padding=1, name=f"conv{layer}")(x)
+                x = nn.relu(norm(name=f"norm{layer}")(x))
+        return self.classify(global_mean(x))
