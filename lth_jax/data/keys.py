@@ -1,0 +1,29 @@
+"""Keys: the random stream of a data seed for one purpose and one moment."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Integer, Key
+
+Count = Integer[ArrayLike, ""]  # a seed, step or epoch: a Python, NumPy or JAX integer
+
+ORDER = 0  # counted in epochs
+AUGMENTATION = 1  # counted in steps
+DROPOUT = 2  # counted in steps
+
+
+def derive(data_seed: Count, purpose: int, count: Count) -> Key[Array, ""]:
+    """Return the key of a data seed for `purpose` at `count`.
+
+    Args:
+        data_seed: from 0 to 2**32 - 1; it may be traced.
+        purpose: `ORDER`, `AUGMENTATION` or `DROPOUT`.
+        count: the epoch or the step; it may be traced.
+
+    Example:
+        >>> jax.random.key_data(derive(0, ORDER, 7)).shape
+        (2,)
+    """
+    # Threefry whatever the default: other generators draw other numbers under vmap.
+    key = jax.random.key(jnp.asarray(data_seed, jnp.uint32), impl="threefry2x32")
+    return jax.random.fold_in(jax.random.fold_in(key, purpose), count)

@@ -1,0 +1,147 @@
+"""Memory: the feed of a data set that fits on the device.
+
+The images stay on the device as bytes; each step gathers, augments and normalises its
+batch inside the compiled program, so that the host has nothing to do.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float32, UInt8
+
+from lth_jax.data import augment, keys, order
+from lth_jax.data.dataset import Split
+from lth_jax.data.keys import Count
+
+AUGMENTATIONS = ("none", "flip_crop")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Memory:
+    """Batches of a split as a pure function of data seed and step.
+
+    Args:
+        split: images and labels.
+        mean, std: per channel on the scale 0 to 1, as in `Dataset`.
+        batch_size: examples a step, over all devices that share it.
+        last: what becomes of an epoch's last, partial batch: `drop` or `wrap`.
+        augmentation: `none`, or `flip_crop`: mirror half of the images, pad them by 4
+            pixels of 0 and crop at random (He et al., 2016, section 4.2).
+
+    Raises:
+        ValueError: unknown `last` or `augmentation`, or `batch_size` leaves no step.
+
+    Example:
+        >>> white = np.full((5, 1, 1, 1), 255, np.uint8)
+        >>> split = Split(white, labels=np.zeros(5, np.int32))
+        >>> half = np.full(1, 0.5, np.float32)
+        >>> memory = Memory(split, mean=half, std=half, batch_size=2)
+        >>> memory.steps_per_epoch
+        2
+        >>> batch = jax.jit(memory.batch)(memory.arrays, 0, 0)
+        >>> batch['image'].ravel()
+        Array([1., 1.], dtype=float32)
+    """
+
+    split: Split
+    mean: Float32[np.ndarray, "c"]
+    std: Float32[np.ndarray, "c"]
+    batch_size: int
+    last: str = "drop"
+    augmentation: str = "none"
+
+    def __post_init__(self):
+        if self.augmentation not in AUGMENTATIONS:
+            raise ValueError(
+                f"augmentation: {self.augmentation!r} is not one of "
+                f"{', '.join(AUGMENTATIONS)}"
+            )
+        order.steps_per_epoch(len(self.split), self.batch_size, self.last)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of steps of an epoch, in which every example has its turn."""
+        return order.steps_per_epoch(len(self.split), self.batch_size, self.last)
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What `batch` needs on every device: put it there once."""
+        return {"images": self.split.images, "labels": self.split.labels}
+
+    def batch(
+        self,
+        arrays: dict[str, Array],
+        data_seed: Count,
+        step: Count,
+        part: Count = 0,
+        parts: int = 1,
+    ) -> dict[str, Array]:
+        """Return one of `parts` equal, contiguous parts of a step's batch.
+
+        Whatever `parts`, all parts together are the same batch. Pure and jittable; all
+        but `parts` may be traced (`part` may be a device's `lax.axis_index`).
+
+        Args:
+            arrays: `self.arrays`, on the device.
+            data_seed: from 0 to 2**32 - 1.
+            step: counted from 0 over all epochs.
+            part: which part, from 0 to parts - 1.
+            parts: number of parts, which divides the batch size.
+
+        Returns:
+            `image`: normalised, float32 [batch_size / parts, h, w, c];
+            `label`: int32 [batch_size / parts].
+
+        Raises:
+            ValueError: `parts` does not divide the batch size.
+        """
+        if self.batch_size % parts:
+            raise ValueError(
+                f"batch_size: {self.batch_size} cannot be divided over {parts} devices"
+            )
+        size = self.batch_size // parts
+
+        def share(whole: Array) -> Array:
+            return lax.dynamic_slice_in_dim(whole, part * size, size)
+
+        indices = share(
+            order.batch_indices(
+                data_seed,
+                step,
+                n=len(self.split),
+                batch_size=self.batch_size,
+                last=self.last,
+            )
+        )
+        if self.augmentation == "flip_crop":
+            key = keys.derive(data_seed, keys.AUGMENTATION, step)
+            views = jax.tree.map(share, augment.draw_views(key, self.batch_size))
+            images = augment.crop_flip(arrays["images"], indices, views)
+        else:
+            images = arrays["images"][indices]
+        return {
+            "image": normalise(images, self.mean, self.std),
+            "label": arrays["labels"][indices],
+        }
+
+
+def normalise(
+    images: UInt8[Array, "b h w c"],
+    mean: Float32[np.ndarray, "c"],
+    std: Float32[np.ndarray, "c"],
+) -> Float32[Array, "b h w c"]:
+    """Return (images / 255 - mean) / std, channel by channel.
+
+    Computed as one subtraction and one multiplication, which round alike eager, jitted
+    and in NumPy.
+
+    Example:
+        >>> half = np.full(1, 0.5, np.float32)
+        >>> normalise(jnp.full((1, 1, 1, 1), 255, jnp.uint8), half, half).item()
+        1.0
+    """
+    shift, scale = (255 * mean)[None, None, None], (1 / (255 * std))[None, None, None]
+    return (images.astype(jnp.float32) - shift) * scale
