@@ -1,0 +1,216 @@
+"""Config: every field with its default, and what can be wrong with it."""
+
+import contextlib
+import difflib
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from lth_jax import models, optim
+from lth_jax.branches import BRANCHES
+from lth_jax.methods import METHODS
+
+
+class ConfigError(ValueError):
+    """A run cannot start as configured; one line that names the field."""
+
+
+def default() -> ConfigDict:
+    """Return the defaults: configs change what differs, and no field is added."""
+    return ConfigDict(
+        {
+            "seed": 0,
+            "replicates": 3,  # networks with seeds of their own
+            "data": {
+                "name": "digits",  # any in-memory TFDS image classification set
+                "dir": "",  # TFDS's data folder; empty for its default
+                "validation": 0,  # training examples held out
+                "batch_size": 60,  # over all devices that share it
+                "last": "drop",  # an epoch's partial batch: "drop" or "wrap" around
+                "augmentation": "none",  # or "flip_crop"
+            },
+            "model": {
+                "name": "lenet",
+                "init": "kaiming_normal",
+                "norm_scale": "ones",  # initial batch-norm scales, or "uniform"
+                "dtype": "float32",  # of the computation
+                "options": {},  # the architecture's own fields
+            },
+            "optim": {
+                "name": "sgd",
+                "options": {},  # of the optax optimizer: momentum, nesterov, ...
+                "learning_rate": 0.1,
+                "weight_decay": 0.0,  # L2, added to the gradient
+                "decay_everything": True,  # biases and batch-norm decay too
+                "schedule": "constant",
+                "milestones": (),  # lengths, as '80ep', of schedule "step"
+                "gamma": 0.1,
+                "end_value": 0.0,  # of schedules "linear" and "exponential"
+                "warm_up": "0it",
+                "label_smoothing": 0.0,
+            },
+            "train": {
+                "length": "10ep",  # '160ep', '500it' or '5ep3it'
+                "evaluate_every": "",  # a length; empty for the end only
+                "layout": "fleet",  # or "data": the devices share a batch
+                "devices": 0,  # 0 for all
+                "members": 0,  # most members a device at a time; 0 chooses
+                "sync_batch_stats": True,  # in layout "data"
+            },
+            "prune": {
+                "method": "magnitude",
+                "schedule": "iterative",  # or "one_shot"
+                "scope": "global",  # or "layer"
+                "fraction": 0.2,  # of what remains, each level
+                "levels": 10,
+                "densities": (),  # of each level, in place of fraction and levels
+                "exclude": (),  # regular expressions for paths never to be pruned
+            },
+            "rewind": {
+                "steps": ("0it",),  # lengths: each k has tickets of its own
+                "fresh": (),  # not rewound but as at step 0: "opt_state", ...
+            },
+            "branches": ("ticket", "random_reinit", "shuffled_mask"),
+            "copies": 1,  # data orders per branch
+            "measures": ("test_accuracy", "test_loss"),
+        }
+    )
+
+
+def variants(text: str, *choices: str) -> set[str]:
+    """Return the variants of a config that stand after its colon, joined by commas.
+
+    Raises:
+        ConfigError: one is not among the choices.
+
+    Example:
+        >>> sorted(variants("low,smoke", "low", "warmup", "smoke"))
+        ['low', 'smoke']
+    """
+    names = set(filter(None, text.split(",")))
+    for name in names:
+        known("(variant)", name, choices)
+    return names
+
+
+def flatten(config: ConfigDict) -> dict[str, Any]:
+    """Return {field: value} with dotted names and JSON values.
+
+    Example:
+        >>> flatten(ConfigDict({"data": {"name": "digits"}}))
+        {'data.name': 'digits'}
+    """
+
+    def walk(prefix: str, tree: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+        for name, value in tree.items():
+            if isinstance(value, dict) and value:
+                yield from walk(f"{prefix}{name}.", value)
+            else:
+                yield prefix + name, value
+
+    return dict(walk("", json.loads(json.dumps(config.to_dict()))))
+
+
+@contextlib.contextmanager
+def field(name: str) -> Iterator[None]:
+    """Turn a ValueError into a ConfigError about a field."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(f"config.{name}: {error}") from error
+
+
+def known(name: str, value: str, choices: Iterable[str]) -> None:
+    """Raise ConfigError unless a field's value is one of the known ones."""
+    choices = sorted(choices)
+    if value not in choices:
+        close = difflib.get_close_matches(str(value), choices, n=1)
+        guess = f" Did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(
+            f"config.{name}: {value!r} is not known; choose from "
+            f"{', '.join(choices)}.{guess}"
+        )
+
+
+def check(config: ConfigDict) -> None:
+    """Raise ConfigError for what is wrong whatever the data and the devices."""
+    for name in ("replicates", "copies", "data.batch_size", "prune.levels"):
+        _at_least(config, name, 1)
+    for name in ("train.devices", "train.members", "optim.weight_decay"):
+        _at_least(config, name, 0)
+    if not config.optim.learning_rate > 0:
+        raise ConfigError("config.optim.learning_rate: must be above 0")
+
+    known("model.name", config.model.name, models.MODELS)
+    known("model.init", config.model.init, models.INITIALIZERS)
+    known("model.norm_scale", config.model.norm_scale, models.NORM_SCALES)
+    known("model.dtype", config.model.dtype, ("float32", "bfloat16"))
+    known("data.last", config.data.last, ("drop", "wrap"))
+    known("data.augmentation", config.data.augmentation, ("none", "flip_crop"))
+    known("optim.name", config.optim.name, optim.OPTIMIZERS)
+    known("optim.schedule", config.optim.schedule, optim.SCHEDULES)
+    known("train.layout", config.train.layout, ("fleet", "data"))
+    known("prune.method", config.prune.method, METHODS)
+    known("prune.schedule", config.prune.schedule, ("iterative", "one_shot"))
+    known("prune.scope", config.prune.scope, ("global", "layer"))
+    for part in config.rewind.fresh:
+        known("rewind.fresh", part, ("params", "batch_stats", "opt_state", "step"))
+    for branch in config.branches:
+        known("branches", branch, BRANCHES)
+    splits = ("test", "validation") if config.data.validation else ("test",)
+    for measure in config.measures:
+        numbers = ("accuracy", "loss")
+        known("measures", measure, [f"{s}_{n}" for s in splits for n in numbers])
+
+    if "ticket" not in config.branches:
+        raise ConfigError("config.branches: 'ticket' is what is pruned, add it")
+    if not config.rewind.steps:
+        raise ConfigError("config.rewind.steps: name at least one step, as '0it'")
+    _check_densities(config)
+    lengths(config, steps_per_epoch=1)
+
+
+def lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
+    """Return the config's lengths in steps, by field.
+
+    Raises:
+        ConfigError: a length is malformed.
+    """
+    found: dict[str, Any] = {}
+    names = ("train.length", "train.evaluate_every", "optim.warm_up")
+    for name in (*names, "optim.milestones", "rewind.steps"):
+        value = _get(config, name)
+        with field(name):
+            if not isinstance(value, str):
+                found[name] = tuple(optim.steps(v, steps_per_epoch) for v in value)
+            elif value or name != "train.evaluate_every":
+                found[name] = optim.steps(value, steps_per_epoch)
+    return found
+
+
+def _check_densities(config: ConfigDict) -> None:
+    if not 0 < config.prune.fraction < 1:
+        raise ConfigError(
+            f"config.prune.fraction: {config.prune.fraction} is not between 0 and 1"
+        )
+    above = 1.0
+    for density in config.prune.densities:
+        if not 0 < density <= above:
+            raise ConfigError(
+                f"config.prune.densities: {density} after {above}: densities are "
+                "above 0, at most 1, and never grow"
+            )
+        above = density
+
+
+def _at_least(config: ConfigDict, name: str, least: float) -> None:
+    if _get(config, name) < least:
+        raise ConfigError(f"config.{name}: {_get(config, name)} is below {least}")
+
+
+def _get(config: ConfigDict, name: str) -> Any:
+    for part in name.split("."):
+        config = config[part]
+    return config

@@ -1,0 +1,196 @@
+"""Experiment: what a config means, built once."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import optax
+from jaxtyping import Array, Key
+from ml_collections import ConfigDict
+
+from lth_jax import config as config_lib
+from lth_jax import data, models, optim, state
+from lth_jax.config import ConfigError, field
+from lth_jax.evaluate import Evaluator
+from lth_jax.fit import Program
+from lth_jax.fleet import Layout
+from lth_jax.state import TrainState
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Experiment:
+    """A network, its data, how it is trained, and for how long.
+
+    Attributes:
+        program: trains.
+        evaluators: evaluate, by name of the split.
+        initialise: from a replicate's key to its dense state at step 0.
+        length: steps of a full training.
+        rewind_steps: the steps k of the rewind states, rising.
+        evaluate_every: steps between evaluations, `length` for the end only.
+    """
+
+    program: Program
+    evaluators: dict[str, Evaluator]
+    initialise: Callable[[Key[Array, ""]], TrainState]
+    length: int
+    rewind_steps: tuple[int, ...]
+    evaluate_every: int
+
+    def stops(self, start: int, stop: int) -> list[int]:
+        """Return the steps after which to evaluate members on their way to `stop`."""
+        first = start - start % self.evaluate_every + self.evaluate_every
+        between = range(first, stop, self.evaluate_every)
+        return [*between, stop] if start < stop else []
+
+
+def build(config: ConfigDict) -> Experiment:
+    """Load the data and make everything that a run needs; nothing is trained.
+
+    Raises:
+        ConfigError, DataError: the config cannot be run; one line, naming the field.
+    """
+    config_lib.check(config)
+    dataset = data.load(
+        config.data.name,
+        data_dir=config.data.dir or None,
+        validation=config.data.validation,
+    )
+    feed = _feed(config, dataset)
+    steps = _lengths(config, feed.steps_per_epoch)
+    model = _model(config, dataset)
+    initialise = _initialise(config, model, dataset)
+    params = jax.eval_shape(initialise, jax.random.key(0)).params
+    # XLA's CPU backend runs a convolution's gradient 65 times slower in a loop, and
+    # vectorised over members it becomes a slower grouped convolution.
+    convolutions = any(w.ndim == 4 for w in jax.tree.leaves(params))
+    slow_loop = convolutions and jax.default_backend() == "cpu"
+    layout = Layout(
+        config.train.layout,
+        _devices(config),
+        members=config.train.members or int(slow_loop),
+    )
+    program = Program(
+        model=model,
+        optimizer=_optimizer(config),
+        schedule=optim.Schedule(
+            config.optim.schedule,
+            config.optim.learning_rate,
+            length=steps["train.length"],
+            milestones=steps["optim.milestones"],
+            gamma=config.optim.gamma,
+            end_value=config.optim.end_value,
+            warm_up=steps["optim.warm_up"],
+        ),
+        feed=feed,
+        arrays=layout.replicate(feed.arrays),
+        layout=layout,
+        steps_per_call=1 if slow_loop else 500,
+        label_smoothing=config.optim.label_smoothing,
+    )
+    splits = {"validation": dataset.validation, "test": dataset.test}
+    return Experiment(
+        program=program,
+        evaluators={
+            name: Evaluator(model, split, dataset.mean, dataset.std, layout)
+            for name, split in splits.items()
+            if split is not None
+        },
+        initialise=initialise,
+        length=steps["train.length"],
+        rewind_steps=tuple(sorted(set(steps["rewind.steps"]))),
+        evaluate_every=steps.get("train.evaluate_every", steps["train.length"]),
+    )
+
+
+def _devices(config: ConfigDict) -> tuple[jax.Device, ...]:
+    devices, wanted = jax.devices(), config.train.devices
+    if wanted > len(devices):
+        raise ConfigError(f"config.train.devices: {wanted}, there are {len(devices)}")
+    devices = tuple(devices[: wanted or None])
+    if config.train.layout == "data" and config.data.batch_size % len(devices):
+        raise ConfigError(
+            f"config.data.batch_size: {config.data.batch_size} cannot be divided over "
+            f"{len(devices)} devices; change it or config.train.devices"
+        )
+    return devices
+
+
+def _feed(config: ConfigDict, dataset: data.Dataset) -> data.Memory:
+    batch_size, examples = config.data.batch_size, len(dataset.train)
+    if batch_size > examples:
+        raise ConfigError(
+            f"config.data.batch_size: {batch_size} is more than the {examples} "
+            "training examples"
+        )
+    return data.Memory(
+        dataset.train,
+        dataset.mean,
+        dataset.std,
+        batch_size=batch_size,
+        last=config.data.last,
+        augmentation=config.data.augmentation,
+    )
+
+
+def _lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
+    steps = config_lib.lengths(config, steps_per_epoch)
+    length = steps["train.length"]
+    if length < 1:
+        raise ConfigError("config.train.length: must be at least one step")
+    if steps.get("train.evaluate_every", 1) < 1:
+        raise ConfigError("config.train.evaluate_every: must be at least one step")
+    for text, step in zip(config.rewind.steps, steps["rewind.steps"]):
+        if step >= length:
+            raise ConfigError(
+                f"config.rewind.steps: {text!r} is step {step}, but training ends at "
+                f"step {length}"
+            )
+    return steps
+
+
+def _model(config: ConfigDict, dataset: data.Dataset) -> models.Network:
+    together = config.train.layout == "data" and config.train.sync_batch_stats
+    with field("model.options"):
+        return models.create(
+            config.model.name,
+            num_classes=dataset.num_classes,
+            init=config.model.init,
+            norm_scale=config.model.norm_scale,
+            dtype=config.model.dtype,
+            axis_name="batch" if together else None,
+            **config.model.options,
+        )
+
+
+def _initialise(
+    config: ConfigDict, model: models.Network, dataset: data.Dataset
+) -> Callable[[Key[Array, ""]], TrainState]:
+    weight_decay = config.optim.weight_decay or None
+    initialise = partial(
+        state.create,
+        model=model,
+        optimizer=_optimizer(config)(config.optim.learning_rate, weight_decay),
+        shape=dataset.train.images.shape[1:],
+        exclude=tuple(config.prune.exclude),
+        weight_decay=weight_decay,
+    )
+    with field("prune.exclude"):
+        jax.eval_shape(initialise, jax.random.key(0))
+    return initialise
+
+
+def _optimizer(config: ConfigDict) -> Callable[..., optax.GradientTransformation]:
+    make = partial(
+        optim.optimizer,
+        config.optim.name,
+        decay_everything=config.optim.decay_everything,
+        **config.optim.options,
+    )
+    try:
+        make(config.optim.learning_rate, None)
+    except TypeError as error:
+        raise ConfigError(f"config.optim.options: {error}") from error
+    return make

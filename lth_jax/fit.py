@@ -1,0 +1,201 @@
+"""Fit: the one function that trains."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from jax import lax
+from jaxtyping import Array, Float, Int, PyTree, UInt32
+
+from lth_jax import masks as masks_lib
+from lth_jax.data import keys
+from lth_jax.fleet import Layout
+from lth_jax.state import TrainState
+
+Batch = dict[str, Array]
+
+
+class Feed(Protocol):
+    """Where batches come from."""
+
+    steps_per_epoch: int
+
+    def batch(
+        self,
+        arrays: PyTree,
+        data_seed: UInt32[Array, ""],
+        step: Int[Array, ""],
+        part: int | Int[Array, ""] = 0,
+        parts: int = 1,
+    ) -> Batch:
+        """Return the `part`-th of `parts` equal parts of a step's batch."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Program:
+    """What all trainings of a run have in common; compiled once.
+
+    Attributes:
+        model: network, called with images and train.
+        optimizer: from learning rate and weight decay (both traced) to an optax one.
+        schedule: learning rate of a step.
+        feed: where batches come from.
+        arrays: the feed's data, on the devices of the layout.
+        layout: how members lie on the devices.
+        steps_per_call: steps in one compiled call; 1 compiles no loop.
+        label_smoothing: mass that is spread over all classes.
+    """
+
+    model: nn.Module
+    optimizer: Callable[..., optax.GradientTransformation]
+    schedule: Callable[[Int[Array, ""]], Float[Array, ""]]
+    feed: Feed
+    arrays: PyTree
+    layout: Layout
+    steps_per_call: int = 500
+    label_smoothing: float = 0.0
+
+    @cached_property
+    def advance(self) -> Callable[[TrainState, Any], tuple[TrainState, Array]]:
+        """Map (states, (arrays, steps)) to (states, summed losses); compiled."""
+        return self.layout.spread(partial(advance, program=self), donate=True)
+
+
+def fit(
+    members: Sequence[TrainState],
+    stop: int,
+    program: Program,
+    progress: Callable[[int], object] = lambda steps: None,
+) -> tuple[list[TrainState], list[float]]:
+    """Train members from the step they have in common to step `stop`.
+
+    Args:
+        members: states at the same step; they are not changed.
+        stop: step at which to stop, the number of steps taken since step 0.
+        program: what and how to train.
+        progress: called with the number of steps done, summed over members.
+
+    Returns:
+        The members at `stop`, and each one's mean training loss on the way.
+
+    Raises:
+        ValueError: the members are not at the same step, or are past `stop`.
+    """
+    start = int(members[0].step)
+    if any(int(member.step) != start for member in members) or start > stop:
+        raise ValueError(
+            f"fit: members at steps {sorted({int(m.step) for m in members})} cannot "
+            f"go together to step {stop}"
+        )
+    trained: list[TrainState] = []
+    losses: list[float] = []
+    for group in program.layout.groups(members):
+        states = program.layout.stack(group, of=len(members))
+        calls: list[Array] = []
+        for step in range(start, stop, program.steps_per_call):
+            steps = min(program.steps_per_call, stop - step)
+            states, loss = program.advance(states, (program.arrays, steps))
+            # One call computes while the next is prepared, and no more: progress stays
+            # true and memory bounded.
+            jax.block_until_ready(calls[-1:])
+            calls.append(loss)
+            progress(steps * len(group))
+        trained += program.layout.unstack(states, len(group))
+        totals = np.sum([np.ravel(loss) for loss in jax.device_get(calls)], axis=0)
+        losses += (totals / (stop - start))[: len(group)].tolist()
+    return trained, losses
+
+
+def advance(
+    state: TrainState, part: Int[Array, ""] | int, shared: Any, *, program: Program
+) -> tuple[TrainState, Float[Array, ""]]:
+    """Take some steps of one member on one device; also return the sum of losses.
+
+    Args:
+        state: the member.
+        part: the device's part of the batch.
+        shared: (the feed's arrays, number of steps); with `steps_per_call` 1 the number
+            is 1.
+        program: what and how to train.
+    """
+    arrays, steps = shared
+    layout = program.layout
+
+    def one(
+        _: Array | int, carry: tuple[TrainState, Array]
+    ) -> tuple[TrainState, Array]:
+        state, total = carry
+        batch = program.feed.batch(
+            arrays, state.data_seed, state.step, part, layout.parts
+        )
+        state, loss = train_step(state, batch, program=program)
+        return state, total + loss
+
+    start = state, jnp.float32(0)
+    if program.steps_per_call == 1:
+        return one(0, start)
+    return lax.fori_loop(0, steps, one, start)
+
+
+def train_step(
+    state: TrainState, batch: Batch, *, program: Program
+) -> tuple[TrainState, Float[Array, ""]]:
+    """Take one step of one member; also return the loss before it.
+
+    Gradients, loss and batch statistics are averaged over the devices that share the
+    batch. A weight whose mask is False, its gradient and its moments stay exactly 0.
+    """
+    dropout = keys.derive(state.data_seed, keys.DROPOUT, state.step)
+
+    def loss_of(params: PyTree) -> tuple[Array, PyTree]:
+        logits, updates = program.model.apply(
+            {
+                "params": masks_lib.apply(params, state.masks),
+                "batch_stats": state.batch_stats,
+            },
+            batch["image"],
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": dropout},
+        )
+        return cross_entropy(logits, batch["label"], program.label_smoothing), updates
+
+    (loss, updates), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    batch_stats = updates.get("batch_stats", {})
+    if program.layout.axis is not None:
+        loss, grads, batch_stats = lax.pmean(
+            (loss, grads, batch_stats), program.layout.axis
+        )
+    learning_rate = program.schedule(state.step) * state.learning_rate
+    optimizer = program.optimizer(learning_rate, state.weight_decay)
+    changes, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, changes)
+    state = dataclasses.replace(
+        state,
+        step=state.step + 1,
+        params=params,
+        batch_stats=batch_stats,
+        opt_state=opt_state,
+    )
+    return state, loss
+
+
+def cross_entropy(
+    logits: Float[Array, "batch classes"],
+    labels: Int[Array, " batch"],
+    label_smoothing: float = 0.0,
+) -> Float[Array, ""]:
+    """Return the mean cross-entropy, in nats."""
+    if not label_smoothing:
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        return losses.mean()
+    targets = jax.nn.one_hot(labels, logits.shape[-1])
+    targets = optax.smooth_labels(targets, label_smoothing)
+    return optax.softmax_cross_entropy(logits, targets).mean()

@@ -1,0 +1,141 @@
+"""Fleet: the networks that train together, and how they lie on the devices."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Literal, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
+
+State = TypeVar("State", bound=PyTree)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How members lie on devices.
+
+    In the "fleet" layout every device works on members of its own, without any
+    communication. In the "data" layout the devices share the batches of one member.
+    Members that do not go at once go in groups, one after another, with the same
+    results.
+
+    Attributes:
+        name: "fleet" or "data".
+        devices: the devices to use.
+        members: "fleet": the most members on a device at a time; 0 for no limit.
+    """
+
+    name: Literal["fleet", "data"]
+    devices: tuple[jax.Device, ...]
+    members: int = 0
+
+    @property
+    def axis(self) -> str | None:
+        """The name of the axis over which devices share a batch, if they do."""
+        return "batch" if self.name == "data" else None
+
+    @property
+    def parts(self) -> int:
+        """The number of devices that share a batch."""
+        return len(self.devices) if self.name == "data" else 1
+
+    def spread(
+        self,
+        fn: Callable[[Any, Any, Any], Any],
+        *,
+        axes: Any = None,
+        donate: bool = False,
+    ) -> Callable[[Any, Any], Any]:
+        """Return a program that runs `fn(state, part, shared)` on all devices.
+
+        Args:
+            fn: the work of one device for one member; `part` is its number among
+                `parts`. In the "data" layout its results are equal on all devices.
+            axes: which axes of `shared` are split over the devices, a prefix of its
+                tree; what is None is the same on every device.
+            donate: the program deletes the states it is given.
+
+        Returns:
+            A function of states as `stack` makes them, and `shared`.
+        """
+        together = self.name == "data"
+        program = jax.pmap(
+            fn if together else partial(_each, fn),
+            axis_name="batch",
+            in_axes=(None if together else 0, 0, axes),
+            out_axes=None if together else 0,
+            devices=self.devices,
+            donate_argnums=0 if donate else (),
+        )
+        return lambda states, shared: program(
+            states, np.arange(len(self.devices)), shared
+        )
+
+    def replicate(self, tree: State) -> State:
+        """Copy arrays to every device."""
+        return jax.device_put(tree, self._sharding(), may_alias=False)
+
+    def groups(self, members: Sequence[State]) -> Iterator[Sequence[State]]:
+        """Split members into the groups that go at once."""
+        size = self._size(len(members))
+        return (members[i : i + size] for i in range(0, len(members), size))
+
+    def stack(self, group: Sequence[State], *, of: int) -> State:
+        """Copy a group to the devices as one pytree; leaves [devices, members, ...].
+
+        Args:
+            group: one of the groups of a fleet.
+            of: the number of members in the fleet: all its groups have the same shape,
+                the last one is filled up with copies of its last member.
+        """
+        if self.name == "data":
+            return self.replicate(group[0])
+        size = self._size(of)
+        filled = [*group, *[group[-1]] * (size - len(group))]
+        stacked = _stack(filled, len(self.devices))
+        return jax.device_put(stacked, self._sharding("batch"))
+
+    def unstack(self, states: State, number: int) -> list[State]:
+        """Return the first `number` members, on the first device."""
+        states = jax.device_put(states, self.devices[0])
+        return [states] if self.name == "data" else _unstack(states, number)
+
+    def _size(self, members: int) -> int:
+        if self.name == "data":
+            return 1
+        devices = len(self.devices)
+        groups = -(-members // (devices * (self.members or members)))
+        return devices * -(-members // (devices * groups))
+
+    def _sharding(self, *axes: str) -> NamedSharding:
+        return NamedSharding(
+            Mesh(np.array(self.devices), ("batch",)), PartitionSpec(*axes)
+        )
+
+
+def _each(fn: Callable, states: PyTree, part: Any, shared: Any) -> PyTree:
+    """Run one device's members: [members, ...] in and out."""
+    del part  # a device has the whole batch of its members
+    if len(jax.tree.leaves(states)[0]) > 1:
+        return jax.vmap(lambda state: fn(state, 0, shared))(states)
+    # One member runs as itself: a vmapped convolution becomes a slower grouped one.
+    alone = fn(jax.tree.map(lambda x: x[0], states), 0, shared)
+    return jax.tree.map(lambda x: x[None], alone)
+
+
+@partial(jax.jit, static_argnums=1)
+def _stack(members: list[PyTree], devices: int) -> PyTree:
+    return jax.tree.map(
+        lambda *xs: jnp.stack(xs).reshape(devices, -1, *jnp.shape(xs[0])), *members
+    )
+
+
+@partial(jax.jit, static_argnums=1)
+def _unstack(states: PyTree, number: int) -> list[PyTree]:
+    leaves, tree = jax.tree.flatten(states)
+    members = zip(*(x.reshape(-1, *x.shape[2:])[:number] for x in leaves))
+    return [jax.tree.unflatten(tree, member) for member in members]

@@ -1,0 +1,53 @@
+"""The command line: python -m lth_jax.main --config=C.py --workdir=W."""
+
+import os
+import sys
+from pathlib import Path
+
+import jax
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from lth_jax import lottery
+from lth_jax.config import ConfigError
+from lth_jax.data import DataError
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Config file, with its variant after a colon.", lock_config=True
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: new, or to go on.")
+flags.mark_flags_as_required(["config", "workdir"])
+
+
+def main(argv: list[str]) -> None:
+    """Run what the flags say."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument: {argv[1]}")
+    logging.set_verbosity(logging.WARNING)  # Orbax reports every file at INFO
+    # One XLA device per core: members on devices of their own train faster than one
+    # after another on all cores. Other platforms do not look at it.
+    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    try:
+        lottery.run(_CONFIG.value, Path(_WORKDIR.value))
+    except (ConfigError, DataError, lottery.Diverged) as error:
+        sys.exit(f"error: {error}")
+
+
+def parse(argv: list[str]) -> list[str]:
+    """Parse the flags; a mistake in them, or in the config's file, is one line."""
+    try:
+        rest = flags.FLAGS(argv)
+        _CONFIG.value.is_locked  # noqa: B018  (a missing file shows when it is used)
+    except flags.Error as error:  # a config's own error comes with its traceback
+        sys.exit(f"error: {str(error).splitlines()[-1]}")
+    except AttributeError as error:
+        sys.exit(
+            f"error: --config has no field {str(error).replace(chr(92) + 'n', ' ')}"
+        )
+    except OSError as error:
+        sys.exit(f"error: --config: {' '.join(str(error).split())}")
+    return rest
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse)

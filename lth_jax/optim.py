@@ -1,0 +1,121 @@
+"""Optimizers and schedules, by name, with lengths as step strings."""
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+from lth_jax.masks import Params
+
+
+def steps(text: str, steps_per_epoch: int) -> int:
+    """Return a length in steps: '160ep', '500it' or '5ep3it'.
+
+    Raises:
+        ValueError: not of that form.
+
+    Example:
+        >>> steps("5ep3it", steps_per_epoch=100)
+        503
+    """
+    match = re.fullmatch(r"(?:(\d+)ep)?(?:(\d+)it)?", text)
+    if not text or not match:
+        raise ValueError(f"{text!r} is not a length like '160ep', '500it' or '5ep3it'")
+    epochs, iterations = (int(group or 0) for group in match.groups())
+    return epochs * steps_per_epoch + iterations
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """The learning rate as a function of the step.
+
+    Attributes:
+        name: one of SCHEDULES.
+        learning_rate: the initial (and highest) rate.
+        length: steps of the whole training.
+        milestones: "step": the steps from which the rate is multiplied by `gamma`.
+        gamma: "step": the factor.
+        end_value: "linear", "exponential": the rate at `length`.
+        warm_up: step i is multiplied by i / warm_up while i < warm_up, so that the
+            first step has 0. The schedule under it is not shifted.
+
+    Example:
+        >>> rate = Schedule("step", 0.1, length=100, milestones=(20,), warm_up=10)
+        >>> [round(float(rate(i)), 3) for i in (0, 5, 10, 19, 20, 99)]
+        [0.0, 0.05, 0.1, 0.1, 0.01, 0.01]
+    """
+
+    name: str
+    learning_rate: float
+    length: int
+    milestones: tuple[int, ...] = ()
+    gamma: float = 0.1
+    end_value: float = 0.0
+    warm_up: int = 0
+
+    def __call__(self, step: int | Int[Array, ""]) -> Float[Array, ""]:
+        rate = SCHEDULES[self.name](self)(jnp.asarray(step))
+        if self.warm_up:
+            rate *= jnp.minimum(1.0, step / self.warm_up)
+        return jnp.asarray(rate, jnp.float32)
+
+
+SCHEDULES: dict[str, Callable[[Schedule], optax.Schedule]] = {
+    "constant": lambda s: optax.constant_schedule(s.learning_rate),
+    "step": lambda s: optax.piecewise_constant_schedule(
+        s.learning_rate, dict.fromkeys(s.milestones, s.gamma)
+    ),
+    "linear": lambda s: optax.linear_schedule(s.learning_rate, s.end_value, s.length),
+    "exponential": lambda s: optax.exponential_decay(
+        s.learning_rate, s.length, s.end_value / s.learning_rate
+    ),
+}
+
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "sgd": optax.sgd,
+    "adam": optax.adam,
+    "rmsprop": optax.rmsprop,
+}
+
+
+def optimizer(
+    name: str,
+    learning_rate: float | Float[Array, ""],
+    weight_decay: float | Float[Array, ""] | None,
+    *,
+    decay_everything: bool = True,
+    **options: Any,
+) -> optax.GradientTransformation:
+    """Return an optax optimizer with L2 weight decay.
+
+    Rate and decay may be traced: they differ between the members of a fleet, while the
+    structure of the optimizer's state does not.
+
+    Args:
+        name: one of OPTIMIZERS.
+        learning_rate: of this step.
+        weight_decay: added to the gradient times the parameter, before the moments;
+            None leaves it out.
+        decay_everything: biases and normalisation decay too; otherwise only kernels.
+        options: passed to the optax optimizer: momentum, nesterov, b1, decay, ...
+
+    Example:
+        >>> tx = optimizer("sgd", 0.1, 0.01, momentum=0.9)
+        >>> params = {"w": jnp.ones(1)}
+        >>> tx.update({"w": jnp.ones(1)}, tx.init(params), params)[0]
+        {'w': Array([-0.101], dtype=float32)}
+    """
+    descend = OPTIMIZERS[name](learning_rate, **options)
+    if weight_decay is None:
+        return descend
+    kernels = None if decay_everything else _kernels
+    return optax.chain(optax.add_decayed_weights(weight_decay, mask=kernels), descend)
+
+
+def _kernels(params: Params) -> PyTree[bool]:
+    return jax.tree.map(lambda w: w.ndim >= 2, params)

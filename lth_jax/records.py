@@ -1,0 +1,116 @@
+"""Records: what a run leaves in its folder besides checkpoints."""
+
+import dataclasses
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+
+class Member(NamedTuple):
+    """Which network a number belongs to.
+
+    Attributes:
+        replicate: which seed.
+        rewind_step: step k of the ticket's rewind state; 0 for the dense network.
+        level: number of pruning rounds; 0 for the dense network.
+        branch: the controlled variation.
+        copy: which data order.
+    """
+
+    replicate: int
+    rewind_step: int
+    level: int
+    branch: str
+    copy: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """The rows of results.jsonl: one number a row, appended, never changed.
+
+    Attributes:
+        path: of the file.
+    """
+
+    path: Path
+
+    def add(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Append rows; they are on disk when this returns."""
+        with self.path.open("a") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def size(self) -> int:
+        """Return the size of the file in bytes."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def truncate(self, size: int) -> None:
+        """Forget what was appended after the file had `size` bytes."""
+        if self.size() > size:
+            os.truncate(self.path, size)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return all rows."""
+        return [json.loads(line) for line in self.path.read_text().splitlines()]
+
+
+def row(
+    member: Member, *, density: float, step: int, measure: str, value: float
+) -> dict[str, Any]:
+    """Return one number of one member as a row.
+
+    Example:
+        >>> row(Member(0, 500, 3, "ticket", 0), density=0.512, step=30_000,
+        ...     measure="test_accuracy", value=0.981)["branch"]
+        'ticket'
+    """
+    return {
+        "replicate": member.replicate,
+        "rewind_step": member.rewind_step,
+        "level": member.level,
+        "density": density,
+        "branch": member.branch,
+        "copy": member.copy,
+        "step": step,
+        "measure": measure,
+        "value": value,
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Return what a run's numbers may depend on besides its config."""
+    packages = ["lth_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint"]
+    packages += ["tensorflow-datasets", "numpy", "opencv-python-headless"]
+    return {
+        "command": sys.argv,
+        "git_commit": _git_commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: metadata.version(name) for name in packages},
+        "devices": [device.device_kind for device in jax.devices()],
+        "processes": jax.process_count(),
+    }
+
+
+def _git_commit() -> str | None:
+    """Return the commit of this source tree, marked if it has been changed."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip()

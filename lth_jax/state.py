@@ -1,0 +1,90 @@
+"""State: everything that training one network changes or depends on."""
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from jaxtyping import Array, Float, Int, Key, UInt32
+
+from lth_jax import masks as masks_lib
+from lth_jax.masks import Masks, Params
+
+# What a replicate's key is folded with, one number a purpose.
+INITIALISATION, DATA, BRANCH, PRUNING = range(4)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """One member: a network under its masks, on its way through training.
+
+    Whatever differs between the members of a fleet is an array in here, so that any
+    mixture of replicates, branches, copies and hyperparameters is one program.
+
+    Attributes:
+        step: training steps taken; the learning rate and the data are functions of it.
+        params: parameters, exactly 0 where the mask is False.
+        batch_stats: running statistics of batch normalisation, or {}.
+        opt_state: the optimizer's moments, exactly 0 where the mask is False.
+        masks: True where a weight is kept, None where a parameter is never pruned.
+        data_seed: with the step, decides the order of examples and their augmentation.
+        learning_rate: factor on the schedule.
+        weight_decay: L2 coefficient; None (not 0) if no member uses it.
+    """
+
+    step: Int[Array, ""]
+    params: Params
+    batch_stats: Any
+    opt_state: optax.OptState
+    masks: Masks
+    data_seed: UInt32[Array, ""]
+    learning_rate: Float[Array, ""]
+    weight_decay: Float[Array, ""] | None
+
+
+@partial(jax.jit, static_argnames=("model", "optimizer", "shape", "exclude"))
+def create(
+    key: Key[Array, ""],
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    *,
+    shape: tuple[int, ...],
+    exclude: tuple[str, ...] = (),
+    weight_decay: float | None = None,
+) -> TrainState:
+    """Return the dense state at step 0 (S_0) of one replicate.
+
+    Args:
+        key: the replicate's key; initialisation and data order derive from it.
+        model: network to initialise.
+        optimizer: whose moments to initialise.
+        shape: of one example: (height, width, channels).
+        exclude: regular expressions for the paths of parameters never to be pruned.
+        weight_decay: L2 coefficient; None leaves it out.
+
+    Raises:
+        ValueError: a pattern in `exclude` matches nothing.
+    """
+    variables = model.init(
+        jax.random.fold_in(key, INITIALISATION), jnp.zeros((1, *shape)), train=False
+    )
+    params = variables["params"]
+    return TrainState(
+        step=jnp.int32(0),
+        params=params,
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=optimizer.init(params),
+        masks=masks_lib.full(params, exclude),
+        data_seed=data_seed(key, copy=0),
+        learning_rate=jnp.float32(1),
+        weight_decay=None if weight_decay is None else jnp.float32(weight_decay),
+    )
+
+
+def data_seed(key: Key[Array, ""], copy: int) -> UInt32[Array, ""]:
+    """Return the seed of a copy's data order: equal keys and copies, equal batches."""
+    return jax.random.bits(jax.random.fold_in(jax.random.fold_in(key, DATA), copy))
