@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from lth_jax.state import TrainState
 Batch = dict[str, Array]
 
 
+@runtime_checkable
 class Feed(Protocol):
     """Where batches come from."""
 

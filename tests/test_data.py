@@ -1,0 +1,542 @@
+"""The data: what is loaded, in which order it comes, and what a batch is."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from functools import partial
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax import lax
+
+from lth_jax.data import DataError, Memory, Split, keys, load, normalise, order
+from lth_jax.data.augment import Views, crop_flip, draw_views
+from lth_jax.data.dataset import assemble, channel_statistics
+from lth_jax.data.digits import Digits
+
+# ---------------------------------------------------------------------- order
+
+
+@jax.jit
+def padded_order(seed, n):
+    """An order of any n up to 300, compiled once, and what lies behind it."""
+    words = order.round_words(seed, 0, n=300)
+    return order.position_to_index(jnp.arange(300), words, n=n)
+
+
+def epoch_order(seed, epoch, n):
+    words = order.round_words(seed, epoch, n=n)
+    return np.asarray(order.position_to_index(jnp.arange(n), words, n=n))
+
+
+def test_every_small_order_is_a_bijection():
+    for n in range(1, 301):
+        indices = np.asarray(padded_order(0, n))[:n]
+        np.testing.assert_array_equal(np.sort(indices), np.arange(n))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 300))
+def test_the_order_of_any_seed_is_a_bijection(seed, n):
+    indices = np.asarray(padded_order(np.uint32(seed), n))[:n]
+    np.testing.assert_array_equal(np.sort(indices), np.arange(n))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 60_000])
+def test_orders_with_their_own_number_of_rounds_are_bijections(n):
+    np.testing.assert_array_equal(np.sort(epoch_order(1, 2, n)), np.arange(n))
+
+
+@jax.jit
+def there_and_back(positions, n):
+    """Every round undoes itself: the inverse takes the rounds in reverse."""
+    words = order.round_words(0, 0, n=2**31)
+    indices = order.position_to_index(positions, words, n=n)
+    return indices, order.position_to_index(indices, words[::-1], n=n)
+
+
+@settings(deadline=None)
+@given(st.data(), st.integers(1, 2**31))
+def test_the_largest_orders_neither_overflow_nor_collide(data, n):
+    positions = [0, n - 1, *(data.draw(st.integers(0, n - 1)) for _ in range(6))]
+    positions = np.array(positions, np.uint32)
+    indices, back = there_and_back(positions, np.uint32(n))
+    assert (indices >= 0).all()
+    assert (np.asarray(indices, np.int64) < n).all()
+    np.testing.assert_array_equal(np.asarray(back).astype(np.uint32), positions)
+
+
+def test_an_order_never_changes():
+    """Published runs depend on it: the same in every release and with every JAX."""
+    assert epoch_order(0, 0, 10).tolist() == [8, 2, 7, 4, 5, 0, 3, 9, 6, 1]
+    steps = [order.batch_indices(7, s, n=10, batch_size=3, last="wrap") for s in (5, 6)]
+    assert np.stack(steps).tolist() == [[0, 7, 4], [8, 9, 3]]
+
+
+@pytest.mark.parametrize(
+    ("n", "places", "quantile"), [(5, 5, 172.7), (30, 2, 1_003.0)], ids=["all", "pairs"]
+)
+def test_orders_are_uniform(n, places, quantile):
+    """Chi-square over the first places of 50,000 epochs, below its 99.9 % quantile."""
+    words = jax.vmap(lambda epoch: order.round_words(0, epoch, n=n))(jnp.arange(50_000))
+    head = jnp.arange(places)
+    orders = jax.vmap(lambda w: order.position_to_index(head, w, n=n))(words)
+    codes = np.asarray(orders) @ n ** np.arange(places)
+    _, counts = np.unique(codes, return_counts=True)
+    outcomes = np.prod(np.arange(n, n - places, -1))
+    expected = 50_000 / outcomes
+    assert len(counts) == outcomes
+    assert ((counts - expected) ** 2).sum() / expected < quantile
+
+
+def test_epochs_and_seeds_have_orders_of_their_own():
+    orders = [epoch_order(np.uint32(s), e, 100) for s in (0, 1, 2**31) for e in (0, 1)]
+    assert len({tuple(o.tolist()) for o in orders}) == 6
+
+
+def test_an_epoch_shows_every_example_once():
+    steps = order.steps_per_epoch(12, 4, "drop")
+    indices = [
+        order.batch_indices(0, step, n=12, batch_size=4, last="drop")
+        for step in range(2 * steps)
+    ]
+    first, second = np.concatenate(indices).reshape(2, 12)
+    assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(12))
+    assert first.tolist() != second.tolist()
+
+
+def test_drop_leaves_the_partial_batch_out():
+    assert order.steps_per_epoch(10, 4, "drop") == 2
+    whole = epoch_order(0, 0, 10)
+    second, third = (
+        order.batch_indices(0, step, n=10, batch_size=4, last="drop") for step in (1, 2)
+    )
+    assert second.tolist() == whole[4:8].tolist()
+    assert third.tolist() == epoch_order(0, 1, 10)[:4].tolist()
+
+
+def test_wrap_completes_the_partial_batch_from_the_same_epoch():
+    assert order.steps_per_epoch(10, 4, "wrap") == 3
+    whole = epoch_order(0, 0, 10)
+    third = order.batch_indices(0, 2, n=10, batch_size=4, last="wrap")
+    assert third.tolist() == [*whole[8:], *whole[:2]]
+
+
+def test_indices_are_the_same_eager_jitted_vmapped_and_in_a_loop():
+    indices = partial(order.batch_indices, n=6, batch_size=4, last="wrap")
+    steps = jnp.arange(20)
+    with jax.disable_jit():
+        eager = indices(3, 9)
+    jitted = np.stack([indices(3, step) for step in range(20)])
+    vmapped = jax.vmap(indices, (None, 0))(jnp.uint32(3), steps)
+    _, looped = lax.scan(lambda c, step: (c, indices(3, step)), None, steps)
+    np.testing.assert_array_equal(eager, jitted[9])
+    np.testing.assert_array_equal(jitted, vmapped)
+    np.testing.assert_array_equal(jitted, looped)
+
+
+@pytest.mark.parametrize(
+    ("n", "batch_size", "last", "message"),
+    [
+        (10, 4, "pad", "last: 'pad' is not one of drop, wrap"),
+        (3, 4, "drop", "batch_size: 4 out of 3 examples leave no step"),
+        (3, 0, "wrap", "batch_size: 0 out of 3"),
+        (0, 1, "wrap", "n: 0 examples"),
+        (2**31 + 1, 1, "wrap", "n: 2147483649 examples"),
+    ],
+)
+def test_impossible_epochs_are_refused(n, batch_size, last, message):
+    with pytest.raises(ValueError, match=message):
+        order.steps_per_epoch(n, batch_size, last)
+
+
+# ---------------------------------------------------------------- augmentation
+
+
+def view_by_hand(image, down, right, mirrored, pad):
+    height, width, _ = image.shape
+    padded = np.pad(image, ((pad, pad), (pad, pad), (0, 0)))
+    window = padded[pad + down :, pad + right :][:height, :width]
+    return window[:, ::-1] if mirrored else window
+
+
+def test_views_are_padded_cropped_and_mirrored():
+    images = np.random.default_rng(0).integers(1, 256, (5, 6, 7, 3), np.uint8)
+    shifts = [(d, r, m) for d in range(-4, 5) for r in range(-4, 5) for m in (0, 1)]
+    down, right, mirrored = np.array(shifts, np.int32).T
+    indices = np.arange(len(shifts)) % 5
+    views = Views(jnp.array(down), jnp.array(right), jnp.array(mirrored == 1))
+    seen = jax.jit(crop_flip)(jnp.array(images), jnp.array(indices), views)
+    by_hand = [
+        view_by_hand(images[i], *shift, pad=4)
+        for i, shift in zip(indices, shifts, strict=True)
+    ]
+    np.testing.assert_array_equal(seen, np.stack(by_hand))
+
+
+def test_views_are_drawn_from_all_shifts_and_both_sides():
+    down, right, mirrored = draw_views(jax.random.key(0), 5_000)
+    for shift in (down, right):
+        counts = np.bincount(np.asarray(shift) + 4)
+        assert len(counts) == 9
+        assert counts.min() > 450
+    assert abs(mirrored.mean() - 0.5) < 0.03
+    assert abs(np.corrcoef(down, right)[0, 1]) < 0.05
+
+
+# --------------------------------------------------------------------- memory
+
+MEAN, STD = np.array([0.25, 0.5], np.float32), np.array([0.5, 0.3], np.float32)
+
+
+def memory(n=10, batch_size=4, **options):
+    """Random images of 6x6 pixels whose first pixel is their index and their label."""
+    images = np.random.default_rng(1).integers(0, 256, (n, 6, 6, 2), np.uint8)
+    images[:, 0, 0, 0] = np.arange(n)
+    split = Split(images, np.arange(n, dtype=np.int32))
+    return Memory(split, MEAN, STD, batch_size, **options)
+
+
+def on_device(feed):
+    return jax.tree.map(jnp.asarray, feed.arrays)
+
+
+def test_a_batch_holds_the_normalised_images_of_its_step():
+    feed = memory(last="wrap")
+    batch = jax.jit(feed.batch)(on_device(feed), 5, 2)
+    indices = order.batch_indices(5, 2, n=10, batch_size=4, last="wrap")
+    np.testing.assert_array_equal(batch["label"], indices)
+    images = feed.split.images[np.asarray(indices)]
+    textbook = (images / 255 - MEAN) / STD
+    np.testing.assert_allclose(batch["image"], textbook, atol=1e-6)
+    exact = (images.astype(np.float32) - 255 * MEAN) * (1 / (255 * STD))
+    np.testing.assert_array_equal(batch["image"], exact)
+    assert batch["image"].dtype == jnp.float32
+    assert batch["label"].dtype == jnp.int32
+
+
+def test_normalise_is_the_same_eager_and_jitted():
+    images = jnp.arange(256, dtype=jnp.uint8).reshape(8, 4, 4, 2)
+    jitted = jax.jit(lambda x: normalise(x, MEAN, STD))(images)
+    np.testing.assert_array_equal(normalise(images, MEAN, STD), jitted)
+
+
+@pytest.mark.parametrize("augmentation", ["none", "flip_crop"])
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_all_parts_together_are_the_whole_batch(augmentation, parts):
+    feed = memory(batch_size=8, last="wrap", augmentation=augmentation)
+    arrays = on_device(feed)
+    whole = jax.jit(feed.batch)(arrays, 1, 4)
+
+    def share(_):
+        return feed.batch(arrays, 1, 4, lax.axis_index("batch"), parts)
+
+    shares = jax.jit(jax.vmap(share, axis_name="batch"))(jnp.zeros(parts))
+    assert shares["label"].shape == (parts, 8 // parts)
+    for name in ("image", "label"):
+        np.testing.assert_array_equal(
+            shares[name].reshape(whole[name].shape), whole[name]
+        )
+
+
+def test_members_of_a_fleet_see_what_they_see_alone():
+    feed = memory(augmentation="flip_crop")
+    arrays = on_device(feed)
+    seeds = jnp.arange(3, dtype=jnp.uint32)
+    member = jax.jit(partial(feed.batch, arrays, step=3))
+    fleet = jax.jit(jax.vmap(member))(seeds)
+    for place, alone in enumerate(map(member, seeds)):
+        np.testing.assert_array_equal(fleet["image"][place], alone["image"])
+        np.testing.assert_array_equal(fleet["label"][place], alone["label"])
+
+
+def test_flip_crop_shows_views_of_the_images_drawn_anew_every_step():
+    feed = memory(n=1, batch_size=1, augmentation="flip_crop")
+    batch = jax.jit(feed.batch)
+    arrays = on_device(feed)
+    seen = [np.asarray(batch(arrays, 0, step)["image"][0]) for step in range(8)]
+    assert len({image.tobytes() for image in seen}) > 4
+    for step, image in enumerate(seen):
+        views = draw_views(keys.derive(0, keys.AUGMENTATION, step), 1)
+        down, right, mirrored = (int(v[0]) for v in views)
+        by_hand = view_by_hand(feed.split.images[0], down, right, mirrored, pad=4)
+        expected = normalise(jnp.array(by_hand[None]), MEAN, STD)[0]
+        np.testing.assert_array_equal(image, expected)
+
+
+def test_a_feed_counts_its_steps():
+    assert memory(last="drop").steps_per_epoch == 2
+    assert memory(last="wrap").steps_per_epoch == 3
+
+
+def test_impossible_feeds_are_refused():
+    with pytest.raises(ValueError, match="'pad' is not one of drop, wrap"):
+        memory(last="pad")
+    with pytest.raises(ValueError, match="batch_size: 11 out of 10"):
+        memory(batch_size=11)
+    with pytest.raises(ValueError, match="augmentation: 'cutout' is not one of none"):
+        memory(augmentation="cutout")
+    with pytest.raises(ValueError, match="batch_size: 4 cannot be divided over 3"):
+        memory().batch({}, 0, 0, parts=3)
+
+
+# -------------------------------------------------------------------- dataset
+
+
+def numbered(n):
+    labels = np.arange(n, dtype=np.int32)
+    return Split(labels.astype(np.uint8).reshape(n, 1, 1, 1), labels)
+
+
+def test_validation_is_held_out_of_training_and_always_the_same():
+    dataset = assemble(numbered(10), numbered(3), num_classes=10, validation=3)
+    assert dataset.validation is not None
+    assert dataset.validation.labels.tolist() == [2, 4, 8]
+    assert dataset.train.labels.tolist() == [0, 1, 3, 5, 6, 7, 9]
+    assert dataset.train.images.ravel().tolist() == [0, 1, 3, 5, 6, 7, 9]
+    assert len(dataset.test) == 3
+    np.testing.assert_allclose(dataset.mean, 31 / 7 / 255, rtol=1e-6)
+
+
+def test_without_validation_nothing_is_held_out():
+    dataset = assemble(numbered(10), numbered(3), num_classes=10)
+    assert dataset.validation is None
+    assert len(dataset.train) == 10
+
+
+@pytest.mark.parametrize("validation", [-1, 10])
+def test_validation_leaves_something_to_train_on(validation):
+    with pytest.raises(DataError, match=r"config\.data\.validation: .* 0\.\.9"):
+        assemble(numbered(10), numbered(3), num_classes=10, validation=validation)
+
+
+def test_channel_statistics_are_those_of_numpy():
+    images = np.random.default_rng(0).integers(0, 256, (1_001, 3, 2, 3), np.uint8)
+    images[..., 2] = 51
+    mean, std = channel_statistics(images)
+    scaled = images / 255
+    np.testing.assert_allclose(mean, scaled.mean((0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(std[:2], scaled.std((0, 1, 2))[:2], rtol=1e-6)
+    assert std[2] == 1
+    assert mean.dtype == std.dtype == np.float32
+
+
+# -------------------------------------------------------------------- sources
+
+
+class Generated(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Example i of the n of a split is an image of one colour, labelled i."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    SHAPE = (4, 4, 3)
+    SPLITS = {"train": 5, "test": 2}  # noqa: RUF012
+
+    def _info(self):
+        features = {
+            "image": tfds.features.Image(shape=self.SHAPE),
+            "label": tfds.features.ClassLabel(num_classes=5),
+        }
+        return tfds.core.DatasetInfo(
+            builder=self, features=tfds.features.FeaturesDict(features)
+        )
+
+    def _split_generators(self, dl_manager):
+        return {name: self._generate_examples(n) for name, n in self.SPLITS.items()}
+
+    def _generate_examples(self, n):
+        for i in range(n):
+            bgr = np.full((4, 4, 3), (200, 100, i), np.uint8)
+            yield i, {"image": cv2.imencode(".png", bgr)[1].tobytes(), "label": i}
+
+
+class Colours(Generated):
+    pass
+
+
+class Photographs(Generated):
+    SHAPE = (None, None, 3)
+
+
+class Trainless(Generated):
+    SPLITS = {"unlabelled": 5, "test": 2}  # noqa: RUF012
+
+
+class Unavailable(Generated):
+    def _split_generators(self, dl_manager):
+        raise ConnectionError("no route to host,\nsorry")
+
+
+class Damaged(Generated):
+    def _generate_examples(self, n):
+        for i in range(n):
+            yield i, {"image": b"no picture", "label": i}
+
+
+def prepare(builder):
+    builder.download_and_prepare(file_format="array_record")
+    return builder
+
+
+def error_of(*args, **options):
+    """The message of the DataError that loading raises: always one line."""
+    with pytest.raises(DataError) as caught:
+        load(*args, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_importing_the_package_does_not_import_tfds():
+    code = "import sys, lth_jax.data; sys.exit('tensorflow_datasets' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_digits_prepare_themselves_and_silently(tmp_path, capfd):
+    digits = load("digits", data_dir=str(tmp_path), validation=98)
+    assert digits.validation is not None
+    sizes = [len(s) for s in (digits.train, digits.validation, digits.test)]
+    assert sizes == [1_100, 98, 599]
+    assert digits.num_classes == 10
+    assert digits.train.images.shape == (1_100, 8, 8, 1)
+    assert digits.train.images.dtype == np.uint8
+    assert digits.train.labels.dtype == np.int32
+    assert np.bincount(digits.test.labels).tolist() == [
+        63,
+        63,
+        63,
+        54,
+        58,
+        61,
+        54,
+        60,
+        63,
+        60,
+    ]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_digits_are_rescaled_exactly_and_keep_their_order(tmp_path):
+    digits = load("digits", data_dir=str(tmp_path))
+    assert np.bincount(digits.train.labels).tolist() == [
+        115,
+        119,
+        114,
+        129,
+        123,
+        121,
+        127,
+        119,
+        111,
+        120,
+    ]
+    first = digits.train.images[0, :, :, 0]
+    assert first[0].tolist() == [0, 0, 80, 207, 143, 16, 0, 0]
+    assert digits.train.labels[:6].tolist() == [0, 1, 3, 4, 6, 7]
+    assert digits.test.labels[:3].tolist() == [2, 5, 8]
+    levels = np.unique(digits.train.images)
+    assert levels.tolist() == [(v * 255 + 8) // 16 for v in range(17)]
+
+
+def test_a_prepared_set_is_not_prepared_again(tmp_path, monkeypatch):
+    load("digits", data_dir=str(tmp_path))
+    monkeypatch.setattr(Digits, "download_and_prepare", None)
+    assert len(load("digits", data_dir=str(tmp_path)).train) == 1_198
+
+
+def test_losing_the_race_to_prepare_is_no_error(tmp_path, monkeypatch):
+    download_and_prepare = Digits.download_and_prepare
+
+    def lose(self, **options):
+        monkeypatch.setattr(Digits, "download_and_prepare", download_and_prepare)
+        prepare(Digits(data_dir=tmp_path))
+        raise OSError("Directory not empty")
+
+    monkeypatch.setattr(Digits, "download_and_prepare", lose)
+    assert len(load("digits", data_dir=str(tmp_path)).train) == 1_198
+
+
+def test_colours_come_in_the_order_rgb(tmp_path):
+    prepare(Colours(data_dir=tmp_path))
+    colours = load("colours", data_dir=str(tmp_path))
+    by_label = np.argsort(colours.train.labels)
+    assert colours.train.labels[by_label].tolist() == [0, 1, 2, 3, 4]
+    for i, image in enumerate(colours.train.images[by_label]):
+        assert (image == np.array([i, 100, 200], np.uint8)).all()
+    assert colours.num_classes == 5
+    assert len(colours.test) == 2
+
+
+def test_a_misspelt_name_is_told_the_right_one(tmp_path):
+    message = error_of("cifar_10", data_dir=str(tmp_path))
+    assert message == (
+        "config.data.name: TFDS has no set 'cifar_10'; did you mean 'cifar10'? (known "
+        "to work: digits, mnist, fashion_mnist, cifar10, cifar100)"
+    )
+
+
+def test_a_name_that_is_none_is_refused(tmp_path):
+    message = error_of("not a name", data_dir=str(tmp_path))
+    assert message.startswith("config.data.name: TFDS cannot open 'not a name' (Value")
+
+
+def test_images_of_many_sizes_are_refused_before_they_are_downloaded(tmp_path):
+    message = error_of("photographs", data_dir=str(tmp_path))
+    assert message.startswith(
+        "config.data.name: 'photographs' cannot be held in memory"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_set_without_a_training_split_is_refused(tmp_path):
+    prepare(Trainless(data_dir=tmp_path))
+    message = error_of("trainless", data_dir=str(tmp_path))
+    assert message == "config.data.name: 'trainless' has no split 'train'"
+
+
+def test_without_tensorflow_the_error_says_how_to_prepare(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    assert error_of("mnist", data_dir=str(tmp_path)) == (
+        f"config.data.dir: 'mnist' is not in {tmp_path}/mnist/3.0.1 and preparing it "
+        "needs TensorFlow: run pip install 'lth_jax[tf]' and then python -c \"import "
+        f"tensorflow_datasets as tfds; tfds.builder('mnist', data_dir='{tmp_path}')"
+        ".download_and_prepare(file_format='array_record')\""
+    )
+
+
+def test_a_failed_preparation_says_why(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: "installed")
+    message = error_of("unavailable", data_dir=str(tmp_path))
+    assert message.startswith(
+        f"config.data.dir: 'unavailable' is not in {tmp_path}/unavailable/1.0.0 and "
+        "preparing it failed (ConnectionError: no route to host, sorry): to try again, "
+        "run python -c"
+    )
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_set_stored_as_tfrecord_is_to_be_prepared_again(tmp_path):
+    folder = prepare(Colours(data_dir=tmp_path)).data_path
+    info = folder / "dataset_info.json"
+    info.write_text(
+        json.dumps(json.loads(info.read_text()) | {"fileFormat": "tfrecord"})
+    )
+    message = error_of("colours", data_dir=str(tmp_path))
+    assert message.startswith(
+        f"config.data.dir: 'colours' in {folder} is stored as tfrecord and only "
+        "array_record can be read: remove that folder, then run python -c"
+    )
+
+
+def test_a_damaged_image_is_an_error(tmp_path):
+    prepare(Damaged(data_dir=tmp_path))
+    message = error_of("damaged", data_dir=str(tmp_path))
+    assert message.startswith(
+        f"config.data.dir: 'damaged' in {tmp_path}/damaged/1.0.0 holds an image that "
+        "cannot be decoded"
+    )
