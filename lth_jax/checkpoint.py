@@ -1,15 +1,17 @@
 """Checkpoint: numbered pytrees on disk, through Orbax."""
 
 import dataclasses
+import shutil
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
 from jaxtyping import PyTree
+from orbax.checkpoint.checkpoint_managers import LatestN
 
 Tree = TypeVar("Tree", bound=PyTree)
 
@@ -18,15 +20,15 @@ Tree = TypeVar("Tree", bound=PyTree)
 class Series:
     """Checkpoints of one kind: dense states by step, or levels by number.
 
-    A checkpoint appears at once and whole, or not at all. Booleans take one bit. With
-    each goes the size of the records when it was saved: whatever was recorded later is
-    done again by a run that continues from it.
+    A checkpoint appears at once and whole, or not at all. Booleans take one bit.
 
     Attributes:
         directory: where; each checkpoint is a folder named by its number.
+        keep: how many of the latest are kept; 0 for all.
     """
 
     directory: Path
+    keep: int = 0
 
     def numbers(self) -> list[int]:
         """Return the numbers of the checkpoints, in order."""
@@ -35,14 +37,14 @@ class Series:
         with self._manager() as manager:
             return sorted(manager.all_steps())
 
-    def save(self, number: int, tree: PyTree, *, records: int) -> None:
-        """Save a pytree of arrays, and the size of the records in bytes."""
+    def save(self, number: int, tree: PyTree, **about: int | str) -> None:
+        """Save a pytree of arrays, and what to know about it."""
         with self._manager() as manager:
             manager.save(
                 number,
                 args=ocp.args.Composite(
                     tree=ocp.args.StandardSave(jax.tree.map(_pack, tree)),
-                    records=ocp.args.JsonSave({"bytes": records}),
+                    about=ocp.args.JsonSave(about),
                 ),
             )
 
@@ -64,20 +66,25 @@ class Series:
             )
         return jax.tree.map(_unpack, saved.tree, like)
 
-    def records(self, number: int) -> int:
-        """Return the size of the records, in bytes, when a checkpoint was saved."""
+    def clear(self) -> None:
+        """Remove all checkpoints."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def about(self, number: int) -> dict[str, Any]:
+        """Return what was saved about a checkpoint."""
         with self._manager() as manager:
             saved = manager.restore(
-                number, args=ocp.args.Composite(records=ocp.args.JsonRestore())
+                number, args=ocp.args.Composite(about=ocp.args.JsonRestore())
             )
-        return saved.records["bytes"]
+        return saved.about
 
     def _manager(self) -> ocp.CheckpointManager:
-        options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
+        keep = LatestN(self.keep) if self.keep else None
+        options = ocp.CheckpointManagerOptions(
+            enable_async_checkpointing=False, preservation_policy=keep
+        )
         return ocp.CheckpointManager(
-            self.directory.absolute(),
-            options=options,
-            item_names=("tree", "records"),
+            self.directory.absolute(), options=options, item_names=("tree", "about")
         )
 
 

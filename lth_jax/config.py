@@ -57,6 +57,7 @@ def default() -> ConfigDict:
                 "layout": "fleet",  # or "data": the devices share a batch
                 "devices": 0,  # 0 for all
                 "members": 0,  # most members a device at a time; 0 chooses
+                "checkpoint_minutes": 10.0,  # 0 saves only when a level is done
                 "sync_batch_stats": True,  # in layout "data"
             },
             "prune": {
@@ -138,7 +139,12 @@ def check(config: ConfigDict) -> None:
     """Raise ConfigError for what is wrong whatever the data and the devices."""
     for name in ("replicates", "copies", "data.batch_size", "prune.levels"):
         _at_least(config, name, 1)
-    for name in ("train.devices", "train.members", "optim.weight_decay"):
+    for name in (
+        "train.devices",
+        "train.members",
+        "train.checkpoint_minutes",
+        "optim.weight_decay",
+    ):
         _at_least(config, name, 0)
     if not config.optim.learning_rate > 0:
         raise ConfigError("config.optim.learning_rate: must be above 0")

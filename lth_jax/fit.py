@@ -7,11 +7,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import linen as nn
 from jax import lax
-from jaxtyping import Array, Float, Int, PyTree, UInt32
+from jaxtyping import Array, Bool, Float, Int, PyTree, UInt32
 
 from lth_jax import masks as masks_lib
 from lth_jax.data import keys
@@ -65,7 +64,7 @@ class Program:
 
     @cached_property
     def advance(self) -> Callable[[TrainState, Any], tuple[TrainState, Array]]:
-        """Map (states, (arrays, steps)) to (states, summed losses); compiled."""
+        """Map (states, (arrays, steps)) to (states, whether they are finite)."""
         return self.layout.spread(partial(advance, program=self), donate=True)
 
 
@@ -74,50 +73,67 @@ def fit(
     stop: int,
     program: Program,
     progress: Callable[[int], object] = lambda steps: None,
-) -> tuple[list[TrainState], list[float]]:
-    """Train members from the step they have in common to step `stop`.
+    pause: Callable[[], bool] = lambda: False,
+) -> list[TrainState]:
+    """Train members to step `stop`.
+
+    Members train in the groups of the layout, one group after another. Where a fit is
+    cut into several makes no difference to the last bit.
 
     Args:
-        members: states at the same step; they are not changed.
+        members: states; those of a group are at the same step. They are not changed.
         stop: step at which to stop, the number of steps taken since step 0.
         program: what and how to train.
         progress: called with the number of steps done, summed over members.
+        pause: called between compiled calls; where it returns True, members are
+            returned as they are: groups at `stop`, on their way, or not begun.
 
     Returns:
-        The members at `stop`, and each one's mean training loss on the way.
+        The members at `stop`, if there was no pause.
 
     Raises:
-        ValueError: the members are not at the same step, or are past `stop`.
+        ValueError: members of a group are at different steps, or past `stop`.
     """
-    start = int(members[0].step)
-    if any(int(member.step) != start for member in members) or start > stop:
-        raise ValueError(
-            f"fit: members at steps {sorted({int(m.step) for m in members})} cannot "
-            f"go together to step {stop}"
-        )
     trained: list[TrainState] = []
-    losses: list[float] = []
     for group in program.layout.groups(members):
-        states = program.layout.stack(group, of=len(members))
-        calls: list[Array] = []
-        for step in range(start, stop, program.steps_per_call):
-            steps = min(program.steps_per_call, stop - step)
-            states, loss = program.advance(states, (program.arrays, steps))
-            # One call computes while the next is prepared, and no more: progress stays
-            # true and memory bounded.
-            jax.block_until_ready(calls[-1:])
-            calls.append(loss)
-            progress(steps * len(group))
-        trained += program.layout.unstack(states, len(group))
-        totals = np.sum([np.ravel(loss) for loss in jax.device_get(calls)], axis=0)
-        losses += (totals / (stop - start))[: len(group)].tolist()
-    return trained, losses
+        trained += _fit_group(group, len(members), stop, program, progress, pause)
+    return trained
+
+
+def _fit_group(
+    group: Sequence[TrainState],
+    fleet_size: int,
+    stop: int,
+    program: Program,
+    progress: Callable[[int], object],
+    pause: Callable[[], bool],
+) -> Sequence[TrainState]:
+    at = {int(member.step) for member in group}
+    start = at.pop()
+    if at or start > stop:
+        raise ValueError(
+            f"fit: members at steps {sorted({start, *at})} cannot go to {stop} together"
+        )
+    if start == stop or pause():
+        return group
+    states = program.layout.stack(group, of=fleet_size)
+    done = ()
+    for step in range(start, stop, program.steps_per_call):
+        steps = min(program.steps_per_call, stop - step)
+        # One call computes while the next is prepared, and no more: progress stays true
+        # and memory bounded.
+        jax.block_until_ready(done)
+        states, done = program.advance(states, (program.arrays, steps))
+        progress(steps * len(group))
+        if pause():
+            break
+    return program.layout.unstack(states, len(group))
 
 
 def advance(
     state: TrainState, part: Int[Array, ""] | int, shared: Any, *, program: Program
-) -> tuple[TrainState, Float[Array, ""]]:
-    """Take some steps of one member on one device; also return the sum of losses.
+) -> tuple[TrainState, Bool[Array, ""]]:
+    """Take some steps of one member on one device; also return whether it is finite.
 
     Args:
         state: the member.
@@ -127,28 +143,22 @@ def advance(
         program: what and how to train.
     """
     arrays, steps = shared
-    layout = program.layout
 
-    def one(
-        _: Array | int, carry: tuple[TrainState, Array]
-    ) -> tuple[TrainState, Array]:
-        state, total = carry
+    def one(_: Array | int, state: TrainState) -> TrainState:
         batch = program.feed.batch(
-            arrays, state.data_seed, state.step, part, layout.parts
+            arrays, state.data_seed, state.step, part, program.layout.parts
         )
-        state, loss = train_step(state, batch, program=program)
-        return state, total + loss
+        return train_step(state, batch, program=program)
 
-    start = state, jnp.float32(0)
     if program.steps_per_call == 1:
-        return one(0, start)
-    return lax.fori_loop(0, steps, one, start)
+        state = one(0, state)
+    else:
+        state = lax.fori_loop(0, steps, one, state)
+    return state, jnp.isfinite(state.loss)
 
 
-def train_step(
-    state: TrainState, batch: Batch, *, program: Program
-) -> tuple[TrainState, Float[Array, ""]]:
-    """Take one step of one member; also return the loss before it.
+def train_step(state: TrainState, batch: Batch, *, program: Program) -> TrainState:
+    """Take one step of one member.
 
     Gradients, loss and batch statistics are averaged over the devices that share the
     batch. A weight whose mask is False, its gradient and its moments stay exactly 0.
@@ -178,14 +188,14 @@ def train_step(
     optimizer = program.optimizer(learning_rate, state.weight_decay)
     changes, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, changes)
-    state = dataclasses.replace(
+    return dataclasses.replace(
         state,
         step=state.step + 1,
         params=params,
         batch_stats=batch_stats,
         opt_state=opt_state,
+        loss=state.loss + loss,
     )
-    return state, loss
 
 
 def cross_entropy(

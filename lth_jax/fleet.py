@@ -77,7 +77,8 @@ class Layout:
 
     def replicate(self, tree: State) -> State:
         """Copy arrays to every device."""
-        return jax.device_put(tree, self._sharding(), may_alias=False)
+        # Over several devices `device_put` aliases its input, whatever `may_alias`.
+        return jax.device_put(jax.tree.map(jnp.copy, tree), self._sharding())
 
     def groups(self, members: Sequence[State]) -> Iterator[Sequence[State]]:
         """Split members into the groups that go at once."""

@@ -4,13 +4,17 @@ Iterative magnitude pruning with rewinding (Frankle et al., 2019, Algorithm 1), 
 replicates and rewind steps of a config at once.
 """
 
-import dataclasses
 import functools
+import itertools
 import math
 import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Key
 from ml_collections import ConfigDict
 from tqdm import tqdm
@@ -21,6 +25,7 @@ from lth_jax import prune, report, state
 from lth_jax.branches import BRANCHES, Origin
 from lth_jax.experiment import Experiment
 from lth_jax.fit import fit
+from lth_jax.interruption import Interruption
 from lth_jax.masks import Masks
 from lth_jax.methods import METHODS
 from lth_jax.records import Member, row
@@ -34,7 +39,7 @@ class Diverged(RuntimeError):
     """A loss is not finite any more; one line that names the network and the step."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Lottery:
     """A run: its config, what that means, its folder, and how far it is."""
 
@@ -42,6 +47,7 @@ class Lottery:
     experiment: Experiment
     workdir: Workdir
     progress: tqdm
+    interruption: Interruption
 
     @property
     def levels(self) -> int:
@@ -67,12 +73,16 @@ def run(config: ConfigDict, directory: Path) -> None:
     Raises:
         ConfigError, DataError: before anything is trained or written.
         Diverged: while training.
+        Interrupted: the process was asked to end; the same call goes on from there.
     """
     experiment = experiment_lib.build(config)
     workdir = Workdir(directory)
     workdir.open(config)
-    with tqdm(unit="step", unit_scale=True, disable=None) as progress:
-        lottery = Lottery(config, experiment, workdir, progress)
+    with (
+        tqdm(unit="step", unit_scale=True, disable=None) as progress,
+        Interruption(60 * config.train.checkpoint_minutes) as interruption,
+    ):
+        lottery = Lottery(config, experiment, workdir, progress, interruption)
         tickets = train_dense(lottery)
         for level in range(1, lottery.levels + 1):
             tickets = train_level(lottery, level, tickets)
@@ -93,8 +103,9 @@ def train_dense(lottery: Lottery) -> dict[Chain, TrainState]:
     else:
         members = [experiment.initialise(lottery.key(m.replicate)) for m in names]
     for stop in sorted({0, *experiment.rewind_steps, experiment.length} - {*saved}):
-        members = list(train(lottery, dict(zip(names, members)), stop).values())
-        series.save(stop, members, records=lottery.workdir.records.size())
+        fleet = train(lottery, f"dense-{stop}", dict(zip(names, members)), stop)
+        members = list(fleet.values())
+        lottery.workdir.finish(series, stop, members)
     return {
         (name.replicate, step): member
         for step in experiment.rewind_steps
@@ -115,14 +126,13 @@ def train_level(
         return dict(zip(tickets, series.restore(level, list(tickets.values()))))
     masks = prune_tickets(lottery, level, tickets)
     starts = rewind_branches(lottery, level, masks)
-    trained = train(lottery, starts, lottery.experiment.length)
+    trained = train(lottery, f"level-{level}", starts, lottery.experiment.length)
     tickets = {
         (member.replicate, member.rewind_step): network
         for member, network in trained.items()
         if (member.branch, member.copy) == ("ticket", 0)
     }
-    size = lottery.workdir.records.size()
-    series.save(level, list(tickets.values()), records=size)
+    lottery.workdir.finish(series, level, list(tickets.values()))
     return tickets
 
 
@@ -168,59 +178,85 @@ def rewind_branches(
             for copy in range(lottery.config.copies):
                 seed = state.data_seed(lottery.key(replicate), copy)
                 member = Member(replicate, step, level, branch, copy)
-                starts[member] = dataclasses.replace(start, data_seed=seed)
+                starts[member] = replace(start, data_seed=seed)
     return starts
 
 
 def train(
-    lottery: Lottery, fleet: dict[Member, TrainState], stop: int
+    lottery: Lottery, unit: str, fleet: dict[Member, TrainState], stop: int
 ) -> dict[Member, TrainState]:
-    """Fit: train a fleet to step `stop`, recording on the way.
+    """Fit: train a fleet to step `stop`, recording and saving on the way.
+
+    Args:
+        lottery: the run.
+        unit: name of this training among those of the run, to find its checkpoints by.
+        fleet: where its members start.
+        stop: step at which to stop.
 
     Raises:
         Diverged: a loss is not finite.
+        Interrupted: the process was asked to end; what was done is saved.
     """
-    trained = dict(fleet)
-    starts = {member: int(network.step) for member, network in fleet.items()}
-    for start in sorted(set(starts.values())):
-        together = [member for member in fleet if starts[member] == start]
-        for pause in lottery.experiment.stops(start, stop):
-            networks, losses = fit(
+    trained = lottery.workdir.resume(unit, fleet)
+    for together, since, until in _legs(lottery.experiment, fleet, stop):
+        while any(trained[member].step < until for member in together):
+            networks = fit(
                 [trained[member] for member in together],
-                pause,
+                until,
                 lottery.experiment.program,
                 lottery.progress.update,
+                lottery.interruption.due,
             )
+            if all(network.step == until for network in networks):
+                rows = measure(lottery, together, networks, until - since)
+                lottery.workdir.records.add(rows)
+                check_finite(rows)
+                networks = [replace(n, loss=jnp.zeros_like(n.loss)) for n in networks]
             trained.update(zip(together, networks))
-            record(lottery, together, networks, losses)
+            if lottery.interruption.due():
+                lottery.workdir.pause(unit, trained)
+                lottery.interruption.handle()
     return trained
 
 
-def record(
-    lottery: Lottery,
-    members: list[Member],
-    networks: list[TrainState],
-    losses: list[float],
-) -> None:
-    """Append what was measured of some networks to the records."""
-    step = int(networks[0].step)
-    measured = [{"train_loss": loss} for loss in losses]
+def _legs(
+    experiment: Experiment, fleet: dict[Member, TrainState], stop: int
+) -> Iterator[tuple[list[Member], int, int]]:
+    """Yield (members that train together, from step, to step)."""
+    starts = {member: int(network.step) for member, network in fleet.items()}
+    for start in sorted(set(starts.values())):
+        together = [member for member in fleet if starts[member] == start]
+        stops = [start, *experiment.stops(start, stop)]
+        yield from ((together, *leg) for leg in itertools.pairwise(stops))
+
+
+def measure(
+    lottery: Lottery, members: list[Member], networks: list[TrainState], steps: int
+) -> list[dict[str, Any]]:
+    """Return the rows of some networks, `steps` after they were last measured."""
+    measured = [{"train_loss": float(network.loss) / steps} for network in networks]
     for split, evaluator in lottery.experiment.evaluators.items():
-        for numbers, evaluation in zip(measured, evaluator(networks)):
-            for name, value in evaluation._asdict().items():
-                if f"{split}_{name}" in lottery.config.measures:
-                    numbers[f"{split}_{name}"] = value
-    lottery.workdir.records.add(
+        names = [m for m in lottery.config.measures if m.startswith(f"{split}_")]
+        if names:
+            for numbers, evaluation in zip(measured, evaluator(networks)):
+                numbers |= {m: getattr(evaluation, m[len(split) + 1 :]) for m in names}
+    return [
         row(
             member,
             density=masks_lib.density(network.masks),
-            step=step,
+            step=int(network.step),
             measure=name,
             value=value,
         )
         for member, network, numbers in zip(members, networks, measured)
         for name, value in numbers.items()
-    )
-    for member, numbers in zip(members, measured):
-        if not all(math.isfinite(value) for value in numbers.values()):
-            raise Diverged(f"{member} diverged at or before step {step}: {numbers}")
+    ]
+
+
+def check_finite(rows: list[dict[str, Any]]) -> None:
+    """Raise Diverged, naming network and step, if a row's value is not finite."""
+    for found in rows:
+        if not math.isfinite(found["value"]):
+            where = {key: found[key] for key in (*Member._fields, "step")}
+            text = ", ".join(f"{key} {value}" for key, value in where.items())
+            raise Diverged(f"{found['measure']} is {found['value']} at {text}")

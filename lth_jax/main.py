@@ -11,11 +11,14 @@ from ml_collections import config_flags
 from lth_jax import lottery
 from lth_jax.config import ConfigError
 from lth_jax.data import DataError
+from lth_jax.interruption import Interrupted
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with its variant after a colon.", lock_config=True
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: new, or to go on.")
+TRY_AGAIN = 75  # EX_TEMPFAIL: interrupted; the same command goes on from there
+
 flags.mark_flags_as_required(["config", "workdir"])
 
 
@@ -31,6 +34,9 @@ def main(argv: list[str]) -> None:
         lottery.run(_CONFIG.value, Path(_WORKDIR.value))
     except (ConfigError, DataError, lottery.Diverged) as error:
         sys.exit(f"error: {error}")
+    except Interrupted as interrupted:
+        print(interrupted, file=sys.stderr)
+        sys.exit(TRY_AGAIN)
 
 
 def parse(argv: list[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from functools import partial
-from typing import Any
+from typing import Any, no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from lth_jax.masks import Masks, Params
 INITIALISATION, DATA, BRANCH, PRUNING = range(4)
 
 
+@no_type_check  # JAX also builds states of stacked arrays, shapes and shardings
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
@@ -34,6 +35,7 @@ class TrainState:
         data_seed: with the step, decides the order of examples and their augmentation.
         learning_rate: factor on the schedule.
         weight_decay: L2 coefficient; None (not 0) if no member uses it.
+        loss: sum of the training losses, in nats, since it was last set to 0.
     """
 
     step: Int[Array, ""]
@@ -44,6 +46,7 @@ class TrainState:
     data_seed: UInt32[Array, ""]
     learning_rate: Float[Array, ""]
     weight_decay: Float[Array, ""] | None
+    loss: Float[Array, ""]
 
 
 @partial(jax.jit, static_argnames=("model", "optimizer", "shape", "exclude"))
@@ -54,7 +57,7 @@ def create(
     *,
     shape: tuple[int, ...],
     exclude: tuple[str, ...] = (),
-    weight_decay: float | None = None,
+    weight_decay: float | Float[Array, ""] | None = None,
 ) -> TrainState:
     """Return the dense state at step 0 (S_0) of one replicate.
 
@@ -82,6 +85,7 @@ def create(
         data_seed=data_seed(key, copy=0),
         learning_rate=jnp.float32(1),
         weight_decay=None if weight_decay is None else jnp.float32(weight_decay),
+        loss=jnp.float32(0),
     )
 
 

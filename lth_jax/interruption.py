@@ -1,0 +1,57 @@
+"""Interruption: when a training pauses to save, and when it gives way."""
+
+import signal
+import time
+from types import FrameType, TracebackType
+from typing import Self
+
+
+class Interrupted(Exception):
+    """The process was asked to end. Everything is saved; the same command goes on."""
+
+
+class Interruption:
+    """Within it, SIGTERM and the first SIGINT are heard at the next pause.
+
+    A pause is also due when some time has passed since the last one. A second SIGINT
+    ends the process at once.
+
+    Args:
+        seconds: between pauses; 0 for none but those that signals ask for.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds or float("inf")
+        self._since = time.monotonic()
+        self._signal: signal.Signals | None = None
+        self._handlers = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._handlers[number] = signal.signal(number, self._hear)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def due(self) -> bool:
+        """Say whether it is time to pause."""
+        return bool(self._signal) or time.monotonic() - self._since > self._seconds
+
+    def handle(self) -> None:
+        """Go on after a pause, or raise Interrupted if a signal asked for it."""
+        if self._signal:
+            raise Interrupted(f"{self._signal.name}: saved; the same command goes on")
+        self._since = time.monotonic()
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if self._signal and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._signal = signal.Signals(number)
