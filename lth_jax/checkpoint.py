@@ -92,7 +92,7 @@ def _pack(x: jax.Array) -> jax.Array:
     return jnp.packbits(x.ravel()) if x.dtype == bool else x
 
 
-def _unpack(saved: jax.Array, like: jax.Array) -> jax.Array:
+def _unpack(saved: jax.Array, like: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
     if like.dtype != bool:
         return saved
     return jnp.unpackbits(saved, count=like.size).astype(bool).reshape(like.shape)

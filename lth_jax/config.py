@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -77,7 +78,7 @@ def default() -> ConfigDict:
             "copies": 1,  # data orders per branch
             "measures": ("test_accuracy", "test_loss"),
         }
-    )
+    ).lock()
 
 
 def variants(text: str, *choices: str) -> set[str]:
@@ -116,10 +117,10 @@ def flatten(config: ConfigDict) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def field(name: str) -> Iterator[None]:
-    """Turn a ValueError into a ConfigError about a field."""
+    """Turn a ValueError, or a bad regular expression, into an error about a field."""
     try:
         yield
-    except ValueError as error:
+    except (ValueError, re.error) as error:
         raise ConfigError(f"config.{name}: {error}") from error
 
 
@@ -148,6 +149,10 @@ def check(config: ConfigDict) -> None:
         _at_least(config, name, 0)
     if not config.optim.learning_rate > 0:
         raise ConfigError("config.optim.learning_rate: must be above 0")
+    if not 0 <= config.optim.label_smoothing < 1:
+        raise ConfigError("config.optim.label_smoothing: must be from 0 to below 1")
+    if config.optim.schedule == "exponential" and not config.optim.end_value > 0:
+        raise ConfigError("config.optim.end_value: 'exponential' needs it above 0")
 
     known("model.name", config.model.name, models.MODELS)
     known("model.init", config.model.init, models.INITIALIZERS)
@@ -190,7 +195,7 @@ def lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
         value = _get(config, name)
         with field(name):
             if not isinstance(value, str):
-                found[name] = tuple(optim.steps(v, steps_per_epoch) for v in value)
+                found[name] = tuple(optim.steps(str(v), steps_per_epoch) for v in value)
             elif value or name != "train.evaluate_every":
                 found[name] = optim.steps(value, steps_per_epoch)
     return found
@@ -203,15 +208,15 @@ def _check_densities(config: ConfigDict) -> None:
         )
     above = 1.0
     for density in config.prune.densities:
-        if not 0 < density <= above:
+        if not isinstance(density, int | float) or not 0 < density <= above:
             raise ConfigError(
-                f"config.prune.densities: {density} after {above}: densities are "
+                f"config.prune.densities: {density!r} after {above}: densities are "
                 "above 0, at most 1, and never grow"
             )
         above = density
 
 
-def _at_least(config: ConfigDict, name: str, least: float) -> None:
+def _at_least(config: ConfigDict, name: str, least: int) -> None:
     if _get(config, name) < least:
         raise ConfigError(f"config.{name}: {_get(config, name)} is below {least}")
 

@@ -1,7 +1,9 @@
 """Experiment: what a config means, built once."""
 
 import dataclasses
+import math
 from collections.abc import Callable
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -177,9 +179,28 @@ def _initialise(
         exclude=tuple(config.prune.exclude),
         weight_decay=weight_decay,
     )
+    with field("model"):
+        jax.eval_shape(partial(initialise, exclude=()), jax.random.key(0))
     with field("prune.exclude"):
-        jax.eval_shape(initialise, jax.random.key(0))
+        masks = jax.eval_shape(initialise, jax.random.key(0)).masks
+    _check_left(config, [mask.size for mask in jax.tree.leaves(masks)])
     return initialise
+
+
+def _check_left(config: ConfigDict, layers: list[int]) -> None:
+    """Raise ConfigError if the last level would leave nothing of the layers."""
+    weights = [sum(layers)] if config.prune.scope == "global" else layers
+    if config.prune.densities:
+        shares = [1 - Fraction(str(config.prune.densities[-1]))]
+    else:
+        shares = [Fraction(str(config.prune.fraction))] * config.prune.levels
+    for share in shares:
+        weights = [kept - math.ceil(share * kept) for kept in weights]
+    if not sum(weights):
+        raise ConfigError(
+            f"config.prune: nothing would be left of {sum(layers)} weights at the last "
+            "level"
+        )
 
 
 def _optimizer(config: ConfigDict) -> Callable[..., optax.GradientTransformation]:

@@ -3,7 +3,6 @@
 import signal
 import time
 from types import FrameType, TracebackType
-from typing import Self
 
 
 class Interrupted(Exception):
@@ -26,7 +25,7 @@ class Interruption:
         self._signal: signal.Signals | None = None
         self._handlers = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Interruption":
         for number in (signal.SIGTERM, signal.SIGINT):
             self._handlers[number] = signal.signal(number, self._hear)
         return self

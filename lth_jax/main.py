@@ -25,7 +25,7 @@ flags.mark_flags_as_required(["config", "workdir"])
 def main(argv: list[str]) -> None:
     """Run what the flags say."""
     if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument: {argv[1]}")
+        sys.exit(f"error: unexpected argument: {argv[1]}")
     logging.set_verbosity(logging.WARNING)  # Orbax reports every file at INFO
     # One XLA device per core: members on devices of their own train faster than one
     # after another on all cores. Other platforms do not look at it.
@@ -45,14 +45,18 @@ def parse(argv: list[str]) -> list[str]:
         rest = flags.FLAGS(argv)
         _CONFIG.value.is_locked  # noqa: B018  (a missing file shows when it is used)
     except flags.Error as error:  # a config's own error comes with its traceback
-        sys.exit(f"error: {str(error).splitlines()[-1]}")
+        problem = str(error).splitlines()[-1]
+        sys.exit(f"error: {problem.removeprefix('lth_jax.config.ConfigError: ')}")
     except AttributeError as error:
-        sys.exit(
-            f"error: --config has no field {str(error).replace(chr(92) + 'n', ' ')}"
-        )
+        problem = error.__context__ or error  # a KeyError, whose text is quoted
+        sys.exit(f"error: --config has no field {_one_line(problem.args[0])}")
     except OSError as error:
-        sys.exit(f"error: --config: {' '.join(str(error).split())}")
+        sys.exit(f"error: --config: {_one_line(error)}")
     return rest
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
 
 
 if __name__ == "__main__":
