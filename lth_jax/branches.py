@@ -1,10 +1,10 @@
 """Branches: the controlled variations that are trained from a level's masks.
 
-A branch is only a choice of start state and masks.
+A branch is only a choice of start state and masks, and of how long it trains.
 """
 
-import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from jaxtyping import Array, Key
 
@@ -13,7 +13,7 @@ from lth_jax.masks import Masks
 from lth_jax.state import TrainState
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Origin:
     """What a branch may start from.
 
@@ -24,6 +24,9 @@ class Origin:
         fresh: parts that are as at step 0 when the rest is rewound to k.
         initialise: a state at step 0, from a key.
         masks: the level's masks.
+        others: the masks of the same level and seed at the run's other settings of
+            learning rate and weight decay.
+        trained: what the level's ticket came to, for branches that come `after` it.
         key: for the branch's own draws.
     """
 
@@ -33,16 +36,41 @@ class Origin:
     fresh: tuple[str, ...]
     initialise: Callable[[Key[Array, ""]], TrainState]
     masks: Masks
+    others: tuple[Masks, ...]
+    trained: TrainState | None
     key: Key[Array, ""]
 
     @property
     def rewound(self) -> TrainState:
         """The rewind state, W_k."""
-        initial = self.dense(0)
-        return dataclasses.replace(
-            self.dense(self.rewind_step),
-            **{part: getattr(initial, part) for part in self.fresh},
-        )
+        fresh = {part: getattr(self.dense(0), part) for part in self.fresh}
+        return replace(self.dense(self.rewind_step), **fresh)
+
+    @property
+    def restarted(self) -> TrainState:
+        """The trained dense network, with the optimizer and the step of the start."""
+        start = self.dense(0)
+        final = self.dense(self.length)
+        return replace(final, opt_state=start.opt_state, step=start.step)
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A way to train from a level's masks.
+
+    Attributes:
+        start: chooses the start state, already under its masks.
+        lengths: the step at which it stops, in full trainings.
+        after: it starts from the level's trained ticket.
+        again: it trains weights that were trained before, in a data order of its own.
+        copies_from: the first copy that is not the dense network itself.
+    """
+
+    start: Callable[[Origin], TrainState]
+    lengths: int = 1
+    after: bool = False
+    again: bool = False
+    copies_from: int = 0
 
 
 def ticket(origin: Origin) -> TrainState:
@@ -61,14 +89,62 @@ def shuffled_mask(origin: Origin) -> TrainState:
     return rewind.to(origin.rewound, prune.shuffle(origin.key, origin.masks))
 
 
+def random_mask(origin: Origin) -> TrainState:
+    """Start the rewind state under random masks with the ticket's global density."""
+    masks = prune.shuffle(origin.key, origin.masks, "global")
+    return rewind.to(origin.rewound, masks)
+
+
 def rewind_0(origin: Origin) -> TrainState:
     """Start the dense network's initial state under the masks, from step 0."""
     return rewind.to(origin.dense(0), origin.masks)
 
 
-BRANCHES: dict[str, Callable[[Origin], TrainState]] = {
-    "ticket": ticket,
-    "random_reinit": random_reinit,
-    "shuffled_mask": shuffled_mask,
-    "rewind_0": rewind_0,
+def fine_tune(origin: Origin) -> TrainState:
+    """Start the trained dense weights under the masks, the whole schedule again.
+
+    Pruning & fine-tuning of Liu et al. (2021), Section 3.
+    """
+    return rewind.to(origin.restarted, origin.masks)
+
+
+def fine_tune_small(origin: Origin) -> TrainState:
+    """Start the trained dense weights under the masks, at the final learning rate.
+
+    Fine-tuning of Renda et al. (2020), Section 2, for as long as a full training.
+    """
+    return rewind.to(origin.dense(origin.length), origin.masks)
+
+
+def long(origin: Origin) -> TrainState:
+    """Start the trained ticket, to train the whole schedule again.
+
+    It gets as many steps in all as fine-tuned weights do.
+    """
+    assert origin.trained is not None, "this branch comes after the ticket"
+    start = origin.dense(0)
+    return replace(origin.trained, opt_state=start.opt_state, step=start.step)
+
+
+def cross_lr(origin: Origin) -> TrainState:
+    """Start the rewind state under the masks that another setting found."""
+    return rewind.to(origin.rewound, origin.others[0])
+
+
+def dense(origin: Origin) -> TrainState:
+    """Start the rewind state without masks."""
+    return origin.rewound
+
+
+BRANCHES: dict[str, Branch] = {
+    "dense": Branch(dense, copies_from=1),
+    "ticket": Branch(ticket),
+    "random_reinit": Branch(random_reinit),
+    "shuffled_mask": Branch(shuffled_mask),
+    "random_mask": Branch(random_mask),
+    "rewind_0": Branch(rewind_0),
+    "fine_tune": Branch(fine_tune, again=True),
+    "fine_tune_small": Branch(fine_tune_small, lengths=2, again=True),
+    "long": Branch(long, after=True, again=True),
+    "cross_lr": Branch(cross_lr),
 }

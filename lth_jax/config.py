@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from lth_jax import models, optim
 from lth_jax.branches import BRANCHES
 from lth_jax.methods import METHODS
+from lth_jax.studies import STUDIES
 
 
 class ConfigError(ValueError):
@@ -74,9 +75,22 @@ def default() -> ConfigDict:
                 "steps": ("0it",),  # lengths: each k has tickets of its own
                 "fresh": (),  # not rewound but as at step 0: "opt_state", ...
             },
+            "sweep": {  # every combination is trained; empty: the values of optim
+                "learning_rate": (),
+                "weight_decay": (),
+            },
             "branches": ("ticket", "random_reinit", "shuffled_mask"),
+            "dense_branches": (),  # of the dense networks: "dense" (copies), "long"
             "copies": 1,  # data orders per branch
+            "branch_levels": (),  # where there are more than tickets; empty: everywhere
             "measures": ("test_accuracy", "test_loss"),
+            "studies": (),  # comparisons of networks: "stability", "instability"
+            "study": {
+                "tensors": "masked",  # what is compared: surviving weights, or "all"
+                "points": 30,  # on a path, ends included
+                "batch_stats": "recompute",  # on a path, or "interpolate"
+                "examples": 10_000,  # most of a split on a path; and to recompute
+            },
         }
     ).lock()
 
@@ -138,8 +152,15 @@ def known(name: str, value: str, choices: Iterable[str]) -> None:
 
 def check(config: ConfigDict) -> None:
     """Raise ConfigError for what is wrong whatever the data and the devices."""
-    for name in ("replicates", "copies", "data.batch_size", "prune.levels"):
+    for name in (
+        "replicates",
+        "copies",
+        "data.batch_size",
+        "prune.levels",
+        "study.examples",
+    ):
         _at_least(config, name, 1)
+    _at_least(config, "study.points", 2)
     for name in (
         "train.devices",
         "train.members",
@@ -147,7 +168,8 @@ def check(config: ConfigDict) -> None:
         "optim.weight_decay",
     ):
         _at_least(config, name, 0)
-    if not config.optim.learning_rate > 0:
+    rates = (config.optim.learning_rate, *config.sweep.learning_rate)
+    if not all(rate > 0 for rate in rates):
         raise ConfigError("config.optim.learning_rate: must be above 0")
     if not 0 <= config.optim.label_smoothing < 1:
         raise ConfigError("config.optim.label_smoothing: must be from 0 to below 1")
@@ -169,7 +191,13 @@ def check(config: ConfigDict) -> None:
     for part in config.rewind.fresh:
         known("rewind.fresh", part, ("params", "batch_stats", "opt_state", "step"))
     for branch in config.branches:
-        known("branches", branch, BRANCHES)
+        known("branches", branch, BRANCHES.keys() - {"dense"})
+    for branch in config.dense_branches:
+        known("dense_branches", branch, ("dense", "long"))
+    for study in config.studies:
+        known("studies", study, STUDIES)
+    known("study.tensors", config.study.tensors, ("masked", "all"))
+    known("study.batch_stats", config.study.batch_stats, ("recompute", "interpolate"))
     splits = ("test", "validation") if config.data.validation else ("test",)
     for measure in config.measures:
         numbers = ("accuracy", "loss")
@@ -177,6 +205,8 @@ def check(config: ConfigDict) -> None:
 
     if "ticket" not in config.branches:
         raise ConfigError("config.branches: 'ticket' is what is pruned, add it")
+    if "cross_lr" in config.branches and len(config.sweep.learning_rate) != 2:
+        raise ConfigError("config.branches: 'cross_lr' needs two sweep.learning_rate")
     if not config.rewind.steps:
         raise ConfigError("config.rewind.steps: name at least one step, as '0it'")
     _check_densities(config)

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from lth_jax import masks as masks_lib
 from lth_jax.data import Split, normalise
+from lth_jax.fit import Program
 from lth_jax.fleet import Layout
 from lth_jax.models import Network
 from lth_jax.state import TrainState
@@ -97,3 +98,59 @@ class Evaluator:
         batches = -(-len(self.split) // (size * self.layout.parts))
         totals = lax.fori_loop(0, batches, add, (jnp.int32(0), jnp.float32(0)))
         return lax.psum(totals, self.layout.axis) if self.layout.axis else totals
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Refresher:
+    """Recomputes batch statistics from training batches, with the weights as they are.
+
+    Networks between two trained ones have statistics of their own. Members go through
+    training batches in training mode; with the running averages' momentum of 0.9, what
+    they had before counts for less than 1 % after 50 batches.
+
+    Attributes:
+        program: how members are trained.
+        batches: number of training batches, each of a full training batch.
+    """
+
+    program: Program
+    batches: int
+
+    def __call__(self, members: Sequence[TrainState]) -> Sequence[TrainState]:
+        """Return members with fresh batch statistics."""
+        if not members[0].batch_stats:
+            return members
+        layout, refreshed = self.program.layout, []
+        for group in layout.groups(members):
+            states = layout.stack(group, of=len(members))
+            states = self._run(states, self.program.arrays)
+            refreshed += layout.unstack(states, len(group))
+        return refreshed
+
+    @cached_property
+    def _run(self) -> Callable[[TrainState, Any], TrainState]:
+        return self.program.layout.spread(self._refresh)
+
+    def _refresh(
+        self, state: TrainState, part: Int[Array, ""] | int, arrays: Any
+    ) -> TrainState:
+        program = self.program
+        params = masks_lib.apply(state.params, state.masks)
+
+        def one(step: Array, batch_stats: Any) -> Any:
+            batch = program.feed.batch(
+                arrays, state.data_seed, step, part, program.layout.parts
+            )
+            _, updates = program.model.apply(
+                {"params": params, "batch_stats": batch_stats},
+                batch["image"],
+                train=True,
+                mutable=["batch_stats"],
+                rngs={"dropout": jax.random.key(0)},
+            )
+            return updates["batch_stats"]
+
+        stats = lax.fori_loop(0, self.batches, one, state.batch_stats)
+        if program.layout.axis:
+            stats = lax.pmean(stats, program.layout.axis)
+        return dataclasses.replace(state, batch_stats=stats)

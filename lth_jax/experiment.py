@@ -1,6 +1,7 @@
 """Experiment: what a config means, built once."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable
 from fractions import Fraction
@@ -8,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 from jaxtyping import Array, Key
 from ml_collections import ConfigDict
@@ -15,7 +17,7 @@ from ml_collections import ConfigDict
 from lth_jax import config as config_lib
 from lth_jax import data, models, optim, state
 from lth_jax.config import ConfigError, field
-from lth_jax.evaluate import Evaluator
+from lth_jax.evaluate import Evaluator, Refresher
 from lth_jax.fit import Program
 from lth_jax.fleet import Layout
 from lth_jax.state import TrainState
@@ -28,18 +30,25 @@ class Experiment:
     Attributes:
         program: trains.
         evaluators: evaluate, by name of the split.
-        initialise: from a replicate's key to its dense state at step 0.
+        initialise: from a replicate's key, and a learning rate and a weight decay (None
+            for those of the config), to its dense state at step 0.
+        settings: learning rate and weight decay of every member of a sweep.
         length: steps of a full training.
         rewind_steps: the steps k of the rewind states, rising.
         evaluate_every: steps between evaluations, `length` for the end only.
+        path: evaluate networks on a path, by name of the split.
+        refresh: recomputes the batch statistics of networks on a path.
     """
 
     program: Program
     evaluators: dict[str, Evaluator]
-    initialise: Callable[[Key[Array, ""]], TrainState]
+    initialise: Callable[..., TrainState]
+    settings: tuple[tuple[float | None, float | None], ...]
     length: int
     rewind_steps: tuple[int, ...]
     evaluate_every: int
+    path: dict[str, Evaluator]
+    refresh: Refresher
 
     def stops(self, start: int, stop: int) -> list[int]:
         """Return the steps after which to evaluate members on their way to `stop`."""
@@ -93,17 +102,31 @@ def build(config: ConfigDict) -> Experiment:
         label_smoothing=config.optim.label_smoothing,
     )
     splits = {"validation": dataset.validation, "test": dataset.test}
+    on_path = {"train": dataset.train, "test": dataset.test}
+    few = np.arange(config.study.examples)
+    evaluator = partial(
+        Evaluator, model=model, mean=dataset.mean, std=dataset.std, layout=layout
+    )
     return Experiment(
         program=program,
         evaluators={
-            name: Evaluator(model, split, dataset.mean, dataset.std, layout)
-            for name, split in splits.items()
-            if split is not None
+            name: evaluator(split=split) for name, split in splits.items() if split
         },
         initialise=initialise,
+        settings=tuple(
+            itertools.product(
+                config.sweep.learning_rate or (None,),
+                config.sweep.weight_decay or (None,),
+            )
+        ),
         length=steps["train.length"],
         rewind_steps=tuple(sorted(set(steps["rewind.steps"]))),
         evaluate_every=steps.get("train.evaluate_every", steps["train.length"]),
+        path={
+            name: evaluator(split=split.take(few[: len(split)]))
+            for name, split in on_path.items()
+        },
+        refresh=Refresher(program, -(-len(few) // config.data.batch_size)),
     )
 
 
@@ -169,18 +192,29 @@ def _model(config: ConfigDict, dataset: data.Dataset) -> models.Network:
 
 def _initialise(
     config: ConfigDict, model: models.Network, dataset: data.Dataset
-) -> Callable[[Key[Array, ""]], TrainState]:
-    weight_decay = config.optim.weight_decay or None
-    initialise = partial(
+) -> Callable[..., TrainState]:
+    base, weight_decay = config.optim.learning_rate, config.optim.weight_decay
+    decays = bool(weight_decay or any(config.sweep.weight_decay))
+    create = partial(
         state.create,
         model=model,
-        optimizer=_optimizer(config)(config.optim.learning_rate, weight_decay),
+        optimizer=_optimizer(config)(base, weight_decay if decays else None),
         shape=dataset.train.images.shape[1:],
-        exclude=tuple(config.prune.exclude),
-        weight_decay=weight_decay,
     )
+
+    def initialise(
+        key: Key[Array, ""], rate: float | None = None, decay: float | None = None
+    ) -> TrainState:
+        decay = weight_decay if decay is None else decay
+        return create(
+            key,
+            exclude=tuple(config.prune.exclude),
+            learning_rate=1.0 if rate is None else rate / base,
+            weight_decay=decay if decays else None,
+        )
+
     with field("model"):
-        jax.eval_shape(partial(initialise, exclude=()), jax.random.key(0))
+        jax.eval_shape(create, jax.random.key(0))
     with field("prune.exclude"):
         masks = jax.eval_shape(initialise, jax.random.key(0)).masks
     _check_left(config, [mask.size for mask in jax.tree.leaves(masks)])

@@ -8,7 +8,7 @@ import functools
 import itertools
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from lth_jax import experiment as experiment_lib
 from lth_jax import masks as masks_lib
 from lth_jax import prune, report, state
 from lth_jax.branches import BRANCHES, Origin
+from lth_jax.evaluate import Evaluation
 from lth_jax.experiment import Experiment
 from lth_jax.fit import fit
 from lth_jax.interruption import Interruption
@@ -30,9 +31,8 @@ from lth_jax.masks import Masks
 from lth_jax.methods import METHODS
 from lth_jax.records import Member, row
 from lth_jax.state import TrainState
-from lth_jax.workdir import Workdir
-
-Chain = tuple[int, int]  # (replicate, rewind step): pruned level by level
+from lth_jax.studies import STUDIES, Scene
+from lth_jax.workdir import Fleet, Workdir
 
 
 class Diverged(RuntimeError):
@@ -50,21 +50,50 @@ class Lottery:
     interruption: Interruption
 
     @property
+    def origins(self) -> list[Member]:
+        """The dense networks: all replicates of all settings."""
+        return [
+            Member(replicate, 0, 0, "dense", 0, *setting)
+            for setting in self.experiment.settings
+            for replicate in range(self.config.replicates)
+        ]
+
+    @property
     def levels(self) -> int:
         """The number of pruning rounds."""
         return len(self.config.prune.densities) or self.config.prune.levels
 
-    def key(self, replicate: int, *purposes: int) -> Key[Array, ""]:
-        """Return the key of a replicate, or one derived from it."""
+    def branches(self, level: int) -> tuple[str, ...]:
+        """Return the branches that are trained at a level."""
+        if level == 0:
+            return self.config.dense_branches
+        return self.config.branches if self.is_studied(level) else ("ticket",)
+
+    def copies(self, level: int) -> int:
+        """Return the number of copies that are trained at a level."""
+        return self.config.copies if self.is_studied(level) else 1
+
+    def is_studied(self, level: int) -> bool:
+        """Return whether more than tickets are trained at a level."""
+        levels = self.config.branch_levels
+        return level == 0 or not levels or level in levels
+
+    def key(self, member: Member, *purposes: int) -> Key[Array, ""]:
+        """Return the key of a member's replicate, or one derived from it."""
         key = jax.random.key(self.config.seed)
-        for number in (replicate, *purposes):
+        for number in (member.replicate, *purposes):
             key = jax.random.fold_in(key, number)
         return key
 
-    def dense(self, step: int) -> list[TrainState]:
-        """Return the dense states of all replicates after `step` steps, from disk."""
-        like = jax.eval_shape(self.experiment.initialise, self.key(0))
-        return self.workdir.dense.restore(step, [like] * self.config.replicates)
+    def dense(self, step: int) -> Fleet:
+        """Return the dense states after `step` steps, from disk."""
+        like = jax.eval_shape(lambda: self.initial(self.origins[0]))
+        return self.workdir.load(self.workdir.dense, step, like)
+
+    def initial(self, member: Member, key: Key[Array, ""] | None = None) -> TrainState:
+        """Return a dense state at step 0 in a member's setting; by default its own."""
+        key = self.key(member) if key is None else key
+        return self.experiment.initialise(key, *member.setting)
 
 
 def run(config: ConfigDict, directory: Path) -> None:
@@ -84,120 +113,145 @@ def run(config: ConfigDict, directory: Path) -> None:
     ):
         lottery = Lottery(config, experiment, workdir, progress, interruption)
         tickets = train_dense(lottery)
-        for level in range(1, lottery.levels + 1):
+        for level in range(lottery.levels + 1):
             tickets = train_level(lottery, level, tickets)
     print(report.table(workdir.records.rows()))
 
 
-def train_dense(lottery: Lottery) -> dict[Chain, TrainState]:
+def _waves(lottery: Lottery, level: int) -> list[tuple[int, list[str]]]:
+    """Return (stop, branches) of a level in the order in which they are trained."""
+    waves: dict[tuple[bool, int], list[str]] = {}
+    for name in lottery.branches(level):
+        branch = BRANCHES[name]
+        waves.setdefault((branch.after, branch.lengths), []).append(name)
+    return [
+        (lengths * lottery.experiment.length, waves[after, lengths])
+        for after, lengths in sorted(waves)
+    ]
+
+
+def train_dense(lottery: Lottery) -> Fleet:
     """Fit: train the dense networks, and save their states at the rewind steps.
 
     Returns:
-        The trained networks, as level 0 of every chain.
+        The trained networks, as the tickets of level 0.
     """
     experiment, series = lottery.experiment, lottery.workdir.dense
-    names = [Member(r, 0, 0, "dense", 0) for r in range(lottery.config.replicates)]
     saved = series.numbers()
     if saved:
-        members = lottery.dense(saved[-1])
+        fleet = lottery.dense(saved[-1])
     else:
-        members = [experiment.initialise(lottery.key(m.replicate)) for m in names]
+        fleet = {member: lottery.initial(member) for member in lottery.origins}
     for stop in sorted({0, *experiment.rewind_steps, experiment.length} - {*saved}):
-        fleet = train(lottery, f"dense-{stop}", dict(zip(names, members)), stop)
-        members = list(fleet.values())
-        lottery.workdir.finish(series, stop, members)
+        fleet = train(lottery, fleet, stop, {})
+        lottery.workdir.finish(series, stop, fleet)
     return {
-        (name.replicate, step): member
+        member._replace(rewind_step=step): network
         for step in experiment.rewind_steps
-        for name, member in zip(names, members)
+        for member, network in fleet.items()
     }
 
 
-def train_level(
-    lottery: Lottery, level: int, tickets: dict[Chain, TrainState]
-) -> dict[Chain, TrainState]:
+def train_level(lottery: Lottery, level: int, tickets: Fleet) -> Fleet:
     """Prune, rewind, fit: from the trained tickets of a level to those of the next.
+
+    Level 0 is the dense networks themselves, with nothing pruned.
 
     Returns:
         The level's trained tickets, with their masks.
     """
     series = lottery.workdir.levels
     if level in series.numbers():
-        return dict(zip(tickets, series.restore(level, list(tickets.values()))))
-    masks = prune_tickets(lottery, level, tickets)
-    starts = rewind_branches(lottery, level, masks)
-    trained = train(lottery, f"level-{level}", starts, lottery.experiment.length)
-    tickets = {
-        (member.replicate, member.rewind_step): network
-        for member, network in trained.items()
-        if (member.branch, member.copy) == ("ticket", 0)
-    }
-    lottery.workdir.finish(series, level, list(tickets.values()))
-    return tickets
+        like = next(iter(tickets.values()))
+        trained = lottery.workdir.load(series, level, like)
+    else:
+        trained = {} if level else dict(tickets)
+        masks = prune_tickets(lottery, level, tickets)
+        for stop, branches in _waves(lottery, level):
+            starts = rewind_branches(lottery, branches, masks, trained)
+            trained |= train(lottery, starts, stop, trained)
+        lottery.workdir.records.add(study(lottery, level, trained))
+        kept = {m: n for m, n in trained.items() if m.branch in ("ticket", "dense")}
+        lottery.workdir.finish(series, level, kept)
+    return {m: network for m, network in trained.items() if m.is_ticket}
 
 
-def prune_tickets(
-    lottery: Lottery, level: int, tickets: dict[Chain, TrainState]
-) -> dict[Chain, Masks]:
-    """Prune: return the next masks of every chain."""
+def prune_tickets(lottery: Lottery, level: int, tickets: Fleet) -> dict[Member, Masks]:
+    """Prune: return the masks of a level's tickets."""
+    if level == 0:
+        return {member: network.masks for member, network in tickets.items()}
     options = lottery.config.prune
     one_shot = options.schedule == "one_shot"
-    finals = lottery.dense(lottery.experiment.length) if one_shot else []
+    finals = lottery.dense(lottery.experiment.length) if one_shot else {}
     masks = {}
-    for (replicate, step), network in tickets.items():
-        trained = finals[replicate] if one_shot else network
-        key = lottery.key(replicate, state.PRUNING, level)
+    for member, network in tickets.items():
+        trained = finals[member.origin] if one_shot else network
+        key = lottery.key(member, state.PRUNING, level)
         scores = METHODS[options.method](trained, key)
         if options.densities:
             shrink, amount = prune.to_density, options.densities[level - 1]
         else:
             shrink, amount = prune.by_fraction, options.fraction
-        masks[replicate, step] = shrink(scores, network.masks, amount, options.scope)
+        masks[member._replace(level=level, branch="ticket")] = shrink(
+            scores, network.masks, amount, options.scope
+        )
     return masks
 
 
 def rewind_branches(
-    lottery: Lottery, level: int, masks: dict[Chain, Masks]
-) -> dict[Member, TrainState]:
-    """Rewind: return where every branch of a level starts."""
+    lottery: Lottery, branches: list[str], masks: dict[Member, Masks], trained: Fleet
+) -> Fleet:
+    """Rewind: return where branches of a level start.
+
+    Args:
+        lottery: the run.
+        branches: their names.
+        masks: of the level's tickets.
+        trained: what other branches of the level came to.
+    """
     dense = functools.cache(lottery.dense)
     starts = {}
-    for (replicate, step), mask in masks.items():
-        for branch in lottery.config.branches:
-            number = zlib.crc32(branch.encode())  # other branches change no draws
-            origin = Origin(
-                dense=lambda step, replicate=replicate: dense(step)[replicate],
-                rewind_step=step,
-                length=lottery.experiment.length,
-                fresh=tuple(lottery.config.rewind.fresh),
-                initialise=lottery.experiment.initialise,
-                masks=mask,
-                key=lottery.key(replicate, state.BRANCH, level, number),
-            )
-            start = BRANCHES[branch](origin)
-            for copy in range(lottery.config.copies):
-                seed = state.data_seed(lottery.key(replicate), copy)
-                member = Member(replicate, step, level, branch, copy)
-                starts[member] = replace(start, data_seed=seed)
+    for ticket, name in itertools.product(masks, branches):
+        branch, key = BRANCHES[name], lottery.key(ticket)
+        number = zlib.crc32(name.encode())  # other branches change no draws
+        origin = Origin(
+            dense=lambda step, ticket=ticket: dense(step)[ticket.origin],
+            rewind_step=ticket.rewind_step,
+            length=lottery.experiment.length,
+            fresh=tuple(lottery.config.rewind.fresh),
+            initialise=functools.partial(lottery.initial, ticket),
+            masks=masks[ticket],
+            others=tuple(
+                masks[ticket._replace(learning_rate=rate, weight_decay=decay)]
+                for rate, decay in lottery.experiment.settings
+                if (rate, decay) != ticket.setting
+            ),
+            trained=trained.get(ticket),
+            key=lottery.key(ticket, state.BRANCH, ticket.level, number),
+        )
+        start = branch.start(origin)
+        purpose = state.DATA_AGAIN if branch.again else state.DATA
+        for copy in range(branch.copies_from, lottery.copies(ticket.level)):
+            seed = state.data_seed(key, copy, purpose)
+            member = ticket._replace(branch=name, copy=copy)
+            starts[member] = replace(start, data_seed=seed)
     return starts
 
 
-def train(
-    lottery: Lottery, unit: str, fleet: dict[Member, TrainState], stop: int
-) -> dict[Member, TrainState]:
+def train(lottery: Lottery, fleet: Fleet, stop: int, done: Fleet) -> Fleet:
     """Fit: train a fleet to step `stop`, recording and saving on the way.
 
     Args:
         lottery: the run.
-        unit: name of this training among those of the run, to find its checkpoints by.
         fleet: where its members start.
         stop: step at which to stop.
+        done: other networks of the level, to be saved together.
 
     Raises:
         Diverged: a loss is not finite.
         Interrupted: the process was asked to end; what was done is saved.
     """
-    trained = lottery.workdir.resume(unit, fleet)
+    trained = lottery.workdir.resume(fleet)
     for together, since, until in _legs(lottery.experiment, fleet, stop):
         while any(trained[member].step < until for member in together):
             networks = fit(
@@ -214,7 +268,7 @@ def train(
                 networks = [replace(n, loss=jnp.zeros_like(n.loss)) for n in networks]
             trained.update(zip(together, networks))
             if lottery.interruption.due():
-                lottery.workdir.pause(unit, trained)
+                lottery.workdir.pause(done | trained)
                 lottery.interruption.handle()
     return trained
 
@@ -230,6 +284,41 @@ def _legs(
         yield from ((together, *leg) for leg in itertools.pairwise(stops))
 
 
+def study(lottery: Lottery, level: int, trained: Fleet) -> list[dict[str, Any]]:
+    """Return the rows of the configured studies of a level."""
+    if not lottery.config.studies or not lottery.is_studied(level):
+        return []
+    options, experiment = lottery.config.study, lottery.experiment
+    finals = lottery.dense(experiment.length)
+    copies = trained
+    if level:
+        like = next(iter(trained.values()))
+        copies = lottery.workdir.load(lottery.workdir.levels, 0, like)
+
+    def dense(member: Member) -> TrainState | None:
+        if member.copy == 0:
+            return finals[member.origin]
+        return copies.get(member._replace(level=0, branch="dense"))
+
+    def evaluate(networks: Sequence[TrainState]) -> dict[str, list[Evaluation]]:
+        if options.batch_stats == "recompute":
+            networks = experiment.refresh(networks)
+        return {name: split(networks) for name, split in experiment.path.items()}
+
+    scene = Scene(
+        trained=trained,
+        dense=dense,
+        evaluate=evaluate,
+        points=options.points,
+        every_tensor=options.tensors == "all",
+    )
+    return [
+        _row(member, trained[member], measure, value)
+        for name in lottery.config.studies
+        for member, measure, value in STUDIES[name](scene)
+    ]
+
+
 def measure(
     lottery: Lottery, members: list[Member], networks: list[TrainState], steps: int
 ) -> list[dict[str, Any]]:
@@ -241,16 +330,22 @@ def measure(
             for numbers, evaluation in zip(measured, evaluator(networks)):
                 numbers |= {m: getattr(evaluation, m[len(split) + 1 :]) for m in names}
     return [
-        row(
-            member,
-            density=masks_lib.density(network.masks),
-            step=int(network.step),
-            measure=name,
-            value=value,
-        )
+        _row(member, network, name, value)
         for member, network, numbers in zip(members, networks, measured)
         for name, value in numbers.items()
     ]
+
+
+def _row(
+    member: Member, network: TrainState, measure: str, value: float
+) -> dict[str, Any]:
+    return row(
+        member,
+        density=masks_lib.density(network.masks),
+        step=int(network.step),
+        measure=measure,
+        value=value,
+    )
 
 
 def check_finite(rows: list[dict[str, Any]]) -> None:

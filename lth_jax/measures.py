@@ -1,18 +1,23 @@
-"""Measures: how far apart two networks are, and in which direction.
+"""Measures: how far apart two networks are, and how much they have in common.
 
 Every measure takes two parameter pytrees and optionally masks. With masks, only the
 weights that survive are looked at: parameters without a mask (biases, normalisation) do
 not enter. Without masks, every parameter does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, UInt
 
 from lth_jax import masks as masks_lib
+from lth_jax import prune
 from lth_jax.masks import Masks, Params
+
+Weights = Float[Array, "..."]
 
 
 @jax.jit
@@ -26,7 +31,7 @@ def distance(a: Params, b: Params, masks: Masks | None = None) -> Float[Array, "
         >>> float(distance(a, b, {"w": jnp.array([True, True, False])}))
         2.0
     """
-    return _norm([x - y for x, y in _pairs(a, b, masks)])
+    return _norm([x - y for x, y, _ in _weights(a, b, masks)])
 
 
 @jax.jit
@@ -41,28 +46,188 @@ def angle(a: Params, b: Params, masks: Masks | None = None) -> Float[Array, ""]:
         >>> round(float(angle(a, b)))
         90
     """
-    xs, ys = zip(*_pairs(a, b, masks))
-    xs = [x / _norm(xs) for x in xs]
-    ys = [y / _norm(ys) for y in ys]
-    apart = _norm([x - y for x, y in zip(xs, ys)])
-    together = _norm([x + y for x, y in zip(xs, ys)])
+    xs, ys, _ = zip(*_weights(a, b, masks))
+    x_norm, y_norm = _norm(xs), _norm(ys)
+    apart = _norm([x / x_norm - y / y_norm for x, y in zip(xs, ys)])
+    together = _norm([x / x_norm + y / y_norm for x, y in zip(xs, ys)])
     return 2 * jnp.degrees(jnp.arctan2(apart, together))
 
 
-def _pairs(
+@jax.jit
+def cosine(a: Params, b: Params, masks: Masks | None = None) -> Float[Array, ""]:
+    """Return the cosine of the angle between the surviving weights, -1 to 1.
+
+    Example:
+        >>> a, b = {"w": jnp.array([1.0, 1.0])}, {"w": jnp.array([-2.0, -2.0])}
+        >>> round(float(cosine(a, b)), 3)
+        -1.0
+    """
+    return jnp.cos(jnp.radians(angle(a, b, masks)))
+
+
+@jax.jit
+def pearson(a: Params, b: Params, masks: Masks | None = None) -> Float[Array, ""]:
+    """Return Pearson's correlation of the surviving weights, signed, layers pooled.
+
+    NaN if either side does not vary.
+
+    Example:
+        >>> a, b = {"w": jnp.array([1.0, 2.0, 3.0])}, {"w": jnp.array([5.0, 7.0, 9.0])}
+        >>> round(float(pearson(a, b)), 3)
+        1.0
+    """
+    xs, ys, kept = zip(*_weights(a, b, masks))
+    number = sum(m.sum() for m in kept)
+    centred = []
+    for side in (xs, ys):
+        mean = sum(w.sum() for w in side) / number
+        centred.append([jnp.where(m, w - mean, 0) for w, m in zip(side, kept)])
+    product = jnp.stack([jnp.sum(x * y) for x, y in zip(*centred)]).sum()
+    return product / (_norm(centred[0]) * _norm(centred[1]))
+
+
+@partial(jax.jit, static_argnames="p")
+def top_overlap(
+    a: Params, b: Params, p: float, masks: Masks | None = None
+) -> Float[Array, ""]:
+    """Return R_p: how far two networks agree on which weights are the largest.
+
+    In every layer, the fraction `p` of largest magnitude is marked on both sides
+    (rounded down; ties to the lower index). Of the marks of one side, pooled over
+    layers, R_p is the share that the other side has too: about `p` for independent
+    networks. Liu et al. (2021), Section 4.2, Equation 1.
+
+    Args:
+        a: parameters.
+        b: parameters.
+        p: in (0, 1), with at most 4 decimals.
+        masks: surviving weights of both sides, of whose number in a layer `p` is taken.
+            To compare a sparse network with a dense one, give the dense masks, and p
+            below the density.
+
+    Raises:
+        ValueError: p is out of range, or has more decimals.
+
+    Example:
+        >>> a, b = {"w": jnp.array([4.0, 3, 2, 1])}, {"w": jnp.array([1.0, -5, 2, 6])}
+        >>> float(top_overlap(a, b, 0.5))
+        0.5
+    """
+    shared, marked = [], []
+    for x, y, kept in _weights(a, b, masks):
+        both = _top(x, kept, p) & _top(y, kept, p)
+        shared.append(both.sum(dtype=jnp.uint32))
+        marked.append(_floor(p, kept.sum(dtype=jnp.uint32)))
+    return jnp.stack(shared).sum() / jnp.stack(marked).sum()
+
+
+@partial(jax.jit, static_argnames="p")
+def chance_overlap(b: Params, p: float, masks: Masks, dense: Masks) -> Float[Array, ""]:
+    """Return the R_p that is expected of `b` and a network that ignores magnitudes.
+
+    That network has its largest weights anywhere under `masks`, independently of `b`,
+    while `b` has its own anywhere under `dense`. With equal masks this is `p`; with
+    masks made from `b` itself by magnitude, at sparsity s, it is p / (1 - s): hold
+    against it what a sparse network shares with the dense one it came from.
+
+    Args:
+        b: parameters of the dense network.
+        p: as in `top_overlap`.
+        masks: what survives in the sparse network.
+        dense: masks of the dense network, of whose number in a layer `p` is taken.
+
+    Example:
+        >>> b, dense = {"w": jnp.array([4.0, 3, 2, 1])}, {"w": jnp.ones(4, bool)}
+        >>> float(chance_overlap(b, 0.25, {"w": jnp.array([1, 1, 0, 0], bool)}, dense))
+        0.5
+    """
+    survivors = dict(masks_lib.leaves(masks))
+    shared, marked = [], []
+    for path, kept in masks_lib.leaves(dense):
+        number = _floor(p, kept.sum(dtype=jnp.uint32))
+        hits = jnp.sum(_top(dict(masks_lib.leaves(b))[path], kept, p) & survivors[path])
+        shared.append(number * hits / jnp.maximum(1, survivors[path].sum()))
+        marked.append(number)
+    return jnp.stack(shared).sum() / jnp.stack(marked).sum()
+
+
+def by_layer(
+    measure: Callable[..., Array], a: Params, b: Params, masks: Masks
+) -> dict[str, Float[Array, ""]]:
+    """Return {path: measure} of every prunable parameter alone.
+
+    Example:
+        >>> a, b = {"w": jnp.ones((1, 4))}, {"w": jnp.zeros((1, 4))}
+        >>> by_layer(distance, a, b, masks_lib.full(a))
+        {'w': Array(2., dtype=float32)}
+    """
+    lefts, rights = dict(masks_lib.leaves(a)), dict(masks_lib.leaves(b))
+    return {
+        path: measure(lefts[path], rights[path], masks=mask)
+        for path, mask in masks_lib.leaves(masks)
+    }
+
+
+def interpolate(a: Params, b: Params, alphas: Float[Array, " points"]) -> Params:
+    """Return the points (1 - alpha) * a + alpha * b on the line between two networks.
+
+    Frankle et al. (2020), Section 2. Leaves are [points, ...].
+
+    Example:
+        >>> interpolate({"w": jnp.zeros(1)}, {"w": jnp.ones(1)}, jnp.array([0.0, 0.5]))
+        {'w': Array([[0. ], [0.5]], dtype=float32)}
+    """
+    line = jax.vmap(lambda x, y, alpha: (1 - alpha) * x + alpha * y, (None, None, 0))
+    return jax.tree.map(lambda x, y: line(x, y, alphas), a, b)
+
+
+def instability(errors: Float[Array, "*pairs points"]) -> Float[Array, "*pairs"]:
+    """Return the error barrier: the highest error on the line above the ends' mean.
+
+    Frankle et al. (2020), Section 2; two networks are stable below 2 % (0.02).
+
+    Args:
+        errors: errors (or losses) along the line, the ends first and last.
+
+    Example:
+        >>> float(instability(jnp.array([0.125, 0.625, 0.125])))
+        0.5
+    """
+    return errors.max(-1) - (errors[..., 0] + errors[..., -1]) / 2
+
+
+def _weights(
     a: Params, b: Params, masks: Masks | None
-) -> list[tuple[Float[Array, "..."], Float[Array, "..."]]]:
-    if masks is not None:
-        prunable = {path for path, _ in masks_lib.leaves(masks)}
-        a, b = (masks_lib.apply(tree, masks) for tree in (a, b))
-    else:
-        prunable = {path for path, _ in masks_lib.leaves(a)}
+) -> list[tuple[Weights, Weights, Bool[Array, "..."]]]:
+    """Return (a, b, kept) of every parameter that enters; 0 where it is not kept."""
+    if masks is None:
+        masks = jax.tree.map(lambda w: jnp.ones(jnp.shape(w), bool), a)
+    lefts, rights = dict(masks_lib.leaves(a)), dict(masks_lib.leaves(b))
     return [
-        (x.astype(jnp.float32), y.astype(jnp.float32))
-        for (path, x), (_, y) in zip(masks_lib.leaves(a), masks_lib.leaves(b))
-        if path in prunable
+        (
+            jnp.asarray(lefts[path], jnp.float32) * mask,
+            jnp.asarray(rights[path], jnp.float32) * mask,
+            mask,
+        )
+        for path, mask in masks_lib.leaves(masks)
     ]
 
 
-def _norm(leaves: Sequence[Float[Array, "..."]]) -> Float[Array, ""]:
+def _norm(leaves: Sequence[Weights]) -> Float[Array, ""]:
     return jnp.sqrt(sum((jnp.sum(x * x) for x in leaves), start=jnp.float32(0)))
+
+
+def _top(w: Weights, kept: Bool[Array, "..."], p: float) -> Bool[Array, "..."]:
+    """Mark the fraction p of largest magnitude of what is kept."""
+    number = kept.sum(dtype=jnp.uint32)
+    return prune.drop(jnp.abs(w), kept, number - _floor(p, number))
+
+
+def _floor(p: float, number: UInt[Array, ""]) -> UInt[Array, ""]:
+    """Return floor(p * number) in integers, p read as a decimal."""
+    share = Fraction(str(p))
+    if not 0 < share < 1 or share.denominator > 10_000:
+        raise ValueError(f"p: {p} is not between 0 and 1 with at most 4 decimals")
+    whole, rest = jnp.divmod(number, jnp.uint32(share.denominator))
+    numerator = jnp.uint32(share.numerator)
+    return whole * numerator + rest * numerator // jnp.uint32(share.denominator)

@@ -23,6 +23,8 @@ class Member(NamedTuple):
         level: number of pruning rounds; 0 for the dense network.
         branch: the controlled variation.
         copy: which data order.
+        learning_rate: initial rate, where a run has several; else None.
+        weight_decay: L2 coefficient, where a run has several; else None.
     """
 
     replicate: int
@@ -30,6 +32,23 @@ class Member(NamedTuple):
     level: int
     branch: str
     copy: int
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+
+    @property
+    def setting(self) -> tuple[float | None, float | None]:
+        """Learning rate and weight decay, where a run has several."""
+        return self.learning_rate, self.weight_decay
+
+    @property
+    def is_ticket(self) -> bool:
+        """Whether this is the network that the next level prunes."""
+        return self.branch == ("ticket" if self.level else "dense") and self.copy == 0
+
+    @property
+    def origin(self) -> "Member":
+        """The dense network of the same seed and setting."""
+        return self._replace(rewind_step=0, level=0, branch="dense", copy=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,14 +85,14 @@ class Records:
 def row(
     member: Member, *, density: float, step: int, measure: str, value: float
 ) -> dict[str, Any]:
-    """Return one number of one member as a row.
+    """Return one number of one member as a row; rate and decay only if it has them.
 
     Example:
         >>> row(Member(0, 500, 3, "ticket", 0), density=0.512, step=30_000,
         ...     measure="test_accuracy", value=0.981)["branch"]
         'ticket'
     """
-    return {
+    found = {
         "replicate": member.replicate,
         "rewind_step": member.rewind_step,
         "level": member.level,
@@ -82,8 +101,11 @@ def row(
         "copy": member.copy,
         "step": step,
         "measure": measure,
-        "value": value,
+        "value": float(value),
+        "learning_rate": member.learning_rate,
+        "weight_decay": member.weight_decay,
     }
+    return {name: content for name, content in found.items() if content is not None}
 
 
 def environment() -> dict[str, Any]:

@@ -26,7 +26,7 @@ def table(rows: Iterable[dict[str, Any]], measure: str = "test_accuracy") -> str
     Mean and sample standard deviation over the replicates; accuracies in percent.
     """
     rows = list(rows)
-    branches = list(dict.fromkeys(row["branch"] for row in rows))
+    branches = list(dict.fromkeys(row["branch"] for row in rows if row["level"]))
     numbers = frame(rows, measure)
     scale, unit = (100, " in %") if measure.endswith("accuracy") else (1, "")
     replicates = numbers["replicate"].nunique()

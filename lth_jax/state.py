@@ -14,7 +14,7 @@ from lth_jax import masks as masks_lib
 from lth_jax.masks import Masks, Params
 
 # What a replicate's key is folded with, one number a purpose.
-INITIALISATION, DATA, BRANCH, PRUNING = range(4)
+INITIALISATION, DATA, DATA_AGAIN, BRANCH, PRUNING = range(5)
 
 
 @no_type_check  # JAX also builds states of stacked arrays, shapes and shardings
@@ -57,6 +57,7 @@ def create(
     *,
     shape: tuple[int, ...],
     exclude: tuple[str, ...] = (),
+    learning_rate: float | Float[Array, ""] = 1.0,
     weight_decay: float | Float[Array, ""] | None = None,
 ) -> TrainState:
     """Return the dense state at step 0 (S_0) of one replicate.
@@ -67,6 +68,7 @@ def create(
         optimizer: whose moments to initialise.
         shape: of one example: (height, width, channels).
         exclude: regular expressions for the paths of parameters never to be pruned.
+        learning_rate: factor on the schedule.
         weight_decay: L2 coefficient; None leaves it out.
 
     Raises:
@@ -83,12 +85,18 @@ def create(
         opt_state=optimizer.init(params),
         masks=masks_lib.full(params, exclude),
         data_seed=data_seed(key, copy=0),
-        learning_rate=jnp.float32(1),
+        learning_rate=jnp.float32(learning_rate),
         weight_decay=None if weight_decay is None else jnp.float32(weight_decay),
         loss=jnp.float32(0),
     )
 
 
-def data_seed(key: Key[Array, ""], copy: int) -> UInt32[Array, ""]:
-    """Return the seed of a copy's data order: equal keys and copies, equal batches."""
-    return jax.random.bits(jax.random.fold_in(jax.random.fold_in(key, DATA), copy))
+def data_seed(key: Key[Array, ""], copy: int, purpose: int = DATA) -> UInt32[Array, ""]:
+    """Return the seed of a copy's data order: equal keys and copies, equal batches.
+
+    Args:
+        key: the replicate's key.
+        copy: number of the copy.
+        purpose: DATA, or DATA_AGAIN to train weights that were trained before.
+    """
+    return jax.random.bits(jax.random.fold_in(jax.random.fold_in(key, purpose), copy))

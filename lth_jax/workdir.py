@@ -36,47 +36,58 @@ class Workdir:
 
     @property
     def dense(self) -> Series:
-        """The dense states of all replicates, by step: every W_k, and the end."""
+        """The dense networks by step: every W_k, and the end."""
         return Series(self.directory / "checkpoints" / "dense")
 
     @property
     def levels(self) -> Series:
-        """The trained tickets of all chains, by level."""
+        """The trained tickets by level; at level 0 the dense networks, all copies."""
         return Series(self.directory / "checkpoints" / "levels")
 
     @property
     def paused(self) -> Series:
-        """Trainings on their way, by number of the pause."""
+        """The networks of a level that is on its way, by number of the pause."""
         return Series(self.directory / "checkpoints" / "paused", keep=2)
 
-    def pause(self, unit: str, fleet: Fleet) -> None:
-        """Save a training on its way.
-
-        Args:
-            unit: name of the training in the run.
-            fleet: its members now.
-        """
-        number = max(self.paused.numbers(), default=0) + 1
-        self.paused.save(
-            number, [*fleet.values()], records=self.records.size(), unit=unit
+    def save(self, series: Series, number: int, fleet: Fleet) -> None:
+        """Save networks, and the size of the records: what they know goes with them."""
+        series.save(
+            number, [*fleet.values()], members=[*fleet], records=self.records.size()
         )
 
-    def finish(self, series: Series, number: int, members: list[TrainState]) -> None:
-        """Save what a training came to, and forget its pauses."""
-        series.save(number, members, records=self.records.size())
-        self.paused.clear()
-
-    def resume(self, unit: str, fleet: Fleet) -> Fleet:
-        """Return the members of a training where it was paused last, or as they are.
+    def load(self, series: Series, number: int, like: TrainState) -> Fleet:
+        """Return saved networks.
 
         Args:
-            unit: name of the training in the run.
-            fleet: its members as they start.
+            series: where they were saved.
+            number: of the checkpoint.
+            like: a network of the same structure, shapes and types.
         """
+        members = [Member(*member) for member in series.about(number)["members"]]
+        return dict(zip(members, series.restore(number, [like] * len(members))))
+
+    def finish(self, series: Series, number: int, fleet: Fleet) -> None:
+        """Save what a level, or a dense training, came to, and forget its pauses."""
+        self.save(series, number, fleet)
+        self.paused.clear()
+
+    def pause(self, fleet: Fleet) -> None:
+        """Save the networks of a level that is on its way."""
+        self.save(self.paused, max(self.paused.numbers(), default=0) + 1, fleet)
+
+    def resume(self, fleet: Fleet) -> Fleet:
+        """Return networks where they were paused last, or else as they are."""
         numbers = self.paused.numbers()
-        if not numbers or self.paused.about(numbers[-1])["unit"] != unit:
+        if not numbers or not fleet:
             return dict(fleet)
-        return dict(zip(fleet, self.paused.restore(numbers[-1], [*fleet.values()])))
+        like = next(iter(fleet.values()))
+        paused = self.load(self.paused, numbers[-1], like)
+        return {
+            member: network
+            if network.step > paused.get(member, network).step
+            else paused.get(member, network)
+            for member, network in fleet.items()
+        }
 
     def open(self, config: ConfigDict) -> None:
         """Begin a run here, or go on with one: forget what no checkpoint knows of.

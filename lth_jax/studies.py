@@ -1,0 +1,111 @@
+"""Studies: measures that compare networks of a level with each other or with the dense.
+
+A study yields (member, measure, value), one number a row of the records.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lth_jax import measures
+from lth_jax.evaluate import Evaluation
+from lth_jax.masks import Masks
+from lth_jax.records import Member
+from lth_jax.state import TrainState
+
+Numbers = Iterator[tuple[Member, str, float]]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a study may look at.
+
+    Attributes:
+        trained: networks at the end of their training.
+        dense: the dense network that was trained from the same rewind state in the same
+            data order as a member, or None if there is none.
+        evaluate: evaluations of networks by split, after their batch statistics have
+            been recomputed if that is configured.
+        points: number of points on an interpolated path, ends included.
+        every_tensor: biases and normalisation enter distances and angles, too.
+    """
+
+    trained: dict[Member, TrainState]
+    dense: Callable[[Member], TrainState | None]
+    evaluate: Callable[[Sequence[TrainState]], dict[str, list[Evaluation]]]
+    points: int
+    every_tensor: bool
+
+
+def stability(scene: Scene) -> Numbers:
+    """Stability to pruning and to data order (Frankle et al., 2019, Section 2).
+
+    L2 distance, and angle in degrees, over surviving weights: of a network to the dense
+    one from the same state in the same data order (`distance_to_dense`), and of every
+    two copies in different orders (`distance_to_copy_1`, a row of copy 0).
+    """
+    for member, network in scene.trained.items():
+        if member.level and (dense := scene.dense(member)):
+            yield from _apart(scene, member, network, dense, "dense")
+    for member, other in _pairs(scene):
+        a, b = scene.trained[member], scene.trained[other]
+        yield from _apart(scene, member, a, b, f"copy_{other.copy}")
+
+
+def instability(scene: Scene) -> Numbers:
+    """Linear mode connectivity of every two copies (Frankle et al., 2020, Section 2).
+
+    The error on the straight path between them (`test_error_to_copy_1_at_0.50`), and
+    its highest value above the mean of the ends (`test_instability_to_copy_1`).
+    """
+    alphas = np.linspace(0, 1, scene.points, dtype=np.float32)
+    for member, other in _pairs(scene):
+        path = _path(scene.trained[member], scene.trained[other], alphas)
+        for split, evaluations in scene.evaluate(path).items():
+            errors = np.array([1 - found.accuracy for found in evaluations])
+            name = f"to_copy_{other.copy}"
+            for alpha, error in zip(alphas, errors):
+                yield member, f"{split}_error_{name}_at_{alpha:.3f}", float(error)
+            barrier = measures.instability(jnp.asarray(errors))
+            yield member, f"{split}_instability_{name}", float(barrier)
+
+
+STUDIES: dict[str, Callable[[Scene], Numbers]] = {
+    "stability": stability,
+    "instability": instability,
+}
+
+
+def _pairs(scene: Scene) -> Iterator[tuple[Member, Member]]:
+    """Yield every two copies of a network, the lower copy first."""
+    for a, b in itertools.combinations(sorted(scene.trained), 2):
+        if a._replace(copy=b.copy) == b:
+            yield a, b
+
+
+def _apart(
+    scene: Scene, member: Member, a: TrainState, b: TrainState, name: str
+) -> Numbers:
+    masks = _all_tensors(a) if scene.every_tensor else a.masks
+    yield member, f"distance_to_{name}", measures.distance(a.params, b.params, masks)
+    yield member, f"angle_to_{name}", measures.angle(a.params, b.params, masks)
+
+
+def _all_tensors(network: TrainState) -> Masks:
+    return jax.tree.map(
+        lambda w, m: jnp.ones(w.shape, bool) if m is None else m,
+        network.params,
+        network.masks,
+    )
+
+
+def _path(a: TrainState, b: TrainState, alphas: np.ndarray) -> list[TrainState]:
+    """Return networks on the line between two, batch statistics interpolated too."""
+    ends = (a.params, a.batch_stats), (b.params, b.batch_stats)
+    line = measures.interpolate(*ends, jnp.asarray(alphas))
+    points = [jax.tree.map(lambda x, i=i: x[i], line) for i in range(len(alphas))]
+    return [replace(a, params=params, batch_stats=stats) for params, stats in points]
