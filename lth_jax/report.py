@@ -31,12 +31,10 @@ def table(rows: Iterable[dict[str, Any]], measure: str = "test_accuracy") -> str
     scale, unit = (100, " in %") if measure.endswith("accuracy") else (1, "")
     replicates = numbers["replicate"].nunique()
     numbers["value"] *= scale
-    dense = numbers.query("level == 0")
     name = measure.replace("_", " ")
-    lines = [
-        f"{name}{unit}, mean ± standard deviation, n = {replicates}",
-        f"dense: {_cell(dense['value'])}",
-    ]
+    lines = [f"{name}{unit}, mean ± standard deviation, n = {replicates}"]
+    for branch, networks in numbers.query("level == 0").groupby("branch"):
+        lines.append(f"{branch}: {_cell(networks['value'])}")
     for step, tickets in numbers.query("level > 0").groupby("rewind_step"):
         cells = tickets.groupby(["level", "branch"])["value"].apply(_cell).unstack()
         cells.insert(0, "density", tickets.groupby("level")["density"].mean())
