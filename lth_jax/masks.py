@@ -7,6 +7,7 @@ sparsity is 1 - density: parameters whose mask is `None` are not counted.
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,17 +26,17 @@ def full(params: Params, exclude: Sequence[str] = ()) -> Masks:
     `exclude`.
 
     Args:
-      params: parameters, any pytree of arrays.
-      exclude: regular expressions, searched for (`re.search`) in every path.
+        params: parameters, any pytree of arrays.
+        exclude: regular expressions, searched for (`re.search`) in every path.
 
     Raises:
-      ValueError: a pattern matches no prunable parameter, or nothing is left to prune.
+        ValueError: a pattern matches no prunable parameter, or nothing is left.
 
     Example:
-      >>> params = {'fc1': {'kernel': jnp.ones((3, 2)), 'bias': jnp.ones(2)},
-      ...           'fc': {'kernel': jnp.ones((2, 2))}}
-      >>> by_layer(full(params, exclude=['^fc/']))
-      {'fc1/kernel': (6, 6)}
+        >>> params = {'fc1': {'kernel': jnp.ones((3, 2)), 'bias': jnp.ones(2)},
+        ...           'fc': {'kernel': jnp.ones((2, 2))}}
+        >>> by_layer(full(params, exclude=['^fc/']))
+        {'fc1/kernel': (6, 6)}
     """
     patterns = [exclude] if isinstance(exclude, str) else list(exclude)
     prunable = [path for path, w in leaves(params) if jnp.ndim(w) >= 2]
@@ -56,23 +57,28 @@ def full(params: Params, exclude: Sequence[str] = ()) -> Masks:
 
 
 def apply(params: Params, masks: Masks) -> Params:
-    """Multiply parameters by their masks.
+    """Multiply parameters by their masks: exactly 0 where a weight is pruned.
 
-    By the chain rule, a gradient taken through it is 0 where a weight is pruned.
+    By the chain rule, so is a gradient taken through it. Neither infinity nor NaN comes
+    through.
 
     Example:
-      >>> apply({'w': jnp.array([[1., 2.]])}, {'w': jnp.array([[True, False]])})
-      {'w': Array([[1., 0.]], dtype=float32)}
+        >>> apply({'w': jnp.array([[1., 2.]])}, {'w': jnp.array([[True, False]])})
+        {'w': Array([[1., 0.]], dtype=float32)}
     """
-    return jax.tree.map(lambda w, m: w if m is None else w * m, params, masks)
+    return jax.tree.map(
+        lambda w, m: w if m is None else jnp.where(m, w, jnp.zeros((), w.dtype)),
+        params,
+        masks,
+    )
 
 
 def count(masks: Masks) -> tuple[int, int]:
     """Return (kept, prunable) as Python integers.
 
     Example:
-      >>> count({'w': jnp.array([[True, False]]), 'b': None})
-      (1, 2)
+        >>> count({'w': jnp.array([[True, False]]), 'b': None})
+        (1, 2)
     """
     layers = by_layer(masks).values()
     return sum(kept for kept, _ in layers), sum(total for _, total in layers)
@@ -81,11 +87,16 @@ def count(masks: Masks) -> tuple[int, int]:
 def density(masks: Masks) -> float:
     """Return the fraction of prunable weights that are kept.
 
+    Raises:
+        ValueError: nothing is prunable.
+
     Example:
-      >>> density({'w': jnp.array([[True, False]]), 'b': None})
-      0.5
+        >>> density({'w': jnp.array([[True, False]]), 'b': None})
+        0.5
     """
     kept, total = count(masks)
+    if not total:
+        raise ValueError("masks: nothing is prunable")
     return kept / total
 
 
@@ -93,12 +104,13 @@ def by_layer(masks: Masks) -> dict[str, tuple[int, int]]:
     """Return {path: (kept, prunable)} of every prunable parameter, by path.
 
     Example:
-      >>> by_layer({'fc': {'kernel': jnp.array([[True, False]]), 'bias': None}})
-      {'fc/kernel': (1, 2)}
+        >>> by_layer({'fc': {'kernel': jnp.array([[True, False]]), 'bias': None}})
+        {'fc/kernel': (1, 2)}
     """
-    named = leaves(masks)
-    kept = jax.device_get([jnp.count_nonzero(m) for _, m in named])
-    return {path: (int(k), m.size) for k, (path, m) in zip(kept, named, strict=True)}
+    return {
+        path: (int(np.count_nonzero(mask)), mask.size)
+        for path, mask in leaves(jax.device_get(masks))
+    }
 
 
 def overlap(a: Masks, b: Masks) -> float:
@@ -107,33 +119,40 @@ def overlap(a: Masks, b: Masks) -> float:
     1 if one contains the other; max(density(a), density(b)) is expected of independent
     masks. Symmetric.
 
+    Raises:
+        ValueError: one of them keeps nothing.
+
     Example:
-      >>> overlap({'w': jnp.array([[True, True, False, False]])},
-      ...         {'w': jnp.array([[True, False, True, False]])})
-      0.5
+        >>> overlap({'w': jnp.array([[True, True, False, False]])},
+        ...         {'w': jnp.array([[True, False, True, False]])})
+        0.5
     """
     both, _ = count(jax.tree.map(jnp.logical_and, a, b))
-    return both / min(count(a)[0], count(b)[0])
+    fewer = min(count(a)[0], count(b)[0])
+    if not fewer:
+        raise ValueError("masks: nothing is kept")
+    return both / fewer
 
 
-def check(params: Params, masks: Masks) -> None:
+def check(params: Params, masks: PyTree) -> None:
     """Raise ValueError, naming the path, unless `masks` fit `params`.
 
     Every mask must stand where a parameter stands, be boolean and have its shape; every
     parameter needs a mask or `None`.
 
     Example:
-      >>> check({'w': jnp.ones((1, 2))}, {'w': jnp.array([[1, 0]])})
-      Traceback (most recent call last):
-      ValueError: masks: w is int32, not bool
+        >>> check({'w': jnp.ones((1, 2))}, {'w': jnp.array([[1, 0]])})
+        Traceback (most recent call last):
+        ValueError: masks: w is int32, not bool
     """
-    wanted, given = dict(leaves(params)), dict(leaves(masks))
-    present = jax.tree_util.tree_leaves_with_path(masks, is_leaf=lambda m: m is None)
-    for path in wanted.keys() - {name(path) for path, _ in present}:
-        raise ValueError(f"masks: {path} is missing")
-    for path, mask in given.items():
-        if path not in wanted:
+    wanted, possible, present = dict(leaves(params)), _paths(params), _paths(masks)
+    for path in wanted:
+        if path not in present:
+            raise ValueError(f"masks: {path} is missing")
+    for path in present:
+        if path not in possible:
             raise ValueError(f"masks: {path} is extra, there is no such parameter")
+    for path, mask in leaves(masks):
         if mask.dtype != bool:
             raise ValueError(f"masks: {path} is {mask.dtype}, not bool")
         if mask.shape != wanted[path].shape:
@@ -147,8 +166,8 @@ def pack(masks: Masks) -> PyTree[UInt8[Array, " bytes"]]:
     """Return masks at one bit a weight: uint8 vectors, first weight in the highest bit.
 
     Example:
-      >>> pack({'w': jnp.array([[True, False, True]]), 'b': None})
-      {'b': None, 'w': Array([160], dtype=uint8)}
+        >>> pack({'w': jnp.array([[True, False, True]]), 'b': None})
+        {'b': None, 'w': Array([160], dtype=uint8)}
     """
     return jax.tree.map(lambda m: jnp.packbits(m.ravel()), masks)
 
@@ -159,11 +178,11 @@ def unpack(
     """Return the masks that `pack` made, with the shapes of `params`.
 
     Raises:
-      ValueError: the number of bytes does not fit a parameter.
+        ValueError: the number of bytes does not fit a parameter.
 
     Example:
-      >>> unpack({'w': jnp.array([160], jnp.uint8)}, {'w': jnp.ones((1, 3))})
-      {'w': Array([[ True, False,  True]], dtype=bool)}
+        >>> unpack({'w': jnp.array([160], jnp.uint8)}, {'w': jnp.ones((1, 3))})
+        {'w': Array([[ True, False,  True]], dtype=bool)}
     """
 
     def one(path, w, bits):
@@ -187,25 +206,32 @@ def name(path: Sequence[object]) -> str:
     """Return a tree path as text, joined with '/'.
 
     Example:
-      >>> [name(path) for path, _ in jax.tree_util.tree_leaves_with_path({'a': [1, 2]})]
-      ['a/0', 'a/1']
+        >>> (path, _), = jax.tree_util.tree_leaves_with_path({'a': [1]})
+        >>> name(path)
+        'a/0'
     """
     return jax.tree_util.keystr(tuple(path), simple=True, separator="/")
 
 
-def leaves(tree: PyTree) -> list[tuple[str, Array]]:
+def leaves(tree: PyTree) -> list[tuple[str, Any]]:
     """Return the (path, leaf) pairs of a tree in sorted path order, without its Nones.
 
     Ties between scores are broken in this order, whatever container holds the leaves.
 
     Example:
-      >>> leaves({'b': 1, 'a': None, 'c': [2, 3]})
-      [('b', 1), ('c/0', 2), ('c/1', 3)]
+        >>> leaves({'b': 1, 'a': None, 'c': [2, 3]})
+        [('b', 1), ('c/0', 2), ('c/1', 3)]
     """
     pairs = jax.tree_util.tree_leaves_with_path(tree)
     return sorted(((name(path), leaf) for path, leaf in pairs), key=_order)
 
 
+def _paths(tree: PyTree) -> list[str]:
+    """Return the paths of a tree's leaves and Nones."""
+    pairs = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda leaf: leaf is None)
+    return [name(path) for path, _ in pairs]
+
+
 def _order(pair: tuple[str, object]) -> list[tuple[bool, int | str]]:
     entries = pair[0].split("/")
-    return [(not e.isdigit(), int(e) if e.isdigit() else e) for e in entries]
+    return [(not e.isdecimal(), int(e) if e.isdecimal() else e) for e in entries]

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt
 
 from lth_jax import masks as masks_lib
-from lth_jax import prune
+from lth_jax import prune, scores
 from lth_jax.masks import Masks, Params
 
 Weights = Float[Array, "..."]
@@ -86,7 +86,6 @@ def pearson(a: Params, b: Params, masks: Masks | None = None) -> Float[Array, ""
     return product / (_norm(centred[0]) * _norm(centred[1]))
 
 
-@partial(jax.jit, static_argnames="p")
 def top_overlap(
     a: Params, b: Params, p: float, masks: Masks | None = None
 ) -> Float[Array, ""]:
@@ -113,12 +112,10 @@ def top_overlap(
         >>> float(top_overlap(a, b, 0.5))
         0.5
     """
-    shared, marked = [], []
-    for x, y, kept in _weights(a, b, masks):
-        both = _top(x, kept, p) & _top(y, kept, p)
-        shared.append(both.sum(dtype=jnp.uint32))
-        marked.append(_floor(p, kept.sum(dtype=jnp.uint32)))
-    return jnp.stack(shared).sum() / jnp.stack(marked).sum()
+    if masks is None:
+        masks = jax.tree.map(lambda w: jnp.ones(jnp.shape(w), bool), a)
+    x, y = _top(a, p, masks), _top(b, p, masks)
+    return _total(jax.tree.map(jnp.logical_and, x, y)) / _total(x)
 
 
 @partial(jax.jit, static_argnames="p")
@@ -142,13 +139,12 @@ def chance_overlap(b: Params, p: float, masks: Masks, dense: Masks) -> Float[Arr
         0.5
     """
     survivors = dict(masks_lib.leaves(masks))
-    shared, marked = [], []
-    for path, kept in masks_lib.leaves(dense):
-        number = _floor(p, kept.sum(dtype=jnp.uint32))
-        hits = jnp.sum(_top(dict(masks_lib.leaves(b))[path], kept, p) & survivors[path])
-        shared.append(number * hits / jnp.maximum(1, survivors[path].sum()))
-        marked.append(number)
-    return jnp.stack(shared).sum() / jnp.stack(marked).sum()
+    top = _top(b, p, dense)
+    expected = []
+    for path, marks in masks_lib.leaves(top):
+        share = jnp.sum(marks & survivors[path]) / jnp.maximum(1, survivors[path].sum())
+        expected.append(marks.sum() * share)
+    return jnp.stack(expected).sum() / _total(top)
 
 
 def by_layer(
@@ -205,8 +201,8 @@ def _weights(
     lefts, rights = dict(masks_lib.leaves(a)), dict(masks_lib.leaves(b))
     return [
         (
-            jnp.asarray(lefts[path], jnp.float32) * mask,
-            jnp.asarray(rights[path], jnp.float32) * mask,
+            jnp.where(mask, jnp.asarray(lefts[path], jnp.float32), 0),
+            jnp.where(mask, jnp.asarray(rights[path], jnp.float32), 0),
             mask,
         )
         for path, mask in masks_lib.leaves(masks)
@@ -217,10 +213,17 @@ def _norm(leaves: Sequence[Weights]) -> Float[Array, ""]:
     return jnp.sqrt(sum((jnp.sum(x * x) for x in leaves), start=jnp.float32(0)))
 
 
-def _top(w: Weights, kept: Bool[Array, "..."], p: float) -> Bool[Array, "..."]:
-    """Mark the fraction p of largest magnitude of what is kept."""
-    number = kept.sum(dtype=jnp.uint32)
-    return prune.drop(jnp.abs(w), kept, number - _floor(p, number))
+@partial(jax.jit, static_argnames="p")
+def _top(params: Params, p: float, masks: Masks) -> Masks:
+    """Mark the fraction p of largest magnitude of what is kept, in every layer."""
+    kept = jax.tree.map(lambda m: m.sum(dtype=jnp.uint32), masks)
+    others = jax.tree.map(lambda number: number - _floor(p, number), kept)
+    return prune.drop(scores.magnitude(params), masks, others)
+
+
+@jax.jit
+def _total(masks: Masks) -> UInt[Array, ""]:
+    return jnp.stack([m.sum(dtype=jnp.uint32) for m in jax.tree.leaves(masks)]).sum()
 
 
 def _floor(p: float, number: UInt[Array, ""]) -> UInt[Array, ""]:

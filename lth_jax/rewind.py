@@ -22,7 +22,7 @@ State = TypeVar("State", bound=PyTree)
 def to(state: State, masks: Masks) -> State:
     """Return a dense state under `masks`: the ticket, where `state` is W_k.
 
-    Every part of the state that is shaped like the masks is multiplied by them: the
+    Every part of the state that is shaped like the masks is put under them: the
     parameters, the optimizer's moments, and the state's own masks if it has some. Step,
     batch statistics and seeds stay as they are. Frankle et al. (2019), Algorithm 1,
     step 6.
@@ -57,6 +57,15 @@ def reinit(state: State, fresh: State, masks: Masks) -> State:
         state: the rewind state that the ticket starts from.
         fresh: a state of the same network from another seed, step 0.
         masks: the ticket's masks.
+
+    Example:
+        >>> State = dataclasses.make_dataclass("State", ["params", "step"])
+        >>> _ = jax.tree_util.register_dataclass(State, ["params", "step"], [])
+        >>> rewound = State({"w": jnp.array([1.0, 2.0])}, step=jnp.int32(500))
+        >>> fresh = State({"w": jnp.array([3.0, 4.0])}, step=jnp.int32(0))
+        >>> start = reinit(rewound, fresh, {"w": jnp.array([True, False])})
+        >>> start.params, int(start.step)
+        ({'w': Array([3., 0.], dtype=float32)}, 500)
     """
     return to(dataclasses.replace(fresh, step=state.step), masks)
 
@@ -71,6 +80,14 @@ def learning_rate(final: State, masks: Masks, step: int | Int[Array, ""] = 0) ->
         final: the trained, dense state.
         masks: masks to train under.
         step: step to continue from.
+
+    Example:
+        >>> State = dataclasses.make_dataclass("State", ["params", "step"])
+        >>> _ = jax.tree_util.register_dataclass(State, ["params", "step"], [])
+        >>> final = State({"w": jnp.array([1.0, 2.0])}, step=jnp.int32(500))
+        >>> start = learning_rate(final, {"w": jnp.array([True, False])}, step=100)
+        >>> start.params, int(start.step)
+        ({'w': Array([1., 0.], dtype=float32)}, 100)
     """
     step = jnp.asarray(step, final.step.dtype)
     return to(dataclasses.replace(final, step=step), masks)
@@ -80,6 +97,13 @@ def fine_tune(final: State, masks: Masks) -> State:
     """Return the trained weights under `masks`, to train the whole schedule again.
 
     Pruning & fine-tuning (Liu et al., 2021, Section 3): learning-rate rewinding to 0.
+
+    Example:
+        >>> State = dataclasses.make_dataclass("State", ["params", "step"])
+        >>> _ = jax.tree_util.register_dataclass(State, ["params", "step"], [])
+        >>> final = State({"w": jnp.array([1.0, 2.0])}, step=jnp.int32(500))
+        >>> int(fine_tune(final, {"w": jnp.array([True, False])}).step)
+        0
     """
     return learning_rate(final, masks, 0)
 

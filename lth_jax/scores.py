@@ -5,12 +5,13 @@ A criterion is only a score function: ranking and counting live in `prune`.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key, PyTree
+import numpy as np
+from jaxtyping import Array, Key, PyTree, Shaped
 
 from lth_jax import masks as masks_lib
 from lth_jax.masks import Params
 
-Scores = PyTree[Array]
+Scores = PyTree[Shaped[Array | np.ndarray, "..."]]
 
 
 def magnitude(params: Params) -> Scores:

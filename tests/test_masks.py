@@ -1,0 +1,208 @@
+"""Masks: what is prunable, multiplied, counted, checked and packed."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from lth_jax import masks
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Net:
+    """A container that is neither a dict nor a list."""
+
+    kernel: object
+    bias: object
+
+
+def boolean(*values):
+    return jnp.array(values, bool)
+
+
+def assert_same(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+LENET = {
+    "fc1": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)},
+    "fc": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)},
+    "scale": jnp.ones(()),
+}
+
+
+def test_kernels_are_prunable_and_leaves_of_lower_rank_are_not():
+    full = masks.full(LENET)
+    assert masks.by_layer(full) == {"fc/kernel": (4, 4), "fc1/kernel": (6, 6)}
+    assert full["fc1"]["bias"] is None
+    assert full["scale"] is None
+    assert full["fc1"]["kernel"].dtype == bool
+
+
+@pytest.mark.parametrize(
+    ("exclude", "layers"),
+    [
+        (["^fc/"], {"fc1/kernel": (6, 6)}),
+        ("^fc/", {"fc1/kernel": (6, 6)}),
+        (["fc1"], {"fc/kernel": (4, 4)}),
+        ([], {"fc/kernel": (4, 4), "fc1/kernel": (6, 6)}),
+    ],
+)
+def test_excluded_kernels_are_never_pruned(exclude, layers):
+    assert masks.by_layer(masks.full(LENET, exclude)) == layers
+
+
+@pytest.mark.parametrize(
+    ("exclude", "said"),
+    [
+        (["conv"], "'conv' matches no prunable parameter; they are fc/kernel, fc1/"),
+        (["bias"], "'bias' matches no prunable parameter"),
+        (["fc"], "nothing is left to prune"),
+    ],
+)
+def test_an_exclusion_that_does_nothing_or_everything_is_an_error(exclude, said):
+    with pytest.raises(ValueError, match=said):
+        masks.full(LENET, exclude)
+
+
+def test_a_network_without_kernels_has_nothing_to_prune():
+    with pytest.raises(ValueError, match="nothing is left to prune"):
+        masks.full({"bias": jnp.ones(2)})
+
+
+def test_pruned_weights_are_0_and_the_others_stay_to_the_last_bit():
+    params = {"w": jnp.array([1.5, -2.5, 3.5]), "b": jnp.array([4.5])}
+    ticket = {"w": boolean(1, 0, 1), "b": None}
+    want = {"w": jnp.array([1.5, 0, 3.5]), "b": jnp.array([4.5])}
+    assert_same(masks.apply(params, ticket), want)
+    assert_same(jax.jit(masks.apply)(params, ticket), want)
+    assert not np.signbit(masks.apply(params, ticket)["w"][1]), "0 is not -0"
+
+
+def test_neither_nan_nor_infinity_comes_through_a_mask():
+    params = {"w": jnp.array([jnp.nan, jnp.inf, 1])}
+    assert_same(
+        masks.apply(params, {"w": boolean(0, 0, 1)}), {"w": jnp.array([0.0, 0, 1])}
+    )
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32, bool])
+def test_masked_parameters_keep_their_dtype(dtype):
+    under = masks.apply({"w": jnp.ones((1, 2), dtype)}, {"w": boolean([1, 0])})
+    assert under["w"].dtype == dtype
+    assert under["w"].tolist() == [[1, 0]]
+
+
+def test_the_gradient_through_a_mask_is_0_where_it_prunes():
+    def loss(params):
+        under = masks.apply(params, {"w": boolean(1, 0), "b": None})
+        return jnp.sum(under["w"] ** 2) + jnp.sum(under["b"] ** 2)
+
+    gradient = jax.grad(loss)({"w": jnp.array([3.0, 5]), "b": jnp.array([7.0])})
+    assert_same(gradient, {"w": jnp.array([6.0, 0]), "b": jnp.array([14.0])})
+
+
+def test_counts_are_python_integers_of_prunable_weights():
+    ticket = {"w": boolean([1, 0, 0]), "empty": boolean([0, 0]), "b": None}
+    assert masks.count(ticket) == (1, 5)
+    assert all(type(number) is int for number in masks.count(ticket))
+    assert masks.by_layer(ticket) == {"empty": (0, 2), "w": (1, 3)}
+    assert masks.density(ticket) == 0.2
+    assert masks.count(jax.tree.map(np.asarray, ticket)) == (1, 5)
+
+
+def test_the_density_of_nothing_is_an_error():
+    with pytest.raises(ValueError, match="nothing is prunable"):
+        masks.density({"b": None})
+
+
+def test_a_weightless_layer_counts_as_none():
+    assert masks.by_layer({"w": jnp.ones((0, 3), bool)}) == {"w": (0, 0)}
+
+
+def test_overlap_is_of_the_smaller_mask_and_symmetric():
+    a = {"w": boolean(1, 1, 1, 0), "b": None}
+    b = {"w": boolean(0, 0, 1, 1), "b": None}
+    assert masks.overlap(a, b) == masks.overlap(b, a) == 0.5
+    assert masks.overlap(a, a) == 1
+    assert masks.overlap(a, {"w": boolean(1, 0, 0, 0), "b": None}) == 1
+    assert masks.overlap({"w": boolean(1, 0)}, {"w": boolean(0, 1)}) == 0
+
+
+def test_the_overlap_with_nothing_is_an_error():
+    with pytest.raises(ValueError, match="nothing is kept"):
+        masks.overlap({"w": boolean(1, 0)}, {"w": boolean(0, 0)})
+
+
+def test_fitting_masks_pass_the_check():
+    masks.check(LENET, masks.full(LENET))
+    masks.check(LENET, masks.full(LENET, "^fc/"))
+    masks.check({"w": jnp.ones(2), "b": None}, {"w": boolean(1, 0), "b": None})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"a": None}, "masks: b/w is missing"),
+        ({"a": None, "b": {}}, "masks: b/w is missing"),
+        ({"a": None, "b": {"w": None}, "c": None}, "masks: c is extra"),
+        ({"a": None, "b": {"w": None, "x": np.ones(1, bool)}}, "masks: b/x is extra"),
+        ({"a": None, "b": {"w": np.ones((2, 2))}}, "masks: b/w is float64, not bool"),
+        (
+            {"a": None, "b": {"w": np.ones((4,), bool)}},
+            r"masks: b/w has shape \(4,\), its parameter \(2, 2\)",
+        ),
+    ],
+)
+def test_masks_that_do_not_fit_are_an_error_that_names_the_path(wrong, said):
+    params = {"a": jnp.ones(3), "b": {"w": jnp.ones((2, 2))}}
+    with pytest.raises(ValueError, match=said):
+        masks.check(params, wrong)
+
+
+def test_a_packed_mask_has_its_first_weight_in_the_highest_bit():
+    ticket = {"w": boolean([1, 0, 0, 0, 0], [0, 0, 1, 0, 1]), "b": None}
+    packed = {"w": jnp.array([0b10000001, 0b01000000], jnp.uint8), "b": None}
+    params = {"w": jnp.ones((2, 5)), "b": jnp.ones(1)}
+    assert_same(masks.pack(ticket), packed)
+    assert_same(jax.jit(masks.pack)(ticket), packed)
+    assert_same(masks.unpack(packed, params), ticket)
+    assert_same(jax.jit(masks.unpack)(packed, params), ticket)
+
+
+def test_bytes_that_do_not_fit_are_an_error_that_names_the_path():
+    with pytest.raises(
+        ValueError, match=r"l/w has 2 bytes, its shape \(8, 1\) needs 1"
+    ):
+        masks.unpack({"l": {"w": np.zeros(2, np.uint8)}}, {"l": {"w": np.ones((8, 1))}})
+
+
+@settings(deadline=None, max_examples=20)
+@given(hnp.arrays(bool, st.sampled_from([(1, 1), (3, 5), (2, 4, 4), (0, 3)])))
+def test_packing_loses_nothing(mask):
+    packed = masks.pack({"w": mask})
+    assert packed["w"].size == -(-mask.size // 8)
+    np.testing.assert_array_equal(packed["w"], np.packbits(mask))
+    assert_same(masks.unpack(packed, {"w": mask}), {"w": jnp.asarray(mask)})
+
+
+def test_leaves_come_in_path_order_whatever_holds_them():
+    ordered = {"2": 0, "10": 1, "a": {"b": 2, "c": None, "d": [3, (4,)]}, "a2": 5}
+    names = ["2", "10", "a/b", "a/d/0", "a/d/1/0", "a2"]
+    assert masks.leaves(ordered) == list(zip(names, range(6)))
+    backwards = dict(reversed(ordered.items()))
+    assert masks.leaves(backwards) == masks.leaves(ordered)
+    assert masks.leaves(Net(kernel=1, bias=0)) == [("bias", 0), ("kernel", 1)]
+    assert masks.leaves(7) == [("", 7)]
+
+
+def test_the_tenth_of_a_list_comes_after_the_second():
+    paths = [path for path, _ in masks.leaves({"conv": list(range(12))})]
+    assert paths == [f"conv/{i}" for i in range(12)]
