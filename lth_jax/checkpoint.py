@@ -37,7 +37,7 @@ class Series:
         with self._manager() as manager:
             return sorted(manager.all_steps())
 
-    def save(self, number: int, tree: PyTree, **about: int | str) -> None:
+    def save(self, number: int, tree: PyTree, **about: Any) -> None:
         """Save a pytree of arrays, and what to know about it."""
         with self._manager() as manager:
             manager.save(
@@ -67,8 +67,12 @@ class Series:
         return jax.tree.map(_unpack, saved.tree, like)
 
     def clear(self) -> None:
-        """Remove all checkpoints."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        """Remove all checkpoints, at once: nobody finds half of one."""
+        removed = self.directory.with_suffix(".removed")
+        shutil.rmtree(removed, ignore_errors=True)  # of a call that was cut off
+        if self.directory.exists():
+            self.directory.replace(removed)
+        shutil.rmtree(removed, ignore_errors=True)
 
     def about(self, number: int) -> dict[str, Any]:
         """Return what was saved about a checkpoint."""

@@ -352,6 +352,6 @@ def check_finite(rows: list[dict[str, Any]]) -> None:
     """Raise Diverged, naming network and step, if a row's value is not finite."""
     for found in rows:
         if not math.isfinite(found["value"]):
-            where = {key: found[key] for key in (*Member._fields, "step")}
-            text = ", ".join(f"{key} {value}" for key, value in where.items())
+            known = (*Member._fields, "step")
+            text = ", ".join(f"{key} {found[key]}" for key in known if key in found)
             raise Diverged(f"{found['measure']} is {found['value']} at {text}")

@@ -49,7 +49,7 @@ def parse(argv: list[str]) -> list[str]:
         sys.exit(f"error: {problem.removeprefix('lth_jax.config.ConfigError: ')}")
     except AttributeError as error:
         problem = error.__context__ or error  # a KeyError, whose text is quoted
-        sys.exit(f"error: --config has no field {_one_line(problem.args[0])}")
+        sys.exit(f"error: --config: no such field: {_one_line(problem.args[0])}")
     except OSError as error:
         sys.exit(f"error: --config: {_one_line(error)}")
     return rest

@@ -40,7 +40,8 @@ class Schedule:
         length: steps of the whole training.
         milestones: "step": the steps from which the rate is multiplied by `gamma`.
         gamma: "step": the factor.
-        end_value: "linear", "exponential": the rate at `length`.
+        end_value: "linear", "exponential": the rate at `length`. The latter does not
+            reach 0.
         warm_up: step i is multiplied by i / warm_up while i < warm_up, so that the
             first step has 0. The schedule under it is not shifted.
 

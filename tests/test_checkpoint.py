@@ -1,0 +1,136 @@
+"""Checkpoints: what comes back is what was saved, to the last bit, or nothing."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from lth_jax import models, optim, prune, state
+from lth_jax.checkpoint import Series
+
+
+@pytest.fixture
+def series(tmp_path):
+    return Series(tmp_path / "checkpoints" / "dense")
+
+
+def files(series):
+    return [path for path in series.directory.rglob("*") if path.is_file()]
+
+
+def assert_same(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)):
+        assert (x.dtype, x.shape) == (y.dtype, y.shape)
+        np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
+
+
+def test_a_new_series_is_empty_and_looking_makes_no_folder(series):
+    assert series.numbers() == []
+    assert not series.directory.exists()
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 77])
+def test_booleans_come_back_at_any_length(series, size):
+    mask = jnp.arange(size) % 3 == 0
+    series.save(0, {"mask": mask})
+    assert_same(series.restore(0, {"mask": mask}), {"mask": mask})
+
+
+def test_trees_come_back_with_their_types_shapes_and_nones(series):
+    tree = {
+        "params": {"kernel": jnp.linspace(0, 1, 6).reshape(2, 3), "bias": jnp.ones(3)},
+        "masks": {"kernel": jnp.array([[True, False, True]] * 2), "bias": None},
+        "empty": {},
+        "moments": (optax.EmptyState(), jnp.float32(1e-30), jnp.bfloat16(0.1)),
+        "seeds": [jnp.uint32(2**32 - 1), jnp.int32(-1)],
+    }
+    series.save(3, tree)
+    assert_same(series.restore(3, tree), tree)
+
+
+def test_shapes_are_enough_to_restore_the_states_of_a_fleet(series):
+    lenet = models.create("lenet", num_classes=3, widths=(5,))
+
+    def initialise(key):
+        optimizer = optim.optimizer("adam", 0.1, 0.01)
+        return state.create(key, lenet, optimizer, shape=(3, 3, 1))
+
+    start = initialise(jax.random.key(0))
+    masks = prune.random(jax.random.key(2), start.masks, 0.3)
+    fleet = [
+        dataclasses.replace(start, masks=masks, step=jnp.int32(step))
+        for step in range(2)
+    ]
+    series.save(7, fleet)
+    like = jax.eval_shape(initialise, jax.random.key(0))
+    restored = series.restore(7, [like] * 2)
+    assert_same(restored, fleet)
+    assert restored[0].params["fc"]["kernel"].devices() == {jax.devices()[0]}
+
+
+def test_masks_take_one_bit_a_weight(series):
+    rng = np.random.default_rng(0)
+    series.save(0, {"mask": jnp.asarray(rng.random(2**20) < 0.5)})
+    size = sum(path.stat().st_size for path in files(series))
+    assert 2**17 < size < 1.5 * 2**17
+
+
+def test_numbers_are_in_order_and_come_with_what_was_said_about_them(series):
+    for number in (0, 2, 10, 63_000):
+        series.save(number, {"w": jnp.full(2, number)}, records=number + 1, unit="a")
+    again = Series(series.directory)
+    assert again.numbers() == [0, 2, 10, 63_000]
+    assert again.about(10) == {"records": 11, "unit": "a"}
+    assert again.restore(2, {"w": jnp.zeros(2, int)})["w"].tolist() == [2, 2]
+
+
+def test_all_checkpoints_are_kept(series):
+    for number in range(12):
+        series.save(number, {"w": jnp.ones(1)})
+    assert series.numbers() == [*range(12)]
+
+
+def test_a_series_may_keep_the_latest_only(series):
+    latest = Series(series.directory, keep=2)
+    for number in range(1, 6):
+        latest.save(number, {"w": jnp.full(2, number)})
+    assert latest.numbers() == [4, 5]
+    assert latest.restore(5, {"w": jnp.ones(2, int)})["w"].tolist() == [5, 5]
+
+
+def test_a_cleared_series_is_empty_and_starts_again(series):
+    series.clear()
+    series.save(1, {"w": jnp.ones(2)})
+    series.clear()
+    assert series.numbers() == []
+    series.save(1, {"w": jnp.zeros(2)})
+    assert series.restore(1, {"w": jnp.ones(2)})["w"].tolist() == [0, 0]
+
+
+def test_what_is_saved_is_never_changed(series):
+    series.save(5, {"w": jnp.ones(2)}, records=1)
+    before = {path: path.read_bytes() for path in files(series)}
+    series.save(5, {"w": jnp.zeros(2)}, records=2)
+    assert {path: path.read_bytes() for path in files(series)} == before
+
+
+def test_an_interrupted_save_is_not_listed_and_can_be_done_again(series):
+    series.save(0, {"w": jnp.ones(2)}, records=1)
+    with pytest.raises(ValueError, match="zero size"):  # Orbax, when it is under way
+        series.save(1, {"v": jnp.ones(2), "w": jnp.ones(0)}, records=2)
+    assert len([*series.directory.iterdir()]) == 2
+    assert series.numbers() == [0]
+    series.save(1, {"v": jnp.zeros(2)}, records=3)
+    assert series.numbers() == [0, 1]
+    assert series.about(1) == {"records": 3}
+    assert series.restore(1, {"v": jnp.ones(2)})["v"].tolist() == [0, 0]
+
+
+def test_another_shape_is_not_restored(series):
+    series.save(0, {"w": jnp.ones((2, 3))})
+    with pytest.raises(ValueError, match="shape"):
+        series.restore(0, {"w": jnp.ones((3, 2))})

@@ -1,0 +1,128 @@
+"""Evaluation: every example counts exactly once."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+
+from lth_jax import prune, state
+from lth_jax.data import Split
+from lth_jax.evaluate import Evaluator
+from lth_jax.fleet import Layout
+from lth_jax.models.network import Network
+
+EXAMPLES, CLASSES = 23, 4
+MEAN, STD = np.array([0.4, 0.6], np.float32), np.array([0.2, 0.3], np.float32)
+
+
+class Normalised(Network):
+    """A batch normalisation, which knows training from evaluation, and a layer."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        return self.classify(self.bound_norm(train)(name="norm")(x.mean((1, 2))))
+
+
+MODEL = Normalised(num_classes=CLASSES)
+
+
+@pytest.fixture(scope="module")
+def split():
+    rng = np.random.default_rng(0)
+    return Split(
+        rng.integers(256, size=(EXAMPLES, 2, 3, 2), dtype=np.uint8),
+        rng.integers(CLASSES, size=EXAMPLES, dtype=np.int32),
+    )
+
+
+@pytest.fixture(scope="module")
+def members():
+    """Networks that differ, with weights where their masks have none."""
+    first = state.create(jax.random.key(0), MODEL, optax.identity(), shape=(2, 3, 2))
+    rng = np.random.default_rng(1)
+
+    def another(number):
+        params, statistics = jax.tree.map(
+            lambda x: jnp.asarray(rng.uniform(0.5, 2, x.shape), jnp.float32),
+            (first.params, first.batch_stats),
+        )
+        masks = prune.random(jax.random.key(number), first.masks, 0.5)
+        return dataclasses.replace(
+            first, params=params, batch_stats=statistics, masks=masks
+        )
+
+    return [another(number) for number in range(3)]
+
+
+def plain(member, split):
+    """Accuracy and loss, example by example, in NumPy."""
+    params, masks, statistics = jax.device_get(
+        (member.params, member.masks, member.batch_stats["norm"])
+    )
+    right, losses = 0, []
+    for image, label in zip(split.images, split.labels):
+        x = ((image / 255 - MEAN) / STD).mean((0, 1))
+        x = (x - statistics["mean"]) / np.sqrt(statistics["var"] + 1e-5)
+        x = x * params["norm"]["scale"] + params["norm"]["bias"]
+        kernel = params["fc"]["kernel"] * masks["fc"]["kernel"]
+        logits = x @ kernel + params["fc"]["bias"]
+        right += int(logits.argmax() == label)
+        losses.append(np.log(np.exp(logits).sum()) - logits[label])
+    return right, np.mean(losses)
+
+
+def evaluator(split, name, devices, batch_size, limit=0):
+    layout = Layout(name, tuple(jax.devices()[:devices]), limit)
+    model = MODEL.clone(axis_name=layout.axis)
+    return Evaluator(model, split, MEAN, STD, layout, batch_size)
+
+
+@pytest.mark.parametrize(
+    ("name", "devices", "batch_size", "limit"),
+    [
+        ("fleet", 1, 1, 1),
+        ("fleet", 2, 5, 0),
+        ("fleet", 2, 1000, 1),
+        ("data", 1, 23, 0),
+        ("data", 2, 5, 0),  # in parts of 3, the last of which are empty
+        ("data", 2, 1000, 0),
+    ],
+)
+def test_every_example_counts_exactly_once(
+    split, members, name, devices, batch_size, limit
+):
+    evaluate = evaluator(split, name, devices, batch_size, limit)
+    evaluations = evaluate(members)
+    assert len(evaluations) == len(members)
+    for member, evaluation in zip(members, evaluations):
+        right, loss = plain(member, split)
+        assert evaluation.accuracy == right / EXAMPLES
+        np.testing.assert_allclose(evaluation.loss, loss, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["fleet", "data"])
+def test_a_split_may_be_smaller_than_the_number_of_devices(split, members, name):
+    single = split.take(np.array([7]))
+    (evaluation,) = evaluator(single, name, 2, 1000)(members[:1])
+    right, loss = plain(members[0], single)
+    assert evaluation.accuracy == right
+    np.testing.assert_allclose(evaluation.loss, loss, rtol=1e-5)
+
+
+def test_members_survive_their_evaluation(split, members):
+    before = jax.tree.map(np.array, members)
+    evaluator(split, "data", 2, 10)(members)
+    jax.tree.map(np.testing.assert_array_equal, members, before)
+
+
+def test_a_diverged_network_has_no_finite_loss(split, members):
+    lost = dataclasses.replace(
+        members[0], params=jax.tree.map(lambda w: w * jnp.nan, members[0].params)
+    )
+    fine, diverged = evaluator(split, "fleet", 1, 1000)([members[1], lost])
+    assert np.isfinite(fine.loss)
+    assert np.isnan(diverged.loss)

@@ -1,0 +1,218 @@
+"""Experiments: what a config comes to, and what it cannot."""
+
+import jax
+import pytest
+
+from lth_jax import config as config_lib
+from lth_jax import experiment
+from lth_jax.config import ConfigError
+from lth_jax.data import DataError
+
+CONVOLUTIONAL = {
+    "model.name": "cifar_resnet",
+    "model.options": {"depth": 8, "width": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory):
+    """Build the default experiment on digits with some fields changed."""
+    data_dir = str(tmp_path_factory.getbasetemp() / "tfds")
+
+    def build(**changes):
+        config = config_lib.default()
+        config.data.dir = data_dir
+        for name, value in changes.items():
+            if name.endswith("options"):
+                config[name.split(".")[0]].options = value
+            else:
+                config.update_from_flattened_dict({name: value})
+        return experiment.build(config.lock())
+
+    return build
+
+
+def test_lengths_are_steps_of_the_data(build):
+    """1,198 training digits: 19 whole batches of 60."""
+    made = build(
+        **{
+            "train.length": "2ep",
+            "rewind.steps": ("1ep", "0it", "19it"),
+            "optim.warm_up": "1ep",
+            "optim.schedule": "step",
+            "optim.milestones": ("1ep5it",),
+        }
+    )
+    assert made.length == 38
+    assert made.rewind_steps == (0, 19)
+    assert made.evaluate_every == 38
+    rate = made.program.schedule
+    assert [float(rate(i)) for i in (0, 19, 24)] == pytest.approx([0, 0.1, 0.01])
+
+
+def test_a_wrapped_epoch_has_one_step_more(build):
+    assert build(**{"data.last": "wrap", "train.length": "1ep"}).length == 20
+
+
+def test_stops_are_the_same_wherever_a_training_begins(build):
+    made = build(**{"train.length": "10it", "train.evaluate_every": "4it"})
+    assert made.stops(0, 10) == [4, 8, 10]
+    assert made.stops(4, 10) == [8, 10]
+    assert made.stops(5, 10) == [8, 10]
+    assert made.stops(0, 8) == [4, 8]
+    assert made.stops(0, 0) == []
+
+
+def test_dense_networks_take_many_steps_a_call(build):
+    program = build().program
+    assert program.steps_per_call > 1
+    assert program.layout.members == 0
+    assert program.model.axis_name is None
+
+
+def test_convolutions_on_a_cpu_take_one_step_a_call_and_no_company(build):
+    program = build(**CONVOLUTIONAL).program
+    assert (program.steps_per_call, program.layout.members) == (1, 1)
+    assert build(**CONVOLUTIONAL, **{"train.members": 3}).program.layout.members == 3
+
+
+@pytest.mark.parametrize(
+    ("layout", "synchronised", "axis"),
+    [("fleet", True, None), ("data", True, "batch"), ("data", False, None)],
+)
+def test_batch_statistics_are_synchronised_as_configured(
+    build, layout, synchronised, axis
+):
+    made = build(
+        **{"train.layout": layout, "train.sync_batch_stats": synchronised},
+        **CONVOLUTIONAL,
+    )
+    assert made.program.model.axis_name == axis
+
+
+def test_devices_are_all_or_the_first_few(build):
+    assert build().program.layout.devices == tuple(jax.devices())
+    assert build(**{"train.devices": 1}).program.layout.devices == (jax.devices()[0],)
+
+
+def shapes(made):
+    return jax.eval_shape(made.initialise, jax.random.key(0))
+
+
+def test_decay_belongs_to_the_state_and_no_decay_leaves_it_out(build):
+    assert shapes(build(**{"optim.weight_decay": 0.01})).weight_decay.shape == ()
+    assert shapes(build()).weight_decay is None
+
+
+def test_excluded_parameters_are_never_pruned(build):
+    assert shapes(build()).masks["fc"]["kernel"].shape == (100, 10)
+    made = build(**{"prune.exclude": ("^fc/",)})
+    assert shapes(made).masks["fc"]["kernel"] is None
+    assert shapes(made).masks["fc1"]["kernel"].shape == (64, 300)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "settings"),
+    [
+        ({}, ((None, None),)),
+        ({"sweep.learning_rate": (0.1, 0.2)}, ((0.1, None), (0.2, None))),
+        (
+            {"sweep.learning_rate": (0.1,), "sweep.weight_decay": (0.0, 0.01)},
+            ((0.1, 0.0), (0.1, 0.01)),
+        ),
+    ],
+)
+def test_a_sweep_has_every_combination(build, sweep, settings):
+    assert build(**sweep).settings == settings
+
+
+def test_held_out_examples_are_a_split_of_their_own(build):
+    assert list(build().evaluators) == ["test"]
+    made = build(**{"data.validation": 98})
+    sizes = {name: len(e.split) for name, e in made.evaluators.items()}
+    assert sizes == {"validation": 98, "test": 599}
+    assert made.program.feed.steps_per_epoch == 1100 // 60
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"rewind.steps": ("0it", "2ep"), "train.length": "38it"},
+            "config.rewind.steps: '2ep' is step 38, but training ends at step 38",
+        ),
+        ({"train.length": "0it"}, "config.train.length: must be at least one step"),
+        (
+            {"train.evaluate_every": "0ep"},
+            "config.train.evaluate_every: must be at least one step",
+        ),
+        (
+            {"data.batch_size": 1199},
+            "config.data.batch_size: 1199 is more than the 1198 training examples",
+        ),
+        (
+            {"train.layout": "data", "data.batch_size": 61},
+            "config.data.batch_size: 61 cannot be divided over 2 devices; "
+            "change it or config.train.devices",
+        ),
+        ({"train.devices": 3}, "config.train.devices: 3, there are 2"),
+        (
+            {"prune.exclude": ("conv",)},
+            "config.prune.exclude: exclude: 'conv' matches no prunable parameter; "
+            "they are fc/kernel, fc1/kernel, fc2/kernel",
+        ),
+        (
+            {"prune.exclude": ("(",)},
+            "config.prune.exclude: missing ), unterminated subpattern at position 0",
+        ),
+        (
+            {"model.options": {"width": 3}},
+            "config.model.options: unknown field of lenet 'width'; known: widths",
+        ),
+        (
+            {"model.name": "cifar_resnet", "model.options": {"depth": 9}},
+            "config.model: depth 9 is not 6n + 2 for an n >= 1",
+        ),
+        (
+            {"model.name": "vgg11"},
+            "config.model: images too small: they are reduced to shape (1, 0, 0, 512)",
+        ),
+        (
+            {"optim.options": {"momentun": 0.9}},
+            "config.optim.options: sgd() got an unexpected keyword argument 'momentun'",
+        ),
+        (
+            {"prune.levels": 100, "prune.fraction": 0.5},
+            "config.prune: nothing would be left of 50200 weights at the last level",
+        ),
+        (
+            {"prune.densities": (0.5, 0.00001)},
+            "config.prune: nothing would be left of 50200 weights at the last level",
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_cannot_be_run_is_said_in_one_line(build, changes, said):
+    with pytest.raises(ConfigError) as caught:
+        build(**changes)
+    assert str(caught.value) == said
+
+
+def test_layers_may_become_empty_as_long_as_the_network_does_not(build):
+    """Halved six times, layers of 64 and 10 weights come to 1 and 0."""
+    layers = {"prune.scope": "layer", "model.options": {"widths": (1,)}}
+    build(**layers, **{"prune.fraction": 0.5, "prune.levels": 6})
+    with pytest.raises(ConfigError, match="nothing would be left of 74 weights"):
+        build(**layers, **{"prune.fraction": 0.5, "prune.levels": 7})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"data.name": "digit"}, r"config\.data\.name: .* did you mean 'digits'\?.*"),
+        ({"data.validation": 1198}, r"config\.data\.validation: 1198 is not in .*"),
+    ],
+)
+def test_data_that_cannot_be_had_is_named_by_its_field(build, changes, said):
+    with pytest.raises(DataError, match=rf"^{said}$"):
+        build(**changes)

@@ -1,0 +1,453 @@
+"""Fit: a fleet under its masks, whatever it is trained with and wherever it lies."""
+
+import dataclasses
+import functools
+import itertools
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+from jax import lax
+
+from lth_jax import masks as masks_lib
+from lth_jax import models, optim, prune, rewind, state
+from lth_jax.data import Memory, Split, batch_indices
+from lth_jax.fit import Program, cross_entropy, fit
+from lth_jax.fleet import Layout
+
+EXAMPLES, BATCH, CLASSES = 20, 4, 3
+SHAPE = 3, 3, 1
+LENET = models.create("lenet", num_classes=CLASSES, widths=(5,))
+OPTIMIZERS = {
+    "sgd": partial(optim.optimizer, "sgd", momentum=0.9),
+    "adam": partial(optim.optimizer, "adam"),
+    "rmsprop": partial(optim.optimizer, "rmsprop", momentum=0.5),
+}
+MOMENTS = {"sgd": 1, "adam": 2, "rmsprop": 2}
+
+
+class Queue:
+    """A feed that compiles quickly: random images, one after another from the seed."""
+
+    steps_per_epoch = EXAMPLES // BATCH
+
+    def __init__(self, shape):
+        rng = np.random.default_rng(0)
+        self.arrays = {
+            "image": rng.normal(size=(EXAMPLES, *shape)).astype(np.float32),
+            "label": rng.integers(CLASSES, size=EXAMPLES, dtype=np.int32),
+        }
+
+    def batch(self, arrays, data_seed, step, part=0, parts=1):
+        size = BATCH // parts
+        first = jnp.int32(data_seed % EXAMPLES) + step * BATCH + part * size
+        index = (first + jnp.arange(size)) % EXAMPLES
+        return jax.tree.map(lambda x: x[index], arrays)
+
+
+@functools.cache
+def feed(shape=SHAPE):
+    return Queue(shape)
+
+
+@functools.cache
+def layout(name="fleet", devices=2, members=0):
+    return Layout(name, tuple(jax.devices()[:devices]), members)
+
+
+ALONE = layout("fleet", 1, members=1)
+
+
+@functools.cache
+def program(optimizer="sgd", layout=ALONE, **changes):
+    """A program that is compiled once for all tests."""
+    source = changes.pop("feed", feed())
+    fields = {"model": LENET, "steps_per_call": 3, "label_smoothing": 0.1} | changes
+    return Program(
+        optimizer=OPTIMIZERS[optimizer],
+        schedule=optim.Schedule("linear", 0.1, length=20),
+        feed=source,
+        arrays=layout.replicate(source.arrays),
+        layout=layout,
+        **fields,
+    )
+
+
+@functools.cache
+def initial():
+    """A dense state at step 0, that all others are made of."""
+    return state.create(
+        jax.random.key(0), LENET, optax.identity(), shape=SHAPE, weight_decay=0.01
+    )
+
+
+@functools.cache
+def member(number, optimizer="sgd", density=0.4):
+    """A state at step 2, with moments, that differs from others in all that may."""
+    key = jax.random.key(number)
+    params = jax.tree.map(lambda w: w + 0.1 * number, initial().params)
+    chained = OPTIMIZERS[optimizer](0.1, 0.01)
+    gradients = jax.tree.map(lambda w: w * w - 0.1, params)
+    _, opt_state = chained.update(gradients, chained.init(params), params)
+    dense = dataclasses.replace(
+        initial(),
+        step=jnp.int32(2),
+        params=params,
+        opt_state=opt_state,
+        data_seed=state.data_seed(key, copy=0),
+        learning_rate=jnp.float32(1 - 0.1 * number),
+        weight_decay=jnp.float32(0.01 * number),
+        loss=jnp.float32(number),
+    )
+    return rewind.to(dense, prune.random(key, initial().masks, density))
+
+
+def assert_same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def assert_close(a, b):
+    """Equal but for the rounding of floats: what is not one is exactly equal."""
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        tolerance = 1e-4 if jnp.issubdtype(x.dtype, jnp.floating) else 0
+        np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance)
+
+
+def shaped_like(params, tree):
+    """The parts of a tree that are shaped like the parameters."""
+    structure = jax.tree.structure(params)
+    parts = jax.tree.leaves(tree, is_leaf=lambda t: jax.tree.structure(t) == structure)
+    return [part for part in parts if jax.tree.structure(part) == structure]
+
+
+# ------------------------------------------------------------------------ steps
+
+
+def test_fit_takes_the_steps_of_plain_sgd_on_the_seeds_batches():
+    """Against a loop without masks, devices or optax."""
+
+    @jax.jit
+    def loss_and_gradient(params, batch):
+        def loss(params):
+            x = batch["image"].reshape(BATCH, -1)
+            x = jax.nn.relu(x @ params["fc1"]["kernel"] + params["fc1"]["bias"][None])
+            logits = x @ params["fc"]["kernel"] + params["fc"]["bias"][None]
+            targets = 0.9 * jnp.eye(CLASSES)[batch["label"]] + 0.1 / CLASSES
+            return -(targets * jax.nn.log_softmax(logits)).sum() / BATCH
+
+        return jax.value_and_grad(loss)(params)
+
+    start = member(3)
+    params = start.params
+    (velocity,) = shaped_like(params, start.opt_state)
+    losses = []
+    for step in range(2, 9):
+        first = int(start.data_seed) % EXAMPLES + step * BATCH
+        index = np.arange(first, first + BATCH) % EXAMPLES
+        batch = {name: array[index] for name, array in feed().arrays.items()}
+        loss, gradient = loss_and_gradient(params, batch)
+        losses.append(loss)
+        gradient = masks_lib.apply(gradient, start.masks)
+        gradient = jax.tree.map(lambda g, w: g + 0.03 * w, gradient, params)
+        velocity = jax.tree.map(lambda v, g: 0.9 * v + g, velocity, gradient)
+        rate = 0.7 * 0.1 * (1 - step / 20)  # the member's, of a linear schedule
+        params = jax.tree.map(lambda w, v, r=rate: w - r * v, params, velocity)
+
+    (trained,) = fit([start], 9, program())
+    assert int(trained.step) == 9
+    assert_close(trained.params, params)
+    np.testing.assert_allclose(trained.loss - start.loss, np.sum(losses), rtol=1e-5)
+
+
+def test_only_the_networks_own_state_changes():
+    start = member(1)
+    (trained,) = fit([start], 4, program())
+    for part in ("masks", "data_seed", "learning_rate", "weight_decay"):
+        assert_same(getattr(trained, part), getattr(start, part))
+
+
+@pytest.mark.parametrize("name", ["fleet", "data"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_what_is_pruned_is_exactly_zero_at_every_step_on_every_device(optimizer, name):
+    """Weights and moments; and so gradients, which the moments would remember."""
+    group = [member(n, optimizer) for n in range(3 if name == "fleet" else 1)]
+    steps = program(optimizer, layout(name))
+    states = layout(name).stack(group, of=len(group))
+    for _ in range(4):
+        before = jax.device_get(states.params)
+        states, _ = steps.advance(states, (steps.arrays, 1))
+        for device in range(2):
+            here = jax.tree.map(
+                lambda x, device=device: np.asarray(x.addressable_shards[device].data),
+                states,
+            )
+            trees = [here.params, *shaped_like(here.params, here.opt_state)]
+            assert len(trees) == 1 + MOMENTS[optimizer]
+            for tree in trees:
+                for layer in ("fc1", "fc"):
+                    kept = here.masks[layer]["kernel"]
+                    assert not tree[layer]["kernel"][~kept].any()
+                    assert tree[layer]["kernel"][kept].any()
+        moved = states.params["fc1"]["kernel"] != before["fc1"]["kernel"]
+        assert moved.sum() > 0.5 * states.masks["fc1"]["kernel"].sum()
+
+
+def test_devices_that_share_a_batch_hold_the_same_state():
+    steps = program("sgd", layout("data"))
+    states = layout("data").stack([member(0)], of=1)
+    states, _ = steps.advance(states, (steps.arrays, 3))
+    for leaf in jax.tree.leaves(states):
+        first, second = (shard.data for shard in leaf.addressable_shards)
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("name", ["fleet", "data"])
+def test_a_stop_in_the_middle_changes_no_bit(name):
+    """Six calls of one compiled program, however the steps are shared among them."""
+    group, steps = [member(n) for n in range(3)], program("sgd", layout(name))
+    through = fit(group, 12, steps)
+    assert_same(fit(fit(group, 7, steps), 12, steps), through)
+
+
+def test_a_program_without_a_loop_takes_the_same_steps():
+    single = program(steps_per_call=1)
+    assert_close(fit([member(1)], 9, single), fit([member(1)], 9, program()))
+
+
+def test_progress_counts_the_steps_of_all_members_as_they_are_taken():
+    taken = []
+    fit([member(n) for n in range(3)], 9, program("sgd", layout("fleet")), taken.append)
+    assert taken == [9, 9, 3]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [ALONE, layout("fleet"), layout("data", 1), layout("data")],
+    ids=lambda where: f"{where.name}-{len(where.devices)}",
+)
+def test_the_callers_members_are_neither_changed_nor_deleted(where):
+    """Not even where several members share arrays, as copies of a branch do."""
+    start = member(1)
+    before = jax.tree.map(np.array, start)  # copies
+    copied = dataclasses.replace(start, data_seed=jnp.uint32(5))
+    fit([start, copied, start], 4, program("sgd", where))
+    assert_same(start, before)
+
+
+def test_a_pause_returns_members_where_they_are_and_changes_no_bit():
+    """With two groups: one that is done, on its way or not begun."""
+    group, steps = [member(n) for n in range(3)], program("sgd", layout(members=1))
+    through = fit(group, 12, steps)
+    reached, networks = [], group
+    while int(networks[2].step) < 12:
+        asked = itertools.count(1)
+        networks = fit(networks, 12, steps, pause=lambda a=asked: next(a) > 2)
+        reached.append([int(network.step) for network in networks])
+    assert reached[:3] == [[8, 8, 2], [12, 12, 2], [12, 12, 8]]
+    assert_same(networks, through)
+
+
+def test_members_of_a_group_at_different_steps_are_refused():
+    ahead = dataclasses.replace(member(1), step=jnp.int32(3))
+    with pytest.raises(ValueError, match=r"members at steps \[2, 3\] .* to 9"):
+        fit([member(0), ahead], 9, program("sgd", layout()))
+
+
+def test_there_is_no_way_back():
+    with pytest.raises(ValueError, match=r"members at steps \[2\] .* to 1"):
+        fit([member(0)], 1, program())
+
+
+def test_members_that_are_there_stay_as_they_are():
+    assert fit([member(0)], 2, program()) == [member(0)]
+
+
+# ---------------------------------------------------------------------- batches
+
+STEPS = 8
+
+
+class Recorder(nn.Module):
+    """Remembers in its statistics, step by step, which images it was trained on."""
+
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x, train):
+        seen = self.variable("batch_stats", "seen", jnp.full, (STEPS, BATCH), -1.0)
+        if train:
+            number = x[:, 0, 0, 0]
+            if self.axis_name:
+                number = lax.all_gather(number, self.axis_name, tiled=True)
+            seen.value = jnp.concatenate([seen.value[1:], number[None]])
+        return nn.Dense(CLASSES)(x.reshape(len(x), -1))
+
+
+@pytest.mark.parametrize(
+    "where", [layout("fleet"), layout("data")], ids=lambda w: w.name
+)
+def test_a_seed_has_its_batches_whatever_the_fleet_the_devices_and_the_restart(where):
+    numbered = Split(
+        np.arange(EXAMPLES, dtype=np.uint8).reshape(-1, 1, 1, 1),
+        np.zeros(EXAMPLES, np.int32),
+    )
+    unit = np.full(1, 1 / 255, np.float32)
+    recorder = Recorder(where.axis)
+    steps = program(
+        "sgd",
+        where,
+        model=recorder,
+        feed=Memory(numbered, 0 * unit, unit, BATCH),
+    )
+    seeds = [np.uint32(seed) for seed in (7, 2**31 + 5, 9, 7, 11)]
+    start = state.create(
+        jax.random.key(0), Recorder(), OPTIMIZERS["sgd"](0.1, None), shape=(1, 1, 1)
+    )
+    fleet = [dataclasses.replace(start, data_seed=jnp.asarray(seed)) for seed in seeds]
+    trained = fit(fit(fleet, 4, steps), STEPS, steps)
+    for network, seed in zip(trained, seeds, strict=True):
+        wanted = [
+            batch_indices(seed, s, n=EXAMPLES, batch_size=BATCH, last="drop")
+            for s in range(STEPS)
+        ]
+        seen = np.rint(network.batch_stats["seen"])
+        np.testing.assert_array_equal(seen, np.stack(wanted))
+
+
+# ----------------------------------------------------------------------- fleets
+
+
+@functools.cache
+def alone(number):
+    """A member that is trained by itself on one device."""
+    (trained,) = fit([member(number)], 9, program())
+    return trained
+
+
+@pytest.mark.parametrize(("number", "limit"), [(1, 0), (5, 0), (5, 1), (5, 2)])
+def test_members_train_as_they_do_alone(number, limit):
+    """Fewer members than devices, groups of them, and a last group that is not full."""
+    group = [member(n) for n in range(number)]
+    trained = fit(group, 9, program("sgd", layout("fleet", 2, limit)))
+    assert_close(trained, [alone(n) for n in range(number)])
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_devices_that_share_batches_train_as_one_does(devices):
+    trained = fit([member(0), member(1)], 9, program("sgd", layout("data", devices)))
+    assert_close(trained, [alone(0), alone(1)])
+
+
+class Convolutional(models.network.Network):
+    """A convolution and a batch normalisation."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        x = self.bound_conv()(2, (3, 3), name="conv")(x)
+        x = nn.relu(self.bound_norm(train)(name="norm1")(x))
+        return self.classify(x.mean((1, 2)))
+
+
+@functools.cache
+def ticket(model, shape):
+    dense = state.create(
+        jax.random.key(0), model, OPTIMIZERS["sgd"](0.1, None), shape=shape
+    )
+    return rewind.to(dense, prune.random(jax.random.key(1), dense.masks, 0.5))
+
+
+def train_convolutional(model, shape, where):
+    """Train a ticket for three steps as the layout says."""
+    steps = program(
+        "sgd",
+        where,
+        model=model.clone(axis_name=where.axis),
+        feed=feed(shape),
+        steps_per_call=1,
+    )
+    (trained,) = fit([ticket(model, shape)], 3, steps)
+    return trained
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [
+        (Convolutional(num_classes=CLASSES), (4, 4, 2)),
+        pytest.param(
+            models.create("cifar_resnet", num_classes=CLASSES, depth=8, width=4),
+            (8, 8, 3),
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["one-layer", "resnet8"],
+)
+def test_batch_normalisation_spans_the_devices_that_share_a_batch(model, shape):
+    alone = train_convolutional(model, shape, ALONE)
+    together = train_convolutional(model, shape, layout("data", 2))
+    assert_close(together, alone)
+    assert (together.batch_stats["norm1"]["var"] != 1).all()
+
+
+def test_statistics_that_are_not_synchronised_are_averaged():
+    """Each device normalises with its own batch; what is kept is their mean."""
+    model, shape = Convolutional(num_classes=CLASSES), (4, 4, 2)
+    start = ticket(model, shape)
+    steps = program(
+        "sgd", layout("data"), model=model, feed=feed(shape), steps_per_call=1
+    )
+    (trained,) = fit([start], 1, steps)
+    variances = []
+    for part in range(2):
+        batch = feed(shape).batch(feed(shape).arrays, start.data_seed, 0, part, 2)
+        x = jax.lax.conv_general_dilated(
+            batch["image"],
+            start.params["conv"]["kernel"],
+            (1, 1),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        variances.append(x.var((0, 1, 2)))
+    now = 0.9 * 1.0 + 0.1 * np.mean(variances, axis=0)
+    np.testing.assert_allclose(trained.batch_stats["norm1"]["var"], now, rtol=1e-4)
+
+
+def test_nothing_is_compiled_for_other_masks_seeds_steps_and_lengths():
+    compiled = []
+
+    def listen(event, _, **__):
+        compiled.append(event.startswith("/jax/core/compile"))
+
+    fit([member(n) for n in range(3)], 9, program("sgd", layout("fleet")))
+    other = [member(n, density=0.2) for n in range(2, 5)]
+    other = [dataclasses.replace(m, step=jnp.int32(5)) for m in other]
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        fit(other, 6, program("sgd", layout("fleet")))
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert not any(compiled)
+
+
+# ------------------------------------------------------------------------- loss
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "smoothing", "loss"),
+    [
+        ([[0.0, 0.0]], [1], 0.0, 0.693147),
+        ([[2.0, 0.0]], [0], 0.0, 0.126928),
+        ([[2.0, 0.0], [0.0, 0.0]], [0, 1], 0.0, (0.126928 + 0.693147) / 2),
+        ([[2.0, 0.0]], [0], 0.1, 0.95 * 0.126928 + 0.05 * 2.126928),
+        ([[2.0, 0.0], [2.0, 0.0]], [0, 1], 1.0, (0.126928 + 2.126928) / 2),
+        ([[1000.0, 0.0]], [1], 0.0, 1000.0),
+    ],
+)
+def test_cross_entropy(logits, labels, smoothing, loss):
+    arguments = jnp.array(logits), jnp.array(labels), smoothing
+    np.testing.assert_allclose(cross_entropy(*arguments), loss, rtol=1e-5)
+    jitted = jax.jit(cross_entropy, static_argnums=2)
+    np.testing.assert_allclose(jitted(*arguments), loss, rtol=1e-5)

@@ -1,0 +1,689 @@
+"""The lottery: fit, prune, rewind; and all of it again, wherever it was cut off."""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+from tqdm import tqdm
+
+from lth_jax import checkpoint, prune, state
+from lth_jax import config as config_lib
+from lth_jax import experiment as experiment_lib
+from lth_jax import lottery as lottery_lib
+from lth_jax import masks as masks_lib
+from lth_jax.checkpoint import Series
+from lth_jax.fit import fit
+from lth_jax.interruption import Interrupted, Interruption
+from lth_jax.lottery import Diverged, Lottery
+from lth_jax.records import Member, Records
+from lth_jax.workdir import Workdir
+
+KEPT = [888, 621, 434, 303]  # of 64 * 12 + 12 * 10 weights, less ceil(0.3 of the rest)
+BRANCHES = ("ticket", "random_reinit", "shuffled_mask")
+BUILD = experiment_lib.build
+RUN_ONLY = ("replicates", "branches", "copies", "prune.", "seed", "studies")
+
+
+@functools.cache
+def built(fields):
+    """An experiment whose programs are compiled once for all runs."""
+    changes = json.loads(fields)
+    config = config_lib.default()
+    with config.unlocked():
+        config.model.options = {"widths": (12,)}
+    for name, value in changes.items():
+        changes[name] = tuple(value) if isinstance(value, list) else value
+    config.update_from_flattened_dict(changes)
+    made = BUILD(config)
+    # So that a training takes several calls.
+    program = dataclasses.replace(made.program, steps_per_call=2)
+    return dataclasses.replace(made, program=program)
+
+
+def build(config):
+    fields = config_lib.flatten(config)
+    program = {name: fields[name] for name in fields if not name.startswith(RUN_ONLY)}
+    return built(json.dumps(program))
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return str(tmp_path_factory.getbasetemp() / "tfds")
+
+
+@pytest.fixture(scope="module")
+def configure(data_dir):
+    """A small config on digits, with some fields changed."""
+
+    def configure(**changes):
+        config = config_lib.default()
+        config.model.options = {"widths": (12,)}
+        config.update_from_flattened_dict(
+            {
+                "replicates": 2,
+                "data.dir": data_dir,
+                "data.batch_size": 20,
+                "optim.name": "adam",
+                "optim.learning_rate": 0.01,
+                "train.length": "6it",
+                "prune.fraction": 0.3,
+                "prune.levels": 3,
+                "rewind.steps": ("0it", "2it"),
+                "branches": BRANCHES,
+                "copies": 2,
+                "studies": ("stability",),
+            }
+            | changes
+        )
+        return config.lock()
+
+    return configure
+
+
+@pytest.fixture(scope="module")
+def small(configure):
+    """The config of a run whose only network is the ticket."""
+    return configure(
+        **{
+            "branches": ("ticket",),
+            "copies": 1,
+            "studies": (),
+            "prune.levels": 2,
+            "rewind.steps": ("2it",),
+        }
+    )
+
+
+@pytest.fixture(autouse=True)
+def compile_once(monkeypatch):
+    monkeypatch.setattr(experiment_lib, "build", build)
+
+
+def observe(patch, name, note):
+    """Note the arguments and the result of every call of a function of the lottery."""
+    original = getattr(lottery_lib, name)
+
+    def observed(*args):
+        result = original(*args)
+        note(args, result)
+        return result
+
+    patch.setattr(lottery_lib, name, observed)
+
+
+@pytest.fixture(scope="module")
+def finished(configure, tmp_path_factory):
+    """A whole run, and what was seen of it on the way."""
+    config, directory = configure(), tmp_path_factory.mktemp("finished") / "run"
+    seen = SimpleNamespace(
+        config=config, workdir=Workdir(directory), fits=[], starts={}, masks={}
+    )
+    seen.tickets, seen.compiled, compiled = {}, {}, []
+
+    def listen(event, _, **__):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(event)
+
+    def level_done(args, tickets):
+        seen.lottery, level, _ = args
+        seen.tickets[level] = tickets
+        seen.compiled[level] = len(compiled) - sum(seen.compiled.values())
+
+    def dense_done(*_):
+        seen.dense_files = contents(directory / "checkpoints" / "dense")
+
+    def branches_start(args, starts):
+        for member, start in starts.items():
+            seen.starts.setdefault(member.level, {})[member] = start
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment_lib, "build", build)
+        observe(patch, "train_dense", dense_done)
+        observe(patch, "train_level", level_done)
+        observe(patch, "prune_tickets", lambda a, m: seen.masks.update({a[1]: m}))
+        observe(patch, "rewind_branches", branches_start)
+        observe(
+            patch,
+            "fit",
+            lambda args, _: seen.fits.append(
+                (len(args[0]), int(args[0][0].step), args[1])
+            ),
+        )
+        lottery_lib.run(config, directory)
+    jax.monitoring.unregister_event_duration_listener(listen)
+    return seen
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def at(ticket, level):
+    """The name of a ticket at another level."""
+    return ticket._replace(level=level, branch="ticket" if level else "dense")
+
+
+def kernels(network):
+    return [network.params[layer]["kernel"] for layer in ("fc1", "fc")]
+
+
+# ----------------------------------------------------------------------- levels
+
+
+def test_every_level_keeps_exactly_as_many_weights_as_it_should(finished):
+    for level in (1, 2, 3):
+        for masks in finished.masks[level].values():
+            assert masks_lib.count(masks) == (KEPT[level], KEPT[0])
+
+
+def test_masks_only_shrink(finished):
+    for ticket, after in [*finished.masks[2].items(), *finished.masks[3].items()]:
+        level = ticket.level - 1
+        assert masks_lib.overlap(finished.masks[level][at(ticket, level)], after) == 1
+
+
+def test_the_smallest_of_the_trained_weights_are_pruned(finished):
+    for level in (1, 2, 3):
+        for ticket, masks in finished.masks[level].items():
+            trained = finished.tickets[level - 1][at(ticket, level - 1)]
+            wanted = prune.magnitude(trained.params, trained.masks, 0.3)
+            assert_same(masks, wanted)
+
+
+def test_chains_have_masks_of_their_own(finished):
+    """From level 2 on: before, those of a replicate share the dense network."""
+    masks = list(finished.masks[2].values())
+    assert len(masks) == 4
+    for i, first in enumerate(masks):
+        for second in masks[i + 1 :]:
+            assert masks_lib.overlap(first, second) < 1
+
+
+def test_all_rewind_steps_share_one_dense_training(finished):
+    dense = [call for call in finished.fits if call[0] == 2]
+    assert dense == [(2, 0, 2), (2, 2, 6)]
+    assert finished.workdir.dense.numbers() == [0, 2, 6]
+    for ticket, network in finished.tickets[0].items():
+        assert network is finished.tickets[0][ticket._replace(rewind_step=0)]
+
+
+def test_a_level_trains_all_its_branches_together(finished):
+    """Of all replicates and copies; one fit for each step that branches start from."""
+    levels = [call for call in finished.fits if call[0] != 2]
+    assert levels == [(12, 0, 6), (12, 2, 6)] * 3
+
+
+def test_nothing_is_compiled_after_the_first_level(finished):
+    assert finished.compiled[1] > 0
+    assert (finished.compiled[2], finished.compiled[3]) == (0, 0)
+
+
+# ----------------------------------------------------------------- rewind states
+
+
+def test_no_level_touches_the_dense_states_on_disk(finished):
+    folder = finished.workdir.directory / "checkpoints" / "dense"
+    assert contents(folder) == finished.dense_files
+
+
+def test_the_dense_states_on_disk_are_unmasked(finished):
+    for step in (0, 2, 6):
+        for network in finished.lottery.dense(step).values():
+            assert int(network.step) == step
+            assert network.loss == 0
+            assert masks_lib.density(network.masks) == 1
+            assert all((kernel != 0).all() for kernel in kernels(network))
+    network, _ = finished.lottery.dense(2).values()
+    assert (network.opt_state[0].mu["fc"]["kernel"] != 0).any()
+
+
+@pytest.mark.parametrize("level", [1, 3])
+def test_every_branch_starts_where_it_should_to_the_last_bit(finished, level):
+    dense = {step: finished.lottery.dense(step) for step in (0, 2)}
+    for member, start in finished.starts[level].items():
+        masks = finished.masks[level][member._replace(branch="ticket", copy=0)]
+        step = member.rewind_step
+        assert (int(start.step), float(start.loss)) == (step, 0)
+        if member.branch == "shuffled_mask":
+            assert masks_lib.by_layer(start.masks) == masks_lib.by_layer(masks)
+            assert masks_lib.overlap(start.masks, masks) < 0.9
+        else:
+            assert_same(start.masks, masks)
+        if member.branch != "random_reinit":
+            (moments, *_), (dense_moments, *_) = (
+                network.opt_state for network in (start, dense[step][member.origin])
+            )
+            params = dense[step][member.origin].params
+            for tree, unmasked in (
+                (start.params, params),
+                (moments.mu, dense_moments.mu),
+                (moments.nu, dense_moments.nu),
+            ):
+                assert_same(tree, masks_lib.apply(unmasked, start.masks))
+
+
+def test_copies_differ_in_their_data_order_only(finished):
+    starts = finished.starts[1]
+    for member, start in starts.items():
+        seed = state.data_seed(finished.lottery.key(member), member.copy)
+        assert start.data_seed == seed
+        original = starts[member._replace(copy=0)]
+        assert_same(dataclasses.replace(start, data_seed=original.data_seed), original)
+
+
+def test_replicates_start_from_weights_of_their_own(finished):
+    first, second = finished.lottery.dense(0).values()
+    assert all((a != b).all() for a, b in zip(kernels(first), kernels(second)))
+    assert first.data_seed != second.data_seed
+
+
+def test_each_level_reinitialises_and_shuffles_anew(finished):
+    names = [m for m in finished.starts[1] if m.copy == 0]
+    for name in names:
+        first, second = (finished.starts[n][name._replace(level=n)] for n in (1, 2))
+        if name.branch == "random_reinit":
+            both = first.masks["fc1"]["kernel"] & second.masks["fc1"]["kernel"]
+            a, b = (s.params["fc1"]["kernel"][both] for s in (first, second))
+            assert (a != b).all()
+        if name.branch == "shuffled_mask":
+            assert masks_lib.overlap(first.masks, second.masks) < 0.9
+
+
+def test_other_branches_change_no_draws(finished, configure):
+    """What a branch draws depends on neither its company nor its place."""
+    alone = dataclasses.replace(
+        finished.lottery, config=configure(branches=("shuffled_mask",))
+    )
+    masks = dict(reversed(finished.masks[1].items()))
+    starts = lottery_lib.rewind_branches(alone, ["shuffled_mask"], masks, {})
+    assert len(starts) == 8
+    for member, start in starts.items():
+        assert_same(start, finished.starts[1][member])
+
+
+# ---------------------------------------------------------------------- records
+
+
+def test_there_is_one_row_for_every_number(finished):
+    rows = finished.workdir.records.rows()
+    dense, levels = (
+        [row for row in rows if (row["level"] == 0) == is_dense]
+        for is_dense in (True, False)
+    )
+    measures = ["train_loss", "test_accuracy", "test_loss"]
+    assert [(r["step"], r["replicate"], r["measure"]) for r in dense] == [
+        (step, replicate, measure)
+        for step in (2, 6)
+        for replicate in range(2)
+        for measure in measures
+    ]
+    assert all((r["branch"], r["density"]) == ("dense", 1.0) for r in dense)
+    wanted = {
+        (replicate, k, level, KEPT[level] / KEPT[0], branch, copy, 6, measure)
+        for replicate in range(2)
+        for k in (0, 2)
+        for level in (1, 2, 3)
+        for branch in BRANCHES
+        for copy in range(2)
+        for measure in (*measures, *STABILITY[copy])
+    }
+    found = [tuple(row.values())[:-1] for row in levels]
+    assert set(found) == wanted
+    assert len(found) == len(wanted)
+
+
+# Of each network: the dense one had only the first data order.
+STABILITY = (
+    [
+        f"{what}_to_{whom}"
+        for what in ("distance", "angle")
+        for whom in ("dense", "copy_1")
+    ],
+    [],
+)
+
+
+def test_the_numbers_are_those_of_the_networks(finished):
+    evaluate = finished.lottery.experiment.evaluators["test"]
+    for level in (0, 1, 2, 3):
+        found = values(finished, level, 6)
+        tickets = finished.tickets[level]
+        for ticket, evaluation in zip(tickets, evaluate([*tickets.values()])):
+            name = ticket if level else ticket.origin
+            assert found[name, "test_accuracy"] == evaluation.accuracy
+            assert found[name, "test_loss"] == pytest.approx(evaluation.loss)
+
+
+def test_stability_is_the_distance_of_surviving_weights_to_the_dense_network(finished):
+    final = finished.lottery.dense(6)
+    for level in (1, 3):
+        found = values(finished, level, 6)
+        for ticket, network in finished.tickets[level].items():
+            apart = 0
+            for a, b in zip(kernels(network), kernels(final[ticket.origin])):
+                apart += float(((a - b) ** 2).sum(where=a != 0))
+            assert found[ticket, "distance_to_dense"] == pytest.approx(apart**0.5)
+
+
+def values(finished, level, step):
+    """The numbers of a level by network and measure."""
+    return {
+        (Member(*(row[f] for f in Member._fields[:5])), row["measure"]): row["value"]
+        for row in finished.workdir.records.rows()
+        if (row["level"], row["step"]) == (level, step)
+    }
+
+
+def test_the_training_loss_is_a_mean_since_the_last_measurement(finished):
+    found, steps = values(finished, 0, 6), finished.lottery.experiment.program
+    start = finished.lottery.dense(2)
+    for member, network in zip(start, fit([*start.values()], 6, steps)):
+        assert found[member, "train_loss"] == float(network.loss) / 4
+
+
+def test_trained_tickets_are_zero_where_their_masks_are(finished):
+    for level in (1, 2, 3):
+        for ticket in finished.tickets[level].values():
+            assert_same(ticket.params, masks_lib.apply(ticket.params, ticket.masks))
+            assert_same(
+                ticket.opt_state[0].mu,
+                masks_lib.apply(ticket.opt_state[0].mu, ticket.masks),
+            )
+
+
+# ---------------------------------------------------------------------- methods
+
+
+@pytest.fixture
+def differing(finished, configure):
+    """The finished run with some fields changed: what it would prune next."""
+
+    def differing(**changes):
+        changed = dataclasses.replace(finished.lottery, config=configure(**changes))
+        return functools.partial(lottery_lib.prune_tickets, changed)
+
+    return differing
+
+
+def test_one_shot_prunes_by_the_dense_weights_at_every_level(finished, differing):
+    tickets = finished.tickets[1]
+    one_shot = differing(**{"prune.schedule": "one_shot"})(2, tickets)
+    for ticket, masks in one_shot.items():
+        dense = finished.lottery.dense(6)[ticket.origin]
+        wanted = prune.magnitude(dense.params, tickets[at(ticket, 1)].masks, 0.3)
+        assert_same(masks, wanted)
+        assert masks_lib.overlap(masks, finished.masks[2][ticket]) < 1
+
+
+def test_one_shot_and_iterative_agree_on_the_first_level(finished, differing):
+    one_shot = differing(**{"prune.schedule": "one_shot"})(1, finished.tickets[0])
+    assert_same(one_shot, finished.masks[1])
+
+
+def test_densities_take_the_place_of_fraction_and_levels(finished, differing):
+    grid = differing(**{"prune.densities": (0.5, 0.5, 0.1)})
+    assert grid.args[0].levels == 3
+    tickets = finished.tickets[0]
+    for level, kept in ((1, 444), (2, 444), (3, 88)):
+        masks = grid(level, tickets)
+        assert {masks_lib.count(m)[0] for m in masks.values()} == {kept}
+        tickets = {
+            ticket: dataclasses.replace(tickets[at(ticket, level - 1)], masks=mask)
+            for ticket, mask in masks.items()
+        }
+
+
+def test_the_scope_may_be_the_layer(finished, differing):
+    masks = differing(**{"prune.scope": "layer"})(1, finished.tickets[0])
+    for layers in map(masks_lib.by_layer, masks.values()):
+        assert layers == {"fc/kernel": (84, 120), "fc1/kernel": (537, 768)}
+
+
+def test_random_pruning_draws_anew_for_every_level_and_replicate(finished, differing):
+    draw = differing(**{"prune.method": "random"})
+    first, second = (draw(level, finished.tickets[0]) for level in (1, 2))
+    assert {masks_lib.count(m)[0] for m in first.values()} == {KEPT[1]}
+    one, other = (Member(replicate, 0, 1, "ticket", 0) for replicate in range(2))
+    overlaps = [
+        masks_lib.overlap(first[one], masks)
+        for masks in (second[at(one, 2)], first[other], finished.masks[1][one])
+    ]
+    assert all(overlap == pytest.approx(0.7, abs=0.07) for overlap in overlaps)
+
+
+# ---------------------------------------------------------------- interruptions
+
+
+class Killed(BaseException):
+    """As SIGKILL: nothing is cleaned up."""
+
+
+@pytest.fixture
+def deaths(monkeypatch):
+    """Kill a run once at each of its moments, when it first comes there."""
+    died, calls, unit = [], {}, [""]
+
+    def die_once(*moment):
+        if moment not in died:
+            died.append(moment)
+            raise Killed(moment)
+
+    def mortal(owner, name, tear=lambda *_: None, after=True):
+        """Die in the middle of what a function does, or after it."""
+        original = getattr(owner, name)
+
+        def lethal(*args, **kwargs):
+            calls[name] = calls.get(name, 0) + 1
+            moment = unit[0], name, calls[name]
+            if (*moment, "torn") not in died and tear(*args):
+                die_once(*moment, "torn")
+            result = original(*args, **kwargs)
+            if after:
+                die_once(*moment)
+            return result
+
+        monkeypatch.setattr(owner, name, lethal)
+
+    def tear_rows(records, rows):
+        lines = "\n".join(map(json.dumps, rows))
+        with records.path.open("a") as file:
+            return file.write(lines[: len(lines) // 2])
+
+    def tear_folder(folder, **_):
+        found = [*Path(folder).rglob("metadata")]
+        return [path.unlink() for path in found]
+
+    def units(name, label):
+        """Count calls anew from every call of a function on."""
+        original = getattr(lottery_lib, name)
+
+        def begin(*args):
+            unit[0] = label(*args)
+            calls.clear()
+            return original(*args)
+
+        monkeypatch.setattr(lottery_lib, name, begin)
+
+    units("train_dense", lambda _: "dense")
+    units("train_level", lambda _, level, __: f"level {level}")
+    units("train", lambda _, fleet, stop, __: f"{next(iter(fleet)).level} to {stop}")
+    remover = SimpleNamespace(rmtree=shutil.rmtree)
+    monkeypatch.setattr(checkpoint, "shutil", remover)
+    mortal(Records, "add", tear_rows)
+    mortal(Series, "save")
+    mortal(remover, "rmtree", tear_folder, after=False)
+    return died
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(small, tmp_path_factory):
+    """What a run comes to that is left in peace."""
+    directory = tmp_path_factory.mktemp("uninterrupted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment_lib, "build", build)
+        lottery_lib.run(small, directory / "run")
+        return outcome(small, directory / "run")
+
+
+def outcome(config, directory):
+    """Everything that a run leaves, to the last bit."""
+    workdir, like = Workdir(directory), initial_shapes(config)
+    networks = {
+        (series.directory.name, number): workdir.load(series, number, like)
+        for series in (workdir.dense, workdir.levels)
+        for number in series.numbers()
+    }
+    return workdir.records.path.read_text(), networks
+
+
+def initial_shapes(config):
+    return jax.eval_shape(build(config).initialise, jax.random.key(0))
+
+
+def assert_same_outcome(one, other):
+    assert one[0] == other[0]
+    assert list(one[1]) == [
+        *(("dense", step) for step in (0, 2, 6)),
+        *(("levels", level) for level in (0, 1, 2)),
+    ]
+    assert_same(one[1], other[1])
+
+
+class Restless(Interruption):
+    """Pauses whenever it has been asked twice."""
+
+    asked = 0
+
+    def due(self):
+        self.asked += 1
+        return self.asked > 2
+
+    def handle(self):
+        self.asked = 0
+
+
+def test_a_run_that_is_killed_anywhere_ends_the_same(
+    small, tmp_path, uninterrupted, deaths, monkeypatch
+):
+    monkeypatch.setattr(lottery_lib, "Interruption", Restless)
+    finished = False
+    while not finished and len(deaths) < 99:
+        with contextlib.suppress(Killed):
+            lottery_lib.run(small, tmp_path / "killed")
+            finished = True
+    units = {moment[0] for moment in deaths}
+    assert units == {"0 to 0", "0 to 2", "0 to 6", "level 0", "1 to 6", "2 to 6"}
+    functions = {moment[1] for moment in deaths}
+    assert functions == {"add", "save", "rmtree"}
+    assert_same_outcome(outcome(small, tmp_path / "killed"), uninterrupted)
+
+
+def test_a_run_that_is_asked_to_end_saves_and_goes_on_the_same(
+    small, tmp_path, uninterrupted, monkeypatch
+):
+    """Every call of the program is followed by a signal, in the middle of a level."""
+    monkeypatch.setattr(tqdm, "update", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    saved = []
+    while len(saved) < 99:
+        try:
+            lottery_lib.run(small, tmp_path / "paused")
+            break
+        except Interrupted:
+            saved.append(len(Workdir(tmp_path / "paused").paused.numbers()))
+    assert len(saved) == 1 + 2 + 2 * 2  # calls of two steps, each network its own
+    assert_same_outcome(outcome(small, tmp_path / "paused"), uninterrupted)
+
+
+def test_a_finished_run_trains_nothing_when_it_is_started_again(
+    finished, monkeypatch, capsys
+):
+    def fail(*_):
+        raise AssertionError("trained")
+
+    for name in ("fit", "measure", "prune_tickets"):
+        monkeypatch.setattr(lottery_lib, name, fail)
+    before = contents(finished.workdir.directory)
+    lottery_lib.run(finished.config, finished.workdir.directory)
+    assert contents(finished.workdir.directory) == before
+    assert "rewound to step 2" in capsys.readouterr().out
+
+
+def test_more_levels_are_another_config(finished, configure):
+    with pytest.raises(config_lib.ConfigError, match=r"prune\.levels: 3 there, 4 here"):
+        lottery_lib.run(configure(**{"prune.levels": 4}), finished.workdir.directory)
+
+
+def test_a_config_that_cannot_be_run_leaves_no_folder(small, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    bad = small.copy_and_resolve_references()
+    with bad.unlocked():
+        bad.rewind.steps = ("6it",)
+    with pytest.raises(config_lib.ConfigError):
+        lottery_lib.run(bad, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_divergence_names_the_network_and_the_step(small, tmp_path, monkeypatch):
+    def diverge(members, *args):
+        networks = fit(members, *args)
+        lost = dataclasses.replace(networks[1], loss=networks[1].loss * np.inf)
+        return [networks[0], lost]
+
+    monkeypatch.setattr(lottery_lib, "fit", diverge)
+    said = (
+        "train_loss is inf at replicate 1, rewind_step 0, level 0, branch dense, "
+        "copy 0, step 2"
+    )
+    for _ in range(2):  # starting it again finds the same
+        with pytest.raises(Diverged, match=f"^{said}$"):
+            lottery_lib.run(small, tmp_path / "run")
+    assert len(Workdir(tmp_path / "run").records.rows()) == 6
+
+
+def test_a_replicate_is_the_same_whatever_their_number(finished, configure, tmp_path):
+    """And whatever the branches, copies and levels beside it."""
+    alone = configure(
+        **{
+            "replicates": 1,
+            "branches": ("ticket",),
+            "copies": 1,
+            "studies": (),
+            "prune.levels": 1,
+        }
+    )
+    lottery_lib.run(alone, tmp_path / "alone")
+    workdir = Workdir(tmp_path / "alone")
+    tickets = workdir.load(workdir.levels, 1, initial_shapes(alone))
+    assert len(tickets) == 2
+    for ticket, network in tickets.items():
+        wanted = finished.tickets[1][ticket]
+        assert_same(network.masks, wanted.masks)
+        assert network.data_seed == wanted.data_seed
+        for a, b in zip(kernels(network), kernels(wanted)):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_a_lottery_can_be_used_piece_by_piece(small, tmp_path):
+    workdir = Workdir(tmp_path / "run")
+    workdir.open(small)
+    lottery = Lottery(
+        small, build(small), workdir, tqdm(disable=True), Interruption(0.0)
+    )
+    dense = lottery_lib.train_dense(lottery)
+    tickets = lottery_lib.train_level(lottery, 1, dense)
+    assert list(tickets) == [Member(r, 2, 1, "ticket", 0) for r in range(2)]
+    assert {masks_lib.count(t.masks)[0] for t in tickets.values()} == {KEPT[1]}

@@ -1,0 +1,300 @@
+"""The command line: a run on real digits, and what it says of every mistake."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+from absl.testing import flagsaver
+
+from lth_jax import data, main
+
+# How ml_collections loads a config's file.
+pytestmark = pytest.mark.filterwarnings("ignore:.*load_module:DeprecationWarning")
+
+ROOT = Path(__file__).parents[1]
+DIGITS = f"--config={ROOT / 'configs' / 'digits.py'}"
+ROW = {
+    "replicate": int,
+    "rewind_step": int,
+    "level": int,
+    "density": float,
+    "branch": str,
+    "copy": int,
+    "step": int,
+    "measure": str,
+    "value": float,
+}
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder = str(tmp_path_factory.getbasetemp() / "tfds")
+    data.load("digits", data_dir=folder)  # imports what defines flags of its own
+    return folder
+
+
+def call(*arguments, **environment):
+    """Run the program in a process of its own."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.run(
+        [sys.executable, "-m", "lth_jax.main", *arguments],
+        env=os.environ | {"PYTHONPATH": path} | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+# ------------------------------------------------------------------------- runs
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory, data_dir):
+    """LeNet-300-100 on digits, halved four times; and the same command once more."""
+    workdir = tmp_path_factory.mktemp("main") / "runs" / "digits"
+    command = [
+        DIGITS,
+        f"--workdir={workdir}",
+        f"--config.data.dir={data_dir}",
+        "--config.replicates=2",
+        "--config.train.length=200it",
+        "--config.prune.fraction=0.5",
+        "--config.prune.levels=4",
+    ]
+    first = call(*command)
+    assert first.returncode == 0, first.stderr
+    records = (workdir / "results.jsonl").read_text()
+    return command, workdir, records, first.stdout
+
+
+@pytest.fixture(scope="module")
+def accuracies(digits):
+    """Mean accuracies over the replicates by level and branch."""
+    rows = [json.loads(line) for line in digits[2].splitlines()]
+    found = {}
+    for row in rows:
+        if row["measure"] == "test_accuracy":
+            found.setdefault((row["level"], row["branch"]), []).append(row["value"])
+    assert {len(values) for values in found.values()} == {2}
+    return {network: sum(values) / 2 for network, values in found.items()}
+
+
+def test_results_are_one_number_a_row(digits):
+    rows = [json.loads(line) for line in digits[2].splitlines()]
+    for row in rows:
+        assert {name: type(value) for name, value in row.items()} == ROW
+        assert (row["rewind_step"], row["copy"], row["step"]) == (0, 0, 200)
+    networks = {(row["replicate"], row["level"], row["branch"]) for row in rows}
+    branches = ("ticket", "random_reinit", "shuffled_mask")
+    assert networks == {
+        (replicate, level, branch)
+        for replicate in range(2)
+        for level in range(5)
+        for branch in (branches if level else ("dense",))
+    }
+    measures = ("train_loss", "test_accuracy", "test_loss")
+    numbers = {(*network, measure) for network in networks for measure in measures}
+    assert len(rows) == len(numbers) == 2 * (1 + 4 * 3) * 3
+
+
+def test_densities_are_exact(digits):
+    """ceil(remaining / 2) of 64 * 300 + 300 * 100 + 100 * 10 weights go each time."""
+    rows = [json.loads(line) for line in digits[2].splitlines()]
+    assert {(row["level"], row["density"]) for row in rows} == {
+        (0, 1.0),
+        (1, 25_100 / 50_200),
+        (2, 12_550 / 50_200),
+        (3, 6_275 / 50_200),
+        (4, 3_137 / 50_200),
+    }
+
+
+def test_dense_networks_learn(accuracies):
+    assert accuracies[0, "dense"] > 0.95
+
+
+def test_tickets_are_better_than_the_controls_where_few_weights_are_left(accuracies):
+    assert accuracies[4, "ticket"] > accuracies[4, "shuffled_mask"] + 0.02
+    assert accuracies[4, "ticket"] > accuracies[4, "random_reinit"] + 0.02
+
+
+def test_the_folder_says_what_was_run_and_where(digits):
+    command, workdir, _, _ = digits
+    config = json.loads((workdir / "config.json").read_text())
+    assert config["train"]["length"] == "200it"
+    assert config["prune"]["fraction"] == 0.5
+    assert config["data"]["name"] == "digits"
+    environment = json.loads((workdir / "environment.json").read_text())
+    assert environment["command"][1:] == command
+    assert environment["packages"]["jax"] == jax.__version__
+    assert environment["devices"] == ["cpu"] * len(os.sched_getaffinity(0))
+
+
+def test_the_end_is_a_table(digits, accuracies):
+    lines = digits[3].splitlines()
+    assert lines[0] == "test accuracy in %, mean ± standard deviation, n = 2"
+    assert lines[1].startswith(f"dense: {100 * accuracies[0, 'dense']:.2f} ± ")
+    last = lines[-1].split()
+    assert last[0] == "6.25%"
+    assert last[1] == f"{100 * accuracies[4, 'ticket']:.2f}"
+
+
+def test_the_same_command_again_only_prints_the_table(digits):
+    command, workdir, records, table = digits
+    again = call(*command)
+    assert (again.returncode, again.stdout) == (0, table)
+    assert (workdir / "results.jsonl").read_text() == records
+
+
+def test_a_folder_of_another_config_is_left_alone(digits, monkeypatch):
+    command, workdir, records, _ = digits
+    said = complaint(monkeypatch, *command, "--config.replicates=3")
+    assert said == (
+        f"error: --workdir: {workdir} was made by another config "
+        "(config.replicates: 2 there, 3 here)"
+    )
+    assert (workdir / "results.jsonl").read_text() == records
+
+
+# --------------------------------------------------------------------- mistakes
+
+
+def complaint(monkeypatch, *arguments):
+    """What the program says, with exit status 1, before it trains anything."""
+    # Devices cannot be set up anew in a process that has used them.
+    monkeypatch.setattr(main.jax.config, "update", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["main", *arguments])  # where overrides are found
+    with flagsaver.flagsaver(), pytest.raises(SystemExit) as caught:
+        main.main(main.parse(sys.argv))
+    assert isinstance(caught.value.code, str)  # printed on stderr, exit status 1
+    assert len(caught.value.code.splitlines()) == 1
+    return caught.value.code
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("data.name=digit", r"config\.data\.name: .*'digits'\? \(known to work: .*"),
+        ("model.name=lenett", r"config\.model\.name: .* cifar_resnet, .* 'lenet'\?"),
+        ("branches=('ticket','x')", r"config\.branches: 'x' .* random_reinit, .*"),
+        (
+            "measures=('test_acc',)",
+            r"config\.measures: .* test_accuracy, test_loss\..*",
+        ),
+        ("optim.name=adm", r"config\.optim\.name: .* adam, rmsprop, sgd\. .*'adam'\?"),
+        ("optim.schedule=cosine", r"config\.optim\.schedule: .* constant, .* step\."),
+        ("train.lenght=5it", r"--config: no such field: 'lenght' .* \"length\" .*"),
+        ("optim.options.momentun=1", r"--config: no such field: 'momentun'"),
+        ("replicates=two", r"flag --config\.replicates=two: .*"),
+        ("optim.learning_rate=fast", r"flag --config\.optim\.learning_rate=fast: .*"),
+        ("train.length=5", r"config\.train\.length: '5' is not a length like .*"),
+        ("rewind.steps=(5,)", r"config\.rewind\.steps: '5' is not a length like .*"),
+        ("rewind.steps=600it", r"config\.rewind\.steps: '600it' is step 600, .* 600"),
+        ("prune.fraction=0", r"config\.prune\.fraction: 0\.0 is not between 0 and 1"),
+        ("prune.fraction=1", r"config\.prune\.fraction: 1\.0 is not between 0 and 1"),
+        ("prune.densities=(0.5,0.6)", r"config\.prune\.densities: 0\.6 after 0\.5: .*"),
+        ("prune.levels=99", r"config\.prune: nothing would be left .*"),
+        ("prune.exclude=('conv',)", r"config\.prune\.exclude: .*'conv' matches no .*"),
+        ("prune.exclude=('(',)", r"config\.prune\.exclude: missing \).*"),
+        (
+            "data.batch_size=1199",
+            r"config\.data\.batch_size: .* 1198 training examples",
+        ),
+        ("data.validation=-1", r"config\.data\.validation: -1 is not in .*"),
+    ],
+    ids=lambda value: value if "=" in value and "\\" not in value else "",
+)
+def test_a_mistake_is_said_in_one_line_and_leaves_no_folder(
+    override, said, data_dir, tmp_path, monkeypatch, capfd
+):
+    workdir = tmp_path / "run"
+    complained = complaint(
+        monkeypatch,
+        DIGITS,
+        f"--workdir={workdir}",
+        f"--config.data.dir={data_dir}",
+        f"--config.{override}",
+    )
+    assert re.fullmatch(f"error: {said}", complained)
+    assert capfd.readouterr() == ("", "")
+    assert not workdir.exists()
+
+
+def test_devices_that_do_not_divide_a_batch_are_counted(
+    data_dir, monkeypatch, tmp_path
+):
+    said = complaint(
+        monkeypatch,
+        DIGITS,
+        f"--workdir={tmp_path / 'run'}",
+        f"--config.data.dir={data_dir}",
+        "--config.train.layout=data",
+        "--config.data.batch_size=61",
+    )
+    assert said.startswith("error: config.data.batch_size: 61 cannot be divided over 2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([DIGITS], "flag --workdir=None: .*must have a value.*"),
+        (["--workdir=run"], "flag --config=None: .*must have a value.*"),
+        (["--workdir=run", f"{DIGITS}:smok"], ".*'smok' .* choose from smoke.*"),
+        (["--workdir=run", "--config=none.py"], r"--config: .*none\.py.*"),
+        (["--workdir=run", DIGITS, "--wrkdir=run"], ".*'wrkdir'.*"),
+        (["--workdir=run", DIGITS, "more"], "unexpected argument: more"),
+    ],
+)
+def test_flags_are_checked_too(arguments, said, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert re.fullmatch(f"error: {said}", complaint(monkeypatch, *arguments))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_misspelt_field_in_a_file_is_named(monkeypatch, tmp_path):
+    file = tmp_path / "config.py"
+    file.write_text(
+        "from lth_jax import config as config_lib\n"
+        "def get_config():\n"
+        "    config = config_lib.default()\n"
+        "    config.train.lenght = '5it'\n"
+        "    return config\n"
+    )
+    said = complaint(monkeypatch, f"--config={file}", f"--workdir={tmp_path / 'run'}")
+    assert said.startswith("error: ")
+    assert '"lenght"' in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow") is not None,
+    reason="with TensorFlow the data would be downloaded",
+)
+def test_data_that_is_not_there_comes_with_the_command_that_gets_it(tmp_path):
+    """In a process of its own: exactly one line on stderr."""
+    (tmp_path / "tfds").mkdir()
+    called = call(
+        DIGITS,
+        f"--workdir={tmp_path / 'run'}",
+        "--config.data.name=mnist",
+        TFDS_DATA_DIR=str(tmp_path / "tfds"),
+    )
+    assert (called.returncode, called.stdout) == (1, "")
+    assert re.fullmatch(
+        r"error: config\.data\.dir: 'mnist' is not in .* needs TensorFlow: run pip .*"
+        r'python -c "import tensorflow_datasets as tfds; .*download_and_prepare.*"\n',
+        called.stderr,
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_mistake_is_all_that_a_user_sees(tmp_path):
+    called = call(DIGITS, f"--workdir={tmp_path / 'run'}", "--config.optim.name=adm")
+    assert (called.returncode, called.stdout) == (1, "")
+    assert re.fullmatch(r"error: config\.optim\.name: .*\n", called.stderr)
+    assert not (tmp_path / "run").exists()
