@@ -70,6 +70,12 @@ def default() -> ConfigDict:
                 "levels": 10,
                 "densities": (),  # of each level, in place of fraction and levels
                 "exclude": (),  # regular expressions for paths never to be pruned
+                "admm": {
+                    "rho": (1e-4, 1e-3, 1e-2, 1e-1),  # strength, stage by stage
+                    "updates": 5,  # Z- and U-steps a stage
+                    "interval": "3ep",  # training between them
+                    "learning_rate": 0.01,  # falls to a tenth within a stage
+                },
             },
             "rewind": {
                 "steps": ("0it",),  # lengths: each k has tickets of its own
@@ -220,8 +226,9 @@ def lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
         ConfigError: a length is malformed.
     """
     found: dict[str, Any] = {}
+    lists = ("optim.milestones", "rewind.steps")
     names = ("train.length", "train.evaluate_every", "optim.warm_up")
-    for name in (*names, "optim.milestones", "rewind.steps"):
+    for name in (*names, *lists, "prune.admm.interval"):
         value = _get(config, name)
         with field(name):
             if not isinstance(value, str):

@@ -36,6 +36,7 @@ class Experiment:
         length: steps of a full training.
         rewind_steps: the steps k of the rewind states, rising.
         evaluate_every: steps between evaluations, `length` for the end only.
+        admm_interval: steps between the Z- and U-steps of ADMM pruning.
         path: evaluate networks on a path, by name of the split.
         refresh: recomputes the batch statistics of networks on a path.
     """
@@ -47,6 +48,7 @@ class Experiment:
     length: int
     rewind_steps: tuple[int, ...]
     evaluate_every: int
+    admm_interval: int
     path: dict[str, Evaluator]
     refresh: Refresher
 
@@ -122,6 +124,7 @@ def build(config: ConfigDict) -> Experiment:
         length=steps["train.length"],
         rewind_steps=tuple(sorted(set(steps["rewind.steps"]))),
         evaluate_every=steps.get("train.evaluate_every", steps["train.length"]),
+        admm_interval=steps["prune.admm.interval"],
         path={
             name: evaluator(split=split.take(few[: len(split)]))
             for name, split in on_path.items()

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree, UInt32
 from lth_jax import masks as masks_lib
 from lth_jax.data import keys
 from lth_jax.fleet import Layout
-from lth_jax.state import TrainState
+from lth_jax.state import Proximal, TrainState
 
 Batch = dict[str, Array]
 
@@ -163,27 +163,16 @@ def train_step(state: TrainState, batch: Batch, *, program: Program) -> TrainSta
     Gradients, loss and batch statistics are averaged over the devices that share the
     batch. A weight whose mask is False, its gradient and its moments stay exactly 0.
     """
-    dropout = keys.derive(state.data_seed, keys.DROPOUT, state.step)
-
-    def loss_of(params: PyTree) -> tuple[Array, PyTree]:
-        logits, updates = program.model.apply(
-            {
-                "params": masks_lib.apply(params, state.masks),
-                "batch_stats": state.batch_stats,
-            },
-            batch["image"],
-            train=True,
-            mutable=["batch_stats"],
-            rngs={"dropout": dropout},
-        )
-        return cross_entropy(logits, batch["label"], program.label_smoothing), updates
-
-    (loss, updates), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    (loss, updates), grads = jax.value_and_grad(batch_loss, has_aux=True)(
+        state.params, state, batch, program
+    )
     batch_stats = updates.get("batch_stats", {})
     if program.layout.axis is not None:
         loss, grads, batch_stats = lax.pmean(
             (loss, grads, batch_stats), program.layout.axis
         )
+    if state.proximal is not None:
+        grads = _attracted(grads, state, state.proximal)
     learning_rate = program.schedule(state.step) * state.learning_rate
     optimizer = program.optimizer(learning_rate, state.weight_decay)
     changes, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -195,6 +184,59 @@ def train_step(state: TrainState, batch: Batch, *, program: Program) -> TrainSta
         batch_stats=batch_stats,
         opt_state=opt_state,
         loss=state.loss + loss,
+    )
+
+
+def batch_loss(
+    params: PyTree, state: TrainState, batch: Batch, program: Program
+) -> tuple[Float[Array, ""], PyTree]:
+    """Return a batch's mean loss in training mode, and what it changes in the state."""
+    dropout = keys.derive(state.data_seed, keys.DROPOUT, state.step)
+    logits, updates = program.model.apply(
+        {
+            "params": masks_lib.apply(params, state.masks),
+            "batch_stats": state.batch_stats,
+        },
+        batch["image"],
+        train=True,
+        mutable=["batch_stats"],
+        rngs={"dropout": dropout},
+    )
+    return cross_entropy(logits, batch["label"], program.label_smoothing), updates
+
+
+def first_loss(
+    state: TrainState, program: Program
+) -> Callable[[PyTree], Float[Array, ""]]:
+    """Return the loss on a state's next batch, as a function of the parameters."""
+    batch = program.feed.batch(program.arrays, state.data_seed, state.step)
+    batch = jax.device_put(batch, program.layout.devices[0])
+    return lambda params: batch_loss(params, state, batch, program)[0]
+
+
+def flow(state: TrainState, program: Program) -> Callable[[PyTree], Array]:
+    """Return the logits for an image of ones, as a function of the parameters.
+
+    Normalisation takes its statistics from the state.
+    """
+    shape = program.feed.batch(program.arrays, state.data_seed, 0)["image"].shape[1:]
+
+    def logits(params: PyTree) -> Array:
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        return program.model.apply(variables, jnp.ones((1, *shape)), train=False)
+
+    return logits
+
+
+def _attracted(grads: PyTree, state: TrainState, proximal: Proximal) -> PyTree:
+    """Add the gradient of the proximal term, which only prunable weights feel."""
+    return jax.tree.map(
+        lambda g, m, w, z, u: g if m is None else g + proximal.strength * (w - z + u),
+        grads,
+        state.masks,
+        state.params,
+        proximal.target,
+        proximal.dual,
     )
 
 

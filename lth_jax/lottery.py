@@ -15,20 +15,21 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Key
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from lth_jax import admm, prune, report, state
 from lth_jax import experiment as experiment_lib
 from lth_jax import masks as masks_lib
-from lth_jax import prune, report, state
 from lth_jax.branches import BRANCHES, Origin
 from lth_jax.evaluate import Evaluation
 from lth_jax.experiment import Experiment
-from lth_jax.fit import fit
+from lth_jax.fit import first_loss, fit, flow
 from lth_jax.interruption import Interruption
 from lth_jax.masks import Masks
-from lth_jax.methods import METHODS
+from lth_jax.methods import METHODS, Round
 from lth_jax.records import Member, row
 from lth_jax.state import TrainState
 from lth_jax.studies import STUDIES, Scene
@@ -180,22 +181,75 @@ def prune_tickets(lottery: Lottery, level: int, tickets: Fleet) -> dict[Member, 
     """Prune: return the masks of a level's tickets."""
     if level == 0:
         return {member: network.masks for member, network in tickets.items()}
-    options = lottery.config.prune
-    one_shot = options.schedule == "one_shot"
-    finals = lottery.dense(lottery.experiment.length) if one_shot else {}
-    masks = {}
-    for member, network in tickets.items():
-        trained = finals[member.origin] if one_shot else network
-        key = lottery.key(member, state.PRUNING, level)
-        scores = METHODS[options.method](trained, key)
-        if options.densities:
-            shrink, amount = prune.to_density, options.densities[level - 1]
-        else:
-            shrink, amount = prune.by_fraction, options.fraction
-        masks[member._replace(level=level, branch="ticket")] = shrink(
-            scores, network.masks, amount, options.scope
+    options, networks = lottery.config.prune, tickets
+    if options.schedule == "one_shot":
+        finals = lottery.dense(lottery.experiment.length)
+        networks = {
+            member: replace(finals[member.origin], masks=ticket.masks)
+            for member, ticket in tickets.items()
+        }
+    if options.densities:
+        shrink, amount = prune.to_density, options.densities[level - 1]
+    else:
+        shrink, amount = prune.by_fraction, options.fraction
+    program = lottery.experiment.program
+    masks = METHODS[options.method](
+        Round(
+            networks=networks,
+            shrink=lambda scores, masks: shrink(scores, masks, amount, options.scope),
+            initial=lambda member: lottery.initial(member.origin),
+            key=lambda member: lottery.key(member, state.PRUNING, level),
+            loss=functools.partial(first_loss, program=program),
+            flow=functools.partial(flow, program=program),
+            draw=functools.partial(draw, lottery, level),
+            scope=options.scope,
         )
-    return masks
+    )
+    return {m._replace(level=level, branch="ticket"): mask for m, mask in masks.items()}
+
+
+def draw(
+    lottery: Lottery, level: int, networks: Fleet, sparse: dict[Member, Masks]
+) -> Fleet:
+    """Fit with ADMM: train the dense networks on, drawn towards sparse weights.
+
+    The strength rises in stages; in each, the learning rate falls to a tenth. The steps
+    that this takes are recorded as those of the branch "admm".
+    """
+    options, scope = lottery.config.prune.admm, lottery.config.prune.scope
+    start, interval = lottery.experiment.length, lottery.experiment.admm_interval
+    rate = options.learning_rate / float(lottery.experiment.program.schedule(start))
+    finals, initials = lottery.dense(start), lottery.dense(0)
+    names = {m._replace(level=level, branch="admm"): m for m in networks}
+    fleet = {
+        name: replace(
+            finals[member.origin],
+            opt_state=initials[member.origin].opt_state,
+            data_seed=state.data_seed(lottery.key(member), 0, state.DATA_AGAIN),
+            proximal=admm.start(finals[member.origin].params, sparse[member], scope),
+        )
+        for name, member in names.items()
+    }
+    for i, stage in enumerate(np.repeat(options.rho, options.updates)):
+        falls = i % options.updates / max(1, options.updates - 1)
+        for name, network in fleet.items():
+            proximal = replace(network.proximal, strength=jnp.float32(stage))
+            factor = jnp.float32(rate * 0.1**falls)
+            fleet[name] = replace(network, proximal=proximal, learning_rate=factor)
+        stop = start + (i + 1) * interval
+        fleet = train(lottery, fleet, stop, {})
+        for name, network in fleet.items():
+            # A run that resumes finds networks for which this was done already.
+            if network.step == stop and network.proximal.updates == i:
+                proximal, residuals = admm.update(
+                    network.params, network.proximal, sparse[names[name]], scope
+                )
+                fleet[name] = replace(network, proximal=proximal)
+                lottery.workdir.records.add(
+                    _row(name, network, f"{side}_residual", value)
+                    for side, value in residuals.items()
+                )
+    return {names[name]: network for name, network in fleet.items()}
 
 
 def rewind_branches(

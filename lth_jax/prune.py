@@ -9,6 +9,7 @@ may become empty; a network never does.
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Literal
 
 import jax
@@ -128,24 +129,44 @@ def magnitude(
     return by_fraction(scores_lib.magnitude(params), masks, fraction, scope)
 
 
-def shuffle(key: Key[Array, ""], masks: Masks, scope: Scope = "layer") -> Masks:
-    """Return random masks that keep as many weights in every layer as `masks` do.
+@partial(jax.jit, static_argnames="scope")
+def as_many(scores: Scores, masks: Masks, scope: Scope = "layer") -> Masks:
+    """Return masks of the highest scores that keep as many weights as `masks` do.
 
-    The control "random subnetwork" of Frankle et al. (2019), Section 2. With the scope
-    "global", only as many in all: layer proportions are left to chance.
+    Any prunable weight may be kept, whether `masks` keep it or not.
+
+    Args:
+        scores: one score a weight.
+        masks: say how many weights to keep.
+        scope: as many in every layer, or as many in the whole network ("global").
+
+    Raises:
+        ValueError: bad scope.
+
+    Example:
+        >>> as_many({"w": jnp.arange(3.0)}, {"w": jnp.array([True, False, False])})
+        {'w': Array([False, False,  True], dtype=bool)}
+    """
+    _check_scope(scope)
+    dense = jax.tree.map(jnp.ones_like, masks)
+    pruned = jax.tree.map(lambda m: m.size - m.sum(dtype=jnp.uint32), masks)
+    if scope == "global":
+        pruned = sum(jax.tree.leaves(pruned), start=jnp.uint32(0))
+    return drop(scores, dense, pruned)
+
+
+def shuffle(key: Key[Array, ""], masks: Masks, scope: Scope = "layer") -> Masks:
+    """Return random masks that keep as many weights as `masks` do.
+
+    The control "random subnetwork" of Frankle et al. (2019), Section 2, keeps as many
+    in every layer; scope "global" leaves the layers' shares to chance.
 
     Example:
         >>> masks = {"w": jnp.arange(8) < 3}
         >>> masks_lib.by_layer(shuffle(jax.random.key(0), masks))
         {'w': (3, 8)}
     """
-    _check_scope(scope)
-    pruned = jax.tree.map(lambda m: m.size - m.sum(dtype=jnp.uint32), masks)
-    dense = jax.tree.map(jnp.ones_like, masks)
-    draws = scores_lib.random(key, masks)
-    if scope == "global":
-        pruned = sum(jax.tree.leaves(pruned), start=jnp.uint32(0))
-    return drop(draws, dense, pruned)
+    return as_many(scores_lib.random(key, masks), masks, scope)
 
 
 def random(key: Key[Array, ""], masks: Masks, density: float) -> Masks:

@@ -3,13 +3,15 @@
 A criterion is only a score function: ranking and counting live in `prune`.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PyTree, Shaped
 
 from lth_jax import masks as masks_lib
-from lth_jax.masks import Params
+from lth_jax.masks import Masks, Params
 
 Scores = PyTree[Shaped[Array | np.ndarray, "..."]]
 
@@ -40,3 +42,67 @@ def random(key: Key[Array, ""], params: Params) -> Scores:
         ),
         params,
     )
+
+
+def snip(loss: Callable[[Params], Array], params: Params) -> Scores:
+    """Score each weight by |gradient * weight|: how much the loss feels its loss.
+
+    Connection sensitivity (Lee et al., 2019, Section 4.1), before training.
+
+    Args:
+        loss: the mean loss of a training batch, of the parameters.
+        params: parameters at initialisation.
+
+    Example:
+        >>> snip(lambda p: (p["w"] ** 2).sum(), {"w": jnp.array([1.0, -2.0])})
+        {'w': Array([2., 8.], dtype=float32)}
+    """
+    gradient = jax.grad(loss)(params)
+    return jax.tree.map(lambda w, g: jnp.abs(w * g), params, gradient)
+
+
+def grasp(loss: Callable[[Params], Array], params: Params, masks: Masks) -> Scores:
+    """Score each weight by what its removal does to the gradient's norm.
+
+    Gradient signal preservation (Wang et al., 2020, Section 4.2), before training: the
+    weight times the Hessian's product with the gradient. The lowest are those whose
+    removal raises the gradient's norm the most, so they are pruned first.
+
+    Args:
+        loss: the mean loss of a training batch, of the parameters.
+        params: parameters at initialisation.
+        masks: only the gradient of what they keep counts.
+
+    Example:
+        >>> params = {"w": jnp.array([1.0, -2.0])}
+        >>> grasp(lambda p: (p["w"] ** 2).sum(), params, {"w": jnp.ones(2, bool)})
+        {'w': Array([ 4., 16.], dtype=float32)}
+    """
+    gradient = jax.tree.map(
+        lambda g, m: jnp.zeros_like(g) if m is None else g * m,
+        jax.grad(loss)(params),
+        masks,
+    )
+    _, product = jax.jvp(jax.grad(loss), (params,), (gradient,))
+    return jax.tree.map(jnp.multiply, params, product)
+
+
+def synflow(flow: Callable[[Params], Array], params: Params) -> Scores:
+    """Score each weight by its share of the flow from inputs to outputs.
+
+    Synaptic flow (Tanaka et al., 2020, Section 6): |weight| times the gradient of the
+    summed outputs of the network with absolute weights, for an input of ones. Meant for
+    many small rounds, each of which scores what the last one left.
+
+    Args:
+        flow: the outputs for an input of ones, of the parameters.
+        params: parameters, masked.
+
+    Example:
+        >>> params = {"a": jnp.float32(-2), "b": jnp.float32(3)}
+        >>> synflow(lambda p: p["a"] * p["b"], params)
+        {'a': Array(6., dtype=float32), 'b': Array(6., dtype=float32)}
+    """
+    absolute = magnitude(params)
+    gradient = jax.grad(lambda params: flow(params).sum())(absolute)
+    return jax.tree.map(jnp.multiply, absolute, gradient)

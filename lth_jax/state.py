@@ -17,6 +17,25 @@ from lth_jax.masks import Masks, Params
 INITIALISATION, DATA, DATA_AGAIN, BRANCH, PRUNING = range(5)
 
 
+@no_type_check
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Proximal:
+    """The proximal term of ADMM, strength / 2 * |W - target + dual|^2.
+
+    Attributes:
+        target: Z, sparse, shaped like the parameters.
+        dual: U, scaled.
+        strength: rho.
+        updates: Z- and U-steps taken.
+    """
+
+    target: Params
+    dual: Params
+    strength: Float[Array, ""]
+    updates: Int[Array, ""]
+
+
 @no_type_check  # JAX also builds states of stacked arrays, shapes and shardings
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +55,7 @@ class TrainState:
         learning_rate: factor on the schedule.
         weight_decay: L2 coefficient; None (not 0) if no member uses it.
         loss: sum of the training losses, in nats, since it was last set to 0.
+        proximal: what prunable weights are drawn to (ADMM), or None.
     """
 
     step: Int[Array, ""]
@@ -47,6 +67,7 @@ class TrainState:
     learning_rate: Float[Array, ""]
     weight_decay: Float[Array, ""] | None
     loss: Float[Array, ""]
+    proximal: Proximal | None = None
 
 
 @partial(jax.jit, static_argnames=("model", "optimizer", "shape", "exclude"))

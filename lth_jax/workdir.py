@@ -80,12 +80,16 @@ class Workdir:
         numbers = self.paused.numbers()
         if not numbers or not fleet:
             return dict(fleet)
+        members = self.paused.about(numbers[-1])["members"]
+        if fleet.keys().isdisjoint(Member(*member) for member in members):
+            return dict(fleet)  # another training's, which may be of another structure
         like = next(iter(fleet.values()))
         paused = self.load(self.paused, numbers[-1], like)
+        resumed = {
+            member: paused.get(member, network) for member, network in fleet.items()
+        }
         return {
-            member: network
-            if network.step > paused.get(member, network).step
-            else paused.get(member, network)
+            member: network if network.step > resumed[member].step else resumed[member]
             for member, network in fleet.items()
         }
 
