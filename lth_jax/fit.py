@@ -188,9 +188,16 @@ def train_step(state: TrainState, batch: Batch, *, program: Program) -> TrainSta
 
 
 def batch_loss(
-    params: PyTree, state: TrainState, batch: Batch, program: Program
+    params: PyTree,
+    state: TrainState,
+    batch: Batch,
+    program: Program,
+    temperature: float = 1.0,
 ) -> tuple[Float[Array, ""], PyTree]:
-    """Return a batch's mean loss in training mode, and what it changes in the state."""
+    """Return a batch's mean loss in training mode, and what it changes in the state.
+
+    Logits are divided by the temperature.
+    """
     dropout = keys.derive(state.data_seed, keys.DROPOUT, state.step)
     logits, updates = program.model.apply(
         {
@@ -202,16 +209,17 @@ def batch_loss(
         mutable=["batch_stats"],
         rngs={"dropout": dropout},
     )
+    logits = logits / temperature
     return cross_entropy(logits, batch["label"], program.label_smoothing), updates
 
 
-def first_loss(
-    state: TrainState, program: Program
+def next_loss(
+    state: TrainState, temperature: float = 1.0, *, program: Program
 ) -> Callable[[PyTree], Float[Array, ""]]:
     """Return the loss on a state's next batch, as a function of the parameters."""
     batch = program.feed.batch(program.arrays, state.data_seed, state.step)
     batch = jax.device_put(batch, program.layout.devices[0])
-    return lambda params: batch_loss(params, state, batch, program)[0]
+    return lambda params: batch_loss(params, state, batch, program, temperature)[0]
 
 
 def flow(state: TrainState, program: Program) -> Callable[[PyTree], Array]:

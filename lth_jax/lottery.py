@@ -26,7 +26,7 @@ from lth_jax import masks as masks_lib
 from lth_jax.branches import BRANCHES, Origin
 from lth_jax.evaluate import Evaluation
 from lth_jax.experiment import Experiment
-from lth_jax.fit import first_loss, fit, flow
+from lth_jax.fit import fit, flow, next_loss
 from lth_jax.interruption import Interruption
 from lth_jax.masks import Masks
 from lth_jax.methods import METHODS, Round
@@ -199,7 +199,7 @@ def prune_tickets(lottery: Lottery, level: int, tickets: Fleet) -> dict[Member, 
             shrink=lambda scores, masks: shrink(scores, masks, amount, options.scope),
             initial=lambda member: lottery.initial(member.origin),
             key=lambda member: lottery.key(member, state.PRUNING, level),
-            loss=functools.partial(first_loss, program=program),
+            loss=functools.partial(next_loss, program=program),
             flow=functools.partial(flow, program=program),
             draw=functools.partial(draw, lottery, level),
             scope=options.scope,

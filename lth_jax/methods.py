@@ -16,6 +16,7 @@ from lth_jax.state import TrainState
 Fleet = dict[Member, TrainState]
 
 _SYNFLOW_ROUNDS = 100  # Tanaka et al. (2020), Section 6
+_GRASP_TEMPERATURE = 200  # as in the authors' code; with 1, tickets do not train
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Round:
         shrink: from scores and masks to the level's masks, as many as configured.
         initial: from a member to its dense state at step 0.
         key: from a member to a key for its draws.
-        loss: of a state on its first batch, as a function of the parameters.
+        loss: of a state on its next batch, at a temperature, as a function of the
+            parameters.
         flow: logits of a state for an input of ones, as a function of the parameters.
         draw: train networks towards masks (ADMM); to the networks they come to.
         scope: "global" or "layer".
@@ -37,7 +39,7 @@ class Round:
     shrink: Callable[[Scores, Masks], Masks]
     initial: Callable[[Member], TrainState]
     key: Callable[[Member], Key[Array, ""]]
-    loss: Callable[[TrainState], Callable[[Params], Array]]
+    loss: Callable[..., Callable[[Params], Array]]
     flow: Callable[[TrainState], Callable[[Params], Array]]
     draw: Callable[[Fleet, dict[Member, Masks]], Fleet]
     scope: prune.Scope
@@ -73,7 +75,8 @@ def _snip(round: Round, member: Member) -> Scores:
 
 def _grasp(round: Round, member: Member) -> Scores:
     initial = round.initial(member)
-    return scores.grasp(round.loss(initial), initial.params, initial.masks)
+    loss = round.loss(initial, _GRASP_TEMPERATURE)
+    return scores.grasp(loss, initial.params, initial.masks)
 
 
 magnitude = by_score(_magnitude)
