@@ -1,7 +1,7 @@
 """ResNet-20 on CIFAR-10, as in Linear Mode Connectivity and in Stabilizing the LTH.
 
     python -m lth_jax.main --config=configs/resnet20.py --workdir=runs/resnet20
-    python -m lth_jax.main --config=configs/resnet20.py:stabilizing,low --workdir=runs/low
+    python -m lth_jax.main --config=configs/resnet20.py:low --workdir=runs/low
 
 Learning rates (both papers): `standard` 0.1, `low` 0.01, `warmup` 0.03 reached over
 the first half (LMC) or two thirds (Stabilizing) of training.
@@ -71,7 +71,7 @@ def get_config(variant: str = "") -> ConfigDict:
     if "smoke" in variants:
         config.replicates = 1
         config.data.batch_size = 16
-        config.model.options.width = 4
+        config.model.options = {"width": 4}
         config.train.length = "4it"
         config.rewind.steps = ("2it",)
         config.prune.levels = 1

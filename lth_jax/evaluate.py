@@ -88,7 +88,7 @@ class Evaluator:
             counts = position < len(self.split)
             index = jnp.minimum(position, len(self.split) - 1)
             batch = normalise(images[index], self.mean, self.std)
-            logits = self.model.apply(variables, batch, train=False)
+            logits: Any = self.model.apply(variables, batch, train=False)
             losses = optax.softmax_cross_entropy_with_integer_labels(
                 logits, labels[index]
             )

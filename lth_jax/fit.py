@@ -24,13 +24,16 @@ Batch = dict[str, Array]
 class Feed(Protocol):
     """Where batches come from."""
 
-    steps_per_epoch: int
+    @property
+    def steps_per_epoch(self) -> int:
+        """The number of steps in which the data is seen once."""
+        ...
 
     def batch(
         self,
         arrays: PyTree,
         data_seed: UInt32[Array, ""],
-        step: Int[Array, ""],
+        step: int | Int[Array, ""],
         part: int | Int[Array, ""] = 0,
         parts: int = 1,
     ) -> Batch:
@@ -55,7 +58,7 @@ class Program:
 
     model: nn.Module
     optimizer: Callable[..., optax.GradientTransformation]
-    schedule: Callable[[Int[Array, ""]], Float[Array, ""]]
+    schedule: Callable[[int | Int[Array, ""]], Float[Array, ""]]
     feed: Feed
     arrays: PyTree
     layout: Layout
@@ -222,14 +225,14 @@ def next_loss(
     return lambda params: batch_loss(params, state, batch, program, temperature)[0]
 
 
-def flow(state: TrainState, program: Program) -> Callable[[PyTree], Array]:
+def flow(state: TrainState, program: Program) -> Callable[[PyTree], Any]:
     """Return the logits for an image of ones, as a function of the parameters.
 
     Normalisation takes its statistics from the state.
     """
     shape = program.feed.batch(program.arrays, state.data_seed, 0)["image"].shape[1:]
 
-    def logits(params: PyTree) -> Array:
+    def logits(params: PyTree) -> Any:
         variables = {"params": params, "batch_stats": state.batch_stats}
         return program.model.apply(variables, jnp.ones((1, *shape)), train=False)
 

@@ -6,95 +6,30 @@ replicates and rewind steps of a config at once.
 
 import functools
 import itertools
-import math
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from lth_jax import admm, prune, report, state
 from lth_jax import experiment as experiment_lib
-from lth_jax import masks as masks_lib
 from lth_jax.branches import BRANCHES, Origin
 from lth_jax.evaluate import Evaluation
-from lth_jax.experiment import Experiment
-from lth_jax.fit import fit, flow, next_loss
+from lth_jax.fit import flow, next_loss
 from lth_jax.interruption import Interruption
 from lth_jax.masks import Masks
 from lth_jax.methods import METHODS, Round
-from lth_jax.records import Member, row
+from lth_jax.records import Member
 from lth_jax.state import TrainState
 from lth_jax.studies import STUDIES, Scene
+from lth_jax.training import Lottery, numbered, train
 from lth_jax.workdir import Fleet, Workdir
-
-
-class Diverged(RuntimeError):
-    """A loss is not finite any more; one line that names the network and the step."""
-
-
-@dataclass(frozen=True, eq=False)
-class Lottery:
-    """A run: its config, what that means, its folder, and how far it is."""
-
-    config: ConfigDict
-    experiment: Experiment
-    workdir: Workdir
-    progress: tqdm
-    interruption: Interruption
-
-    @property
-    def origins(self) -> list[Member]:
-        """The dense networks: all replicates of all settings."""
-        return [
-            Member(replicate, 0, 0, "dense", 0, *setting)
-            for setting in self.experiment.settings
-            for replicate in range(self.config.replicates)
-        ]
-
-    @property
-    def levels(self) -> int:
-        """The number of pruning rounds."""
-        return len(self.config.prune.densities) or self.config.prune.levels
-
-    def branches(self, level: int) -> tuple[str, ...]:
-        """Return the branches that are trained at a level."""
-        if level == 0:
-            return self.config.dense_branches
-        return self.config.branches if self.is_studied(level) else ("ticket",)
-
-    def copies(self, level: int) -> int:
-        """Return the number of copies that are trained at a level."""
-        return self.config.copies if self.is_studied(level) else 1
-
-    def is_studied(self, level: int) -> bool:
-        """Return whether more than tickets are trained at a level."""
-        levels = self.config.branch_levels
-        return level == 0 or not levels or level in levels
-
-    def key(self, member: Member, *purposes: int) -> Key[Array, ""]:
-        """Return the key of a member's replicate, or one derived from it."""
-        key = jax.random.key(self.config.seed)
-        for number in (member.replicate, *purposes):
-            key = jax.random.fold_in(key, number)
-        return key
-
-    def dense(self, step: int) -> Fleet:
-        """Return the dense states after `step` steps, from disk."""
-        like = jax.eval_shape(lambda: self.initial(self.origins[0]))
-        return self.workdir.load(self.workdir.dense, step, like)
-
-    def initial(self, member: Member, key: Key[Array, ""] | None = None) -> TrainState:
-        """Return a dense state at step 0 in a member's setting; by default its own."""
-        key = self.key(member) if key is None else key
-        return self.experiment.initialise(key, *member.setting)
 
 
 def run(config: ConfigDict, directory: Path) -> None:
@@ -233,12 +168,16 @@ def draw(
     for i, stage in enumerate(np.repeat(options.rho, options.updates)):
         falls = i % options.updates / max(1, options.updates - 1)
         for name, network in fleet.items():
-            proximal = replace(network.proximal, strength=jnp.float32(stage))
-            factor = jnp.float32(rate * 0.1**falls)
-            fleet[name] = replace(network, proximal=proximal, learning_rate=factor)
+            assert network.proximal is not None
+            fleet[name] = replace(
+                network,
+                proximal=replace(network.proximal, strength=jnp.float32(stage)),
+                learning_rate=jnp.float32(rate * 0.1**falls),
+            )
         stop = start + (i + 1) * interval
         fleet = train(lottery, fleet, stop, {})
         for name, network in fleet.items():
+            assert network.proximal is not None
             # A run that resumes finds networks for which this was done already.
             if network.step == stop and network.proximal.updates == i:
                 proximal, residuals = admm.update(
@@ -246,7 +185,7 @@ def draw(
                 )
                 fleet[name] = replace(network, proximal=proximal)
                 lottery.workdir.records.add(
-                    _row(name, network, f"{side}_residual", value)
+                    numbered(name, network, f"{side}_residual", value)
                     for side, value in residuals.items()
                 )
     return {names[name]: network for name, network in fleet.items()}
@@ -292,52 +231,6 @@ def rewind_branches(
     return starts
 
 
-def train(lottery: Lottery, fleet: Fleet, stop: int, done: Fleet) -> Fleet:
-    """Fit: train a fleet to step `stop`, recording and saving on the way.
-
-    Args:
-        lottery: the run.
-        fleet: where its members start.
-        stop: step at which to stop.
-        done: other networks of the level, to be saved together.
-
-    Raises:
-        Diverged: a loss is not finite.
-        Interrupted: the process was asked to end; what was done is saved.
-    """
-    trained = lottery.workdir.resume(fleet)
-    for together, since, until in _legs(lottery.experiment, fleet, stop):
-        while any(trained[member].step < until for member in together):
-            networks = fit(
-                [trained[member] for member in together],
-                until,
-                lottery.experiment.program,
-                lottery.progress.update,
-                lottery.interruption.due,
-            )
-            if all(network.step == until for network in networks):
-                rows = measure(lottery, together, networks, until - since)
-                lottery.workdir.records.add(rows)
-                check_finite(rows)
-                networks = [replace(n, loss=jnp.zeros_like(n.loss)) for n in networks]
-            trained.update(zip(together, networks))
-            if lottery.interruption.due():
-                lottery.workdir.pause(done | trained)
-                lottery.interruption.handle()
-    return trained
-
-
-def _legs(
-    experiment: Experiment, fleet: dict[Member, TrainState], stop: int
-) -> Iterator[tuple[list[Member], int, int]]:
-    """Yield (members that train together, from step, to step)."""
-    starts = {member: int(network.step) for member, network in fleet.items()}
-    for start in sorted(set(starts.values())):
-        together = [member for member in fleet if starts[member] == start]
-        stops = [start, *experiment.stops(start, stop)]
-        yield from ((together, *leg) for leg in itertools.pairwise(stops))
-
-
 def study(lottery: Lottery, level: int, trained: Fleet) -> list[dict[str, Any]]:
     """Return the rows of the configured studies of a level."""
     if not lottery.config.studies or not lottery.is_studied(level):
@@ -367,45 +260,7 @@ def study(lottery: Lottery, level: int, trained: Fleet) -> list[dict[str, Any]]:
         every_tensor=options.tensors == "all",
     )
     return [
-        _row(member, trained[member], measure, value)
+        numbered(member, trained[member], measure, value)
         for name in lottery.config.studies
         for member, measure, value in STUDIES[name](scene)
     ]
-
-
-def measure(
-    lottery: Lottery, members: list[Member], networks: list[TrainState], steps: int
-) -> list[dict[str, Any]]:
-    """Return the rows of some networks, `steps` after they were last measured."""
-    measured = [{"train_loss": float(network.loss) / steps} for network in networks]
-    for split, evaluator in lottery.experiment.evaluators.items():
-        names = [m for m in lottery.config.measures if m.startswith(f"{split}_")]
-        if names:
-            for numbers, evaluation in zip(measured, evaluator(networks)):
-                numbers |= {m: getattr(evaluation, m[len(split) + 1 :]) for m in names}
-    return [
-        _row(member, network, name, value)
-        for member, network, numbers in zip(members, networks, measured)
-        for name, value in numbers.items()
-    ]
-
-
-def _row(
-    member: Member, network: TrainState, measure: str, value: float
-) -> dict[str, Any]:
-    return row(
-        member,
-        density=masks_lib.density(network.masks),
-        step=int(network.step),
-        measure=measure,
-        value=value,
-    )
-
-
-def check_finite(rows: list[dict[str, Any]]) -> None:
-    """Raise Diverged, naming network and step, if a row's value is not finite."""
-    for found in rows:
-        if not math.isfinite(found["value"]):
-            known = (*Member._fields, "step")
-            text = ", ".join(f"{key} {found[key]}" for key in known if key in found)
-            raise Diverged(f"{found['measure']} is {found['value']} at {text}")

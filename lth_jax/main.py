@@ -12,6 +12,7 @@ from lth_jax import lottery
 from lth_jax.config import ConfigError
 from lth_jax.data import DataError
 from lth_jax.interruption import Interrupted
+from lth_jax.training import Diverged
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with its variant after a colon.", lock_config=True
@@ -31,8 +32,8 @@ def main(argv: list[str]) -> None:
     # after another on all cores. Other platforms do not look at it.
     jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
     try:
-        lottery.run(_CONFIG.value, Path(_WORKDIR.value))
-    except (ConfigError, DataError, lottery.Diverged) as error:
+        lottery.run(_CONFIG.value, Path(str(_WORKDIR.value)))
+    except (ConfigError, DataError, Diverged) as error:
         sys.exit(f"error: {error}")
     except Interrupted as interrupted:
         print(interrupted, file=sys.stderr)

@@ -10,7 +10,7 @@ may become empty; a network never does.
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -88,7 +88,7 @@ def by_fraction(
 
 
 def to_density(
-    scores: Scores, masks: Masks, density: float, scope: Scope = "global"
+    scores: Scores, masks: Masks, density: float | Fraction, scope: Scope = "global"
 ) -> Masks:
     """Remove the lowest-scored weights until `density` of the total remains.
 
@@ -237,9 +237,7 @@ def _check_scores(scores: Scores, masks: Masks) -> None:
             raise ValueError(f"scores: {path} is NaN where the mask keeps a weight")
 
 
-def _aligned(
-    scores: Scores, masks: Masks
-) -> tuple[list[str], list[Array | np.ndarray], list[Array | np.ndarray]]:
+def _aligned(scores: Scores, masks: Masks) -> tuple[list[str], list[Any], list[Any]]:
     """Return paths, scores and masks of the prunable leaves, in path order."""
     by_path, named = dict(masks_lib.leaves(scores)), masks_lib.leaves(masks)
     if not named:

@@ -91,9 +91,10 @@ def _apart(
     scene: Scene, member: Member, a: TrainState, b: TrainState, name: str
 ) -> Numbers:
     masks = _all_tensors(a) if scene.every_tensor else a.masks
-    for measure in (measures.distance, measures.angle):
-        value = float(measure(a.params, b.params, masks))
-        yield member, f"{measure.__name__}_to_{name}", value
+    distance = measures.distance(a.params, b.params, masks)
+    yield member, f"distance_to_{name}", float(distance)
+    angle = measures.angle(a.params, b.params, masks)
+    yield member, f"angle_to_{name}", float(angle)
 
 
 def _all_tensors(network: TrainState) -> Masks:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from tqdm import tqdm
 
-from lth_jax import checkpoint, prune, state
+from lth_jax import checkpoint, prune, state, training
 from lth_jax import config as config_lib
 from lth_jax import experiment as experiment_lib
 from lth_jax import lottery as lottery_lib
@@ -23,8 +23,8 @@ from lth_jax import masks as masks_lib
 from lth_jax.checkpoint import Series
 from lth_jax.fit import fit
 from lth_jax.interruption import Interrupted, Interruption
-from lth_jax.lottery import Diverged, Lottery
 from lth_jax.records import Member, Records
+from lth_jax.training import Diverged, Lottery
 from lth_jax.workdir import Workdir
 
 KEPT = [888, 621, 434, 303]  # of 64 * 12 + 12 * 10 weights, less ceil(0.3 of the rest)
@@ -108,16 +108,16 @@ def compile_once(monkeypatch):
     monkeypatch.setattr(experiment_lib, "build", build)
 
 
-def observe(patch, name, note):
+def observe(patch, name, note, module=lottery_lib):
     """Note the arguments and the result of every call of a function of the lottery."""
-    original = getattr(lottery_lib, name)
+    original = getattr(module, name)
 
     def observed(*args):
         result = original(*args)
         note(args, result)
         return result
 
-    patch.setattr(lottery_lib, name, observed)
+    patch.setattr(module, name, observed)
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +158,7 @@ def finished(configure, tmp_path_factory):
             lambda args, _: seen.fits.append(
                 (len(args[0]), int(args[0][0].step), args[1])
             ),
+            training,
         )
         lottery_lib.run(config, directory)
     jax.monitoring.unregister_event_duration_listener(listen)
@@ -614,8 +615,9 @@ def test_a_finished_run_trains_nothing_when_it_is_started_again(
     def fail(*_):
         raise AssertionError("trained")
 
-    for name in ("fit", "measure", "prune_tickets"):
-        monkeypatch.setattr(lottery_lib, name, fail)
+    monkeypatch.setattr(training, "fit", fail)
+    monkeypatch.setattr(training, "measure", fail)
+    monkeypatch.setattr(lottery_lib, "prune_tickets", fail)
     before = contents(finished.workdir.directory)
     lottery_lib.run(finished.config, finished.workdir.directory)
     assert contents(finished.workdir.directory) == before
@@ -643,7 +645,7 @@ def test_divergence_names_the_network_and_the_step(small, tmp_path, monkeypatch)
         lost = dataclasses.replace(networks[1], loss=networks[1].loss * np.inf)
         return [networks[0], lost]
 
-    monkeypatch.setattr(lottery_lib, "fit", diverge)
+    monkeypatch.setattr(training, "fit", diverge)
     said = (
         "train_loss is inf at replicate 1, rewind_step 0, level 0, branch dense, "
         "copy 0, step 2"

@@ -122,7 +122,7 @@ def _check_features(builder: Builder) -> None:
     if not (
         isinstance(image, tfds.features.Image)
         and isinstance(label, tfds.features.ClassLabel)
-        and image.np_dtype == np.uint8
+        and getattr(image, "np_dtype", None) == np.uint8
         and None not in shape
         and shape[-1] in _DECODING
     ):

@@ -1,0 +1,167 @@
+"""Training: a fleet of a run goes on, is measured, and is saved when it must stop."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from lth_jax import masks as masks_lib
+from lth_jax.experiment import Experiment
+from lth_jax.fit import fit
+from lth_jax.interruption import Interruption
+from lth_jax.records import Member, row
+from lth_jax.state import TrainState
+from lth_jax.workdir import Fleet, Workdir
+
+
+class Diverged(RuntimeError):
+    """A loss is not finite any more; one line that names the network and the step."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lottery:
+    """A run: its config, what that means, its folder, and how far it is."""
+
+    config: ConfigDict
+    experiment: Experiment
+    workdir: Workdir
+    progress: tqdm
+    interruption: Interruption
+
+    @property
+    def origins(self) -> list[Member]:
+        """The dense networks: all replicates of all settings."""
+        return [
+            Member(replicate, 0, 0, "dense", 0, *setting)
+            for setting in self.experiment.settings
+            for replicate in range(self.config.replicates)
+        ]
+
+    @property
+    def levels(self) -> int:
+        """The number of pruning rounds."""
+        return len(self.config.prune.densities) or self.config.prune.levels
+
+    def branches(self, level: int) -> tuple[str, ...]:
+        """Return the branches that are trained at a level."""
+        if level == 0:
+            return self.config.dense_branches
+        return self.config.branches if self.is_studied(level) else ("ticket",)
+
+    def copies(self, level: int) -> int:
+        """Return the number of copies that are trained at a level."""
+        return self.config.copies if self.is_studied(level) else 1
+
+    def is_studied(self, level: int) -> bool:
+        """Return whether more than tickets are trained at a level."""
+        levels = self.config.branch_levels
+        return level == 0 or not levels or level in levels
+
+    def key(self, member: Member, *purposes: int) -> Key[Array, ""]:
+        """Return the key of a member's replicate, or one derived from it."""
+        key = jax.random.key(self.config.seed)
+        for number in (member.replicate, *purposes):
+            key = jax.random.fold_in(key, number)
+        return key
+
+    def dense(self, step: int) -> Fleet:
+        """Return the dense states after `step` steps, from disk."""
+        like = jax.eval_shape(lambda: self.initial(self.origins[0]))
+        return self.workdir.load(self.workdir.dense, step, like)
+
+    def initial(self, member: Member, key: Key[Array, ""] | None = None) -> TrainState:
+        """Return a dense state at step 0 in a member's setting; by default its own."""
+        key = self.key(member) if key is None else key
+        return self.experiment.initialise(key, *member.setting)
+
+
+def train(lottery: Lottery, fleet: Fleet, stop: int, done: Fleet) -> Fleet:
+    """Fit: train a fleet to step `stop`, recording and saving on the way.
+
+    Args:
+        lottery: the run.
+        fleet: where its members start.
+        stop: step at which to stop.
+        done: other networks of the level, to be saved together.
+
+    Raises:
+        Diverged: a loss is not finite.
+        Interrupted: the process was asked to end; what was done is saved.
+    """
+    trained = lottery.workdir.resume(fleet)
+    for together, since, until in _legs(lottery.experiment, fleet, stop):
+        while any(trained[member].step < until for member in together):
+            networks = fit(
+                [trained[member] for member in together],
+                until,
+                lottery.experiment.program,
+                lottery.progress.update,
+                lottery.interruption.due,
+            )
+            if all(network.step == until for network in networks):
+                rows = measure(lottery, together, networks, until - since)
+                lottery.workdir.records.add(rows)
+                check_finite(rows)
+                networks = [replace(n, loss=jnp.zeros_like(n.loss)) for n in networks]
+            trained.update(zip(together, networks))
+            if lottery.interruption.due():
+                lottery.workdir.pause(done | trained)
+                lottery.interruption.handle()
+    return trained
+
+
+def _legs(
+    experiment: Experiment, fleet: dict[Member, TrainState], stop: int
+) -> Iterator[tuple[list[Member], int, int]]:
+    """Yield (members that train together, from step, to step)."""
+    starts = {member: int(network.step) for member, network in fleet.items()}
+    for start in sorted(set(starts.values())):
+        together = [member for member in fleet if starts[member] == start]
+        stops = [start, *experiment.stops(start, stop)]
+        yield from ((together, *leg) for leg in itertools.pairwise(stops))
+
+
+def measure(
+    lottery: Lottery, members: list[Member], networks: list[TrainState], steps: int
+) -> list[dict[str, Any]]:
+    """Return the rows of some networks, `steps` after they were last measured."""
+    measured = [{"train_loss": float(network.loss) / steps} for network in networks]
+    for split, evaluator in lottery.experiment.evaluators.items():
+        names = [m for m in lottery.config.measures if m.startswith(f"{split}_")]
+        if names:
+            for numbers, evaluation in zip(measured, evaluator(networks)):
+                numbers |= {m: getattr(evaluation, m[len(split) + 1 :]) for m in names}
+    return [
+        numbered(member, network, name, value)
+        for member, network, numbers in zip(members, networks, measured)
+        for name, value in numbers.items()
+    ]
+
+
+def numbered(
+    member: Member, network: TrainState, measure: str, value: float | Array
+) -> dict[str, Any]:
+    """Return the row of a number of a network."""
+    return row(
+        member,
+        density=masks_lib.density(network.masks),
+        step=int(network.step),
+        measure=measure,
+        value=float(value),
+    )
+
+
+def check_finite(rows: list[dict[str, Any]]) -> None:
+    """Raise Diverged, naming network and step, if a row's value is not finite."""
+    for found in rows:
+        if not math.isfinite(found["value"]):
+            known = (*Member._fields, "step")
+            text = ", ".join(f"{key} {found[key]}" for key in known if key in found)
+            raise Diverged(f"{found['measure']} is {found['value']} at {text}")
