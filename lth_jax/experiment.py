@@ -20,6 +20,7 @@ from lth_jax.config import ConfigError, field
 from lth_jax.evaluate import Evaluator, Refresher
 from lth_jax.fit import Program
 from lth_jax.fleet import Layout
+from lth_jax.models import lean
 from lth_jax.state import TrainState
 
 
@@ -79,11 +80,12 @@ def build(config: ConfigDict) -> Experiment:
     # XLA's CPU backend runs a convolution's gradient 65 times slower in a loop, and
     # vectorised over members it becomes a slower grouped convolution.
     convolutions = any(w.ndim == 4 for w in jax.tree.leaves(params))
-    slow_loop = convolutions and jax.default_backend() == "cpu"
+    slow_loop = convolutions and _on_cpu()
     layout = Layout(
         config.train.layout,
         _devices(config),
         members=config.train.members or int(slow_loop),
+        compiler_options=lean.COMPILER_OPTIONS if slow_loop else {},
     )
     program = Program(
         model=model,
@@ -131,6 +133,10 @@ def build(config: ConfigDict) -> Experiment:
         },
         refresh=Refresher(program, -(-len(few) // config.data.batch_size)),
     )
+
+
+def _on_cpu() -> bool:
+    return jax.default_backend() == "cpu"
 
 
 def _devices(config: ConfigDict) -> tuple[jax.Device, ...]:
@@ -181,6 +187,7 @@ def _lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
 
 def _model(config: ConfigDict, dataset: data.Dataset) -> models.Network:
     together = config.train.layout == "data" and config.train.sync_batch_stats
+    layers = {"conv": lean.Conv, "norm": lean.BatchNorm} if _on_cpu() else {}
     with field("model.options"):
         return models.create(
             config.model.name,
@@ -189,6 +196,7 @@ def _model(config: ConfigDict, dataset: data.Dataset) -> models.Network:
             norm_scale=config.model.norm_scale,
             dtype=config.model.dtype,
             axis_name="batch" if together else None,
+            **layers,
             **config.model.options,
         )
 

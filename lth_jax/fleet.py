@@ -27,11 +27,15 @@ class Layout:
         name: "fleet" or "data".
         devices: the devices to use.
         members: "fleet": the most members on a device at a time; 0 for no limit.
+        compiler_options: for XLA.
     """
 
     name: Literal["fleet", "data"]
     devices: tuple[jax.Device, ...]
     members: int = 0
+    compiler_options: dict[str, str] = dataclasses.field(
+        default_factory=dict, hash=False
+    )
 
     @property
     def axis(self) -> str | None:
@@ -69,7 +73,11 @@ class Layout:
             in_axes=(None if together else 0, 0, axes),
             out_axes=None if together else 0,
             devices=self.devices,
+        )
+        program = jax.jit(
+            program,
             donate_argnums=0 if donate else (),
+            compiler_options=self.compiler_options,
         )
         return lambda states, shared: program(
             states, np.arange(len(self.devices)), shared
