@@ -70,6 +70,11 @@ class Program:
         """Map (states, (arrays, steps)) to (states, whether they are finite)."""
         return self.layout.spread(partial(advance, program=self), donate=True)
 
+    @cached_property
+    def flow(self) -> Callable[[PyTree, PyTree], Any]:
+        """Map (parameters, batch statistics) to the logits for an image of ones."""
+        return partial(flow, program=self)
+
 
 def fit(
     members: Sequence[TrainState],
@@ -225,18 +230,12 @@ def next_loss(
     return lambda params: batch_loss(params, state, batch, program, temperature)[0]
 
 
-def flow(state: TrainState, program: Program) -> Callable[[PyTree], Any]:
-    """Return the logits for an image of ones, as a function of the parameters.
-
-    Normalisation takes its statistics from the state.
-    """
-    shape = program.feed.batch(program.arrays, state.data_seed, 0)["image"].shape[1:]
-
-    def logits(params: PyTree) -> Any:
-        variables = {"params": params, "batch_stats": state.batch_stats}
-        return program.model.apply(variables, jnp.ones((1, *shape)), train=False)
-
-    return logits
+def flow(params: PyTree, batch_stats: PyTree, *, program: Program) -> Any:
+    """Return the logits for an image of ones, normalised by the statistics given."""
+    batch = jax.eval_shape(program.feed.batch, program.arrays, jnp.uint32(0), 0)
+    ones = jnp.ones((1, *batch["image"].shape[1:]))
+    variables = {"params": params, "batch_stats": batch_stats}
+    return program.model.apply(variables, ones, train=False)
 
 
 def _attracted(grads: PyTree, state: TrainState, proximal: Proximal) -> PyTree:

@@ -21,7 +21,7 @@ from lth_jax import admm, prune, report, state
 from lth_jax import experiment as experiment_lib
 from lth_jax.branches import BRANCHES, Origin
 from lth_jax.evaluate import Evaluation
-from lth_jax.fit import flow, next_loss
+from lth_jax.fit import next_loss
 from lth_jax.interruption import Interruption
 from lth_jax.masks import Masks
 from lth_jax.methods import METHODS, Round
@@ -135,7 +135,7 @@ def prune_tickets(lottery: Lottery, level: int, tickets: Fleet) -> dict[Member, 
             initial=lambda member: lottery.initial(member.origin),
             key=lambda member: lottery.key(member, state.PRUNING, level),
             loss=functools.partial(next_loss, program=program),
-            flow=functools.partial(flow, program=program),
+            flow=program.flow,
             draw=functools.partial(draw, lottery, level),
             scope=options.scope,
         )
@@ -165,13 +165,17 @@ def draw(
         )
         for name, member in names.items()
     }
-    for i, stage in enumerate(np.repeat(options.rho, options.updates)):
+    series, like = lottery.workdir.drawn, next(iter(fleet.values()))
+    if level in series.numbers():
+        fleet = lottery.workdir.load(series, level, like)
+        return {names[name]: network for name, network in fleet.items()}
+    for i, strength in enumerate(np.repeat(options.rho, options.updates)):
         falls = i % options.updates / max(1, options.updates - 1)
         for name, network in fleet.items():
             assert network.proximal is not None
             fleet[name] = replace(
                 network,
-                proximal=replace(network.proximal, strength=jnp.float32(stage)),
+                proximal=replace(network.proximal, strength=jnp.float32(strength)),
                 learning_rate=jnp.float32(rate * 0.1**falls),
             )
         stop = start + (i + 1) * interval
@@ -188,6 +192,7 @@ def draw(
                     numbered(name, network, f"{side}_residual", value)
                     for side, value in residuals.items()
                 )
+    lottery.workdir.finish(series, level, fleet)
     return {names[name]: network for name, network in fleet.items()}
 
 
@@ -227,7 +232,7 @@ def rewind_branches(
         for copy in range(branch.copies_from, lottery.copies(ticket.level)):
             seed = state.data_seed(key, copy, purpose)
             member = ticket._replace(branch=name, copy=copy)
-            starts[member] = replace(start, data_seed=seed)
+            starts[member] = replace(start, data_seed=seed, loss_from=start.step)
     return starts
 
 

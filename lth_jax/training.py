@@ -1,6 +1,5 @@
 """Training: a fleet of a run goes on, is measured, and is saved when it must stop."""
 
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -96,7 +95,7 @@ def train(lottery: Lottery, fleet: Fleet, stop: int, done: Fleet) -> Fleet:
         Interrupted: the process was asked to end; what was done is saved.
     """
     trained = lottery.workdir.resume(fleet)
-    for together, since, until in _legs(lottery.experiment, fleet, stop):
+    for together, until in _legs(lottery.experiment, fleet, stop):
         while any(trained[member].step < until for member in together):
             networks = fit(
                 [trained[member] for member in together],
@@ -106,10 +105,11 @@ def train(lottery: Lottery, fleet: Fleet, stop: int, done: Fleet) -> Fleet:
                 lottery.interruption.due,
             )
             if all(network.step == until for network in networks):
-                rows = measure(lottery, together, networks, until - since)
+                rows = measure(lottery, together, networks)
                 lottery.workdir.records.add(rows)
                 check_finite(rows)
-                networks = [replace(n, loss=jnp.zeros_like(n.loss)) for n in networks]
+                zero = jnp.float32(0)
+                networks = [replace(n, loss=zero, loss_from=n.step) for n in networks]
             trained.update(zip(together, networks))
             if lottery.interruption.due():
                 lottery.workdir.pause(done | trained)
@@ -119,20 +119,21 @@ def train(lottery: Lottery, fleet: Fleet, stop: int, done: Fleet) -> Fleet:
 
 def _legs(
     experiment: Experiment, fleet: dict[Member, TrainState], stop: int
-) -> Iterator[tuple[list[Member], int, int]]:
-    """Yield (members that train together, from step, to step)."""
+) -> Iterator[tuple[list[Member], int]]:
+    """Yield (members that train together, to step)."""
     starts = {member: int(network.step) for member, network in fleet.items()}
     for start in sorted(set(starts.values())):
         together = [member for member in fleet if starts[member] == start]
-        stops = [start, *experiment.stops(start, stop)]
-        yield from ((together, *leg) for leg in itertools.pairwise(stops))
+        yield from ((together, until) for until in experiment.stops(start, stop))
 
 
 def measure(
-    lottery: Lottery, members: list[Member], networks: list[TrainState], steps: int
+    lottery: Lottery, members: list[Member], networks: list[TrainState]
 ) -> list[dict[str, Any]]:
-    """Return the rows of some networks, `steps` after they were last measured."""
-    measured = [{"train_loss": float(network.loss) / steps} for network in networks]
+    """Return the rows of some networks; the training loss since the last ones."""
+    measured = [
+        {"train_loss": float(n.loss) / int(n.step - n.loss_from)} for n in networks
+    ]
     for split, evaluator in lottery.experiment.evaluators.items():
         names = [m for m in lottery.config.measures if m.startswith(f"{split}_")]
         if names:

@@ -45,6 +45,11 @@ class Workdir:
         return Series(self.directory / "checkpoints" / "levels")
 
     @property
+    def drawn(self) -> Series:
+        """The networks that ADMM drew towards sparse weights, by level."""
+        return Series(self.directory / "checkpoints" / "drawn")
+
+    @property
     def paused(self) -> Series:
         """The networks of a level that is on its way, by number of the pause."""
         return Series(self.directory / "checkpoints" / "paused", keep=2)
@@ -89,7 +94,7 @@ class Workdir:
             member: paused.get(member, network) for member, network in fleet.items()
         }
         return {
-            member: network if network.step > resumed[member].step else resumed[member]
+            member: resumed[member] if resumed[member].step > network.step else network
             for member, network in fleet.items()
         }
 
@@ -120,7 +125,7 @@ class Workdir:
 
     def _recorded(self) -> int:
         """Return the size of the records when the newest checkpoint was saved."""
-        series = (self.dense, self.levels, self.paused)
+        series = (self.dense, self.levels, self.drawn, self.paused)
         newest = [(s, s.numbers()[-1]) for s in series if s.numbers()]
         return max((s.about(number)["records"] for s, number in newest), default=0)
 

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+from small import build
 from tqdm import tqdm
 
 from lth_jax import checkpoint, prune, state, training
@@ -29,30 +30,6 @@ from lth_jax.workdir import Workdir
 
 KEPT = [888, 621, 434, 303]  # of 64 * 12 + 12 * 10 weights, less ceil(0.3 of the rest)
 BRANCHES = ("ticket", "random_reinit", "shuffled_mask")
-BUILD = experiment_lib.build
-RUN_ONLY = ("replicates", "branches", "copies", "prune.", "seed", "studies")
-
-
-@functools.cache
-def built(fields):
-    """An experiment whose programs are compiled once for all runs."""
-    changes = json.loads(fields)
-    config = config_lib.default()
-    with config.unlocked():
-        config.model.options = {"widths": (12,)}
-    for name, value in changes.items():
-        changes[name] = tuple(value) if isinstance(value, list) else value
-    config.update_from_flattened_dict(changes)
-    made = BUILD(config)
-    # So that a training takes several calls.
-    program = dataclasses.replace(made.program, steps_per_call=2)
-    return dataclasses.replace(made, program=program)
-
-
-def build(config):
-    fields = config_lib.flatten(config)
-    program = {name: fields[name] for name in fields if not name.startswith(RUN_ONLY)}
-    return built(json.dumps(program))
 
 
 @pytest.fixture(scope="module")
