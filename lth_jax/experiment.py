@@ -52,6 +52,11 @@ class Experiment:
     path: dict[str, Evaluator]
     refresh: Refresher
 
+    @property
+    def dense_steps(self) -> list[int]:
+        """The steps after which dense networks are saved, rising."""
+        return sorted({0, *self.rewind_steps, self.length})
+
     def stops(self, start: int, stop: int) -> list[int]:
         """Return the steps after which to evaluate members on their way to `stop`."""
         first = start - start % self.evaluate_every + self.evaluate_every

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 from jax import lax
@@ -92,7 +93,8 @@ def fit(
             returned as they are: groups at `stop`, on their way, or not begun.
 
     Returns:
-        The members at `stop`, if there was no pause.
+        The members at `stop`, if there was no pause; a group of which a loss is not
+        finite any more may come back before.
 
     Raises:
         ValueError: members of a group are at different steps, or past `stop`.
@@ -120,13 +122,14 @@ def _fit_group(
     if start == stop or pause():
         return group
     states = program.layout.stack(group, of=fleet_size)
-    done = ()
+    finite = np.array(True)
     for step in range(start, stop, program.steps_per_call):
         steps = min(program.steps_per_call, stop - step)
         # One call computes while the next is prepared, and no more: progress stays true
         # and memory bounded.
-        jax.block_until_ready(done)
-        states, done = program.advance(states, (program.arrays, steps))
+        if not np.all(finite):
+            break
+        states, finite = program.advance(states, (program.arrays, steps))
         progress(steps * len(group))
         if pause():
             break

@@ -28,7 +28,7 @@ from lth_jax.methods import METHODS, Round
 from lth_jax.records import Member
 from lth_jax.state import TrainState
 from lth_jax.studies import STUDIES, Scene
-from lth_jax.training import Lottery, numbered, train
+from lth_jax.training import Diverged, Lottery, numbered, train
 from lth_jax.workdir import Fleet, Workdir
 
 
@@ -37,6 +37,7 @@ def run(config: ConfigDict, directory: Path) -> None:
 
     Raises:
         ConfigError, DataError: before anything is trained or written.
+        CheckpointError, RecordsError: a file is damaged, missing or cannot be written.
         Diverged: while training.
         Interrupted: the process was asked to end; the same call goes on from there.
     """
@@ -48,6 +49,7 @@ def run(config: ConfigDict, directory: Path) -> None:
         Interruption(60 * config.train.checkpoint_minutes) as interruption,
     ):
         lottery = Lottery(config, experiment, workdir, progress, interruption)
+        workdir.recover(experiment.dense_steps, lottery.levels)
         tickets = train_dense(lottery)
         for level in range(lottery.levels + 1):
             tickets = train_level(lottery, level, tickets)
@@ -78,7 +80,7 @@ def train_dense(lottery: Lottery) -> Fleet:
         fleet = lottery.dense(saved[-1])
     else:
         fleet = {member: lottery.initial(member) for member in lottery.origins}
-    for stop in sorted({0, *experiment.rewind_steps, experiment.length} - {*saved}):
+    for stop in experiment.dense_steps[len(saved) :]:
         fleet = train(lottery, fleet, stop, {})
         lottery.workdir.finish(series, stop, fleet)
     return {
@@ -128,18 +130,20 @@ def prune_tickets(lottery: Lottery, level: int, tickets: Fleet) -> dict[Member, 
     else:
         shrink, amount = prune.by_fraction, options.fraction
     program = lottery.experiment.program
-    masks = METHODS[options.method](
-        Round(
-            networks=networks,
-            shrink=lambda scores, masks: shrink(scores, masks, amount, options.scope),
-            initial=lambda member: lottery.initial(member.origin),
-            key=lambda member: lottery.key(member, state.PRUNING, level),
-            loss=functools.partial(next_loss, program=program),
-            flow=functools.partial(flow, program=program),
-            draw=functools.partial(draw, lottery, level),
-            scope=options.scope,
-        )
+    this_round = Round(
+        networks=networks,
+        shrink=lambda scores, masks: shrink(scores, masks, amount, options.scope),
+        initial=lambda member: lottery.initial(member.origin),
+        key=lambda member: lottery.key(member, state.PRUNING, level),
+        loss=functools.partial(next_loss, program=program),
+        flow=functools.partial(flow, program=program),
+        draw=functools.partial(draw, lottery, level),
+        scope=options.scope,
     )
+    try:
+        masks = METHODS[options.method](this_round)
+    except ValueError as error:  # a score is NaN
+        raise Diverged(f"level {level} cannot be pruned: {error}") from error
     return {m._replace(level=level, branch="ticket"): mask for m, mask in masks.items()}
 
 

@@ -9,15 +9,18 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from lth_jax import lottery
+from lth_jax.checkpoint import CheckpointError
 from lth_jax.config import ConfigError
 from lth_jax.data import DataError
 from lth_jax.interruption import Interrupted
+from lth_jax.records import RecordsError
 from lth_jax.training import Diverged
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with its variant after a colon.", lock_config=True
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: new, or to go on.")
+_ERRORS = (ConfigError, DataError, CheckpointError, RecordsError, Diverged)
 TRY_AGAIN = 75  # EX_TEMPFAIL: interrupted; the same command goes on from there
 
 flags.mark_flags_as_required(["config", "workdir"])
@@ -33,7 +36,7 @@ def main(argv: list[str]) -> None:
     jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
     try:
         lottery.run(_CONFIG.value, Path(str(_WORKDIR.value)))
-    except (ConfigError, DataError, Diverged) as error:
+    except _ERRORS as error:
         sys.exit(f"error: {error}")
     except Interrupted as interrupted:
         print(interrupted, file=sys.stderr)

@@ -14,6 +14,10 @@ from typing import Any, NamedTuple
 import jax
 
 
+class RecordsError(ValueError):
+    """The records cannot be written or read; one line that names the file."""
+
+
 class Member(NamedTuple):
     """Which network a number belongs to.
 
@@ -62,11 +66,23 @@ class Records:
     path: Path
 
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Append rows; they are on disk when this returns."""
-        with self.path.open("a") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
+        """Append rows; they are on disk when this returns.
+
+        Raises:
+            RecordsError: they cannot be written; none of them is in the file.
+        """
+        size, lines = self.size(), "".join(json.dumps(row) + "\n" for row in rows)
+        try:
+            with self.path.open("a") as file:
+                file.write(lines)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            self.truncate(size)
+            raise RecordsError(
+                f"{self.path} cannot be written ({error.strerror}); with that put "
+                "right, the same command goes on"
+            ) from error
 
     def size(self) -> int:
         """Return the size of the file in bytes."""
@@ -78,8 +94,23 @@ class Records:
             os.truncate(self.path, size)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return all rows."""
-        return [json.loads(line) for line in self.path.read_text().splitlines()]
+        """Return all rows; a last line that was cut off is none.
+
+        Raises:
+            RecordsError: a line is not a row.
+        """
+        if not self.path.exists():
+            return []
+        rows = []
+        *lines, _ = self.path.read_text(errors="replace").split("\n")
+        for number, line in enumerate(lines, 1):
+            try:
+                rows.append(dict(json.loads(line)))
+            except (ValueError, TypeError) as error:
+                raise RecordsError(
+                    f"{self.path}, line {number}, is not a row: {line[:40]!r}"
+                ) from error
+        return rows
 
 
 def row(

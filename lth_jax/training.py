@@ -1,7 +1,6 @@
 """Training: a fleet of a run goes on, is measured, and is saved when it must stop."""
 
 import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -105,10 +104,10 @@ def train(lottery: Lottery, fleet: Fleet, stop: int, done: Fleet) -> Fleet:
                 lottery.progress.update,
                 lottery.interruption.due,
             )
+            check_finite(lottery, together, networks, since)
             if all(network.step == until for network in networks):
                 rows = measure(lottery, together, networks, until - since)
                 lottery.workdir.records.add(rows)
-                check_finite(rows)
                 networks = [replace(n, loss=jnp.zeros_like(n.loss)) for n in networks]
             trained.update(zip(together, networks))
             if lottery.interruption.due():
@@ -158,10 +157,27 @@ def numbered(
     )
 
 
-def check_finite(rows: list[dict[str, Any]]) -> None:
-    """Raise Diverged, naming network and step, if a row's value is not finite."""
-    for found in rows:
-        if not math.isfinite(found["value"]):
+def check_finite(
+    lottery: Lottery, members: list[Member], networks: list[TrainState], since: int
+) -> None:
+    """Raise Diverged, naming network and step, if a loss or a weight is not finite.
+
+    The network's training loss is recorded. Nothing is saved: nothing is pruned by it.
+    """
+    for member, network in zip(members, networks):
+        losses, weights = _finite(network)
+        if not (losses and weights):
+            loss = float(network.loss) / max(1, int(network.step) - since)
+            found = numbered(member, network, "train_loss", loss)
+            lottery.workdir.records.add([found])
+            what = "a weight is not finite" if losses else f"train_loss is {loss}"
             known = (*Member._fields, "step")
-            text = ", ".join(f"{key} {found[key]}" for key in known if key in found)
-            raise Diverged(f"{found['measure']} is {found['value']} at {text}")
+            where = ", ".join(f"{key} {found[key]}" for key in known if key in found)
+            raise Diverged(f"{what} at {where}")
+
+
+@jax.jit
+def _finite(network: TrainState) -> tuple[Array, Array]:
+    """Return whether the loss is finite, and whether the parameters are."""
+    weights = [jnp.isfinite(w).all() for w in jax.tree.leaves(network.params)]
+    return jnp.isfinite(network.loss), jnp.stack(weights).all()

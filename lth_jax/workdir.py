@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
 from lth_jax import records
-from lth_jax.checkpoint import Series
+from lth_jax.checkpoint import CheckpointError, Series
 from lth_jax.config import ConfigError
 from lth_jax.records import Member, Records
 from lth_jax.state import TrainState
@@ -94,7 +96,7 @@ class Workdir:
         }
 
     def open(self, config: ConfigDict) -> None:
-        """Begin a run here, or go on with one: forget what no checkpoint knows of.
+        """Begin a run here, or see that the one that is here is the same.
 
         Raises:
             ConfigError: the folder belongs to another config; the difference is named.
@@ -116,13 +118,61 @@ class Workdir:
                 f"--workdir: {self.directory} was made by another config "
                 f"({'; '.join(different)})"
             )
+
+    def recover(self, steps: Sequence[int], levels: int) -> None:
+        """Get ready to go on: forget what is damaged and can be done again.
+
+        A damaged pause is removed with a warning: the run goes on from the one before.
+        Rows that no checkpoint knows of are forgotten, a line that was cut off too.
+
+        Args:
+            steps: after which dense networks are saved, rising.
+            levels: the number of pruning rounds.
+
+        Raises:
+            CheckpointError: dense networks, a level or rows are damaged or missing,
+                which are never made again in silence.
+        """
+        for number in reversed(self.paused.numbers()):
+            try:
+                self.paused.verify(number)
+                break
+            except CheckpointError as error:
+                print(f"warning: {error}: going on from before", file=sys.stderr)
+                self.paused.remove(number)
+        self._check_complete(steps, levels)
         self.records.truncate(self._recorded())
+
+    def _check_complete(self, steps: Sequence[int], levels: int) -> None:
+        """Raise CheckpointError if one is missing that was there before."""
+        order = [(self.dense, step) for step in steps]
+        order += [(self.levels, level) for level in range(levels + 1)]
+        there = [number in series.numbers() for series, number in order]
+        rows = self.records.rows()
+        reached = max((row["level"] for row in rows), default=0)
+        begun = len(steps) + reached if reached else min(len(rows), 1)
+        for i, (series, number) in enumerate(order):
+            if not there[i] and (i < begun or any(there[i:])):
+                raise CheckpointError(
+                    f"{series.directory / str(number)} is missing, though the run went "
+                    "on from there; put it back from a copy, or start in a new "
+                    "--workdir"
+                )
 
     def _recorded(self) -> int:
         """Return the size of the records when the newest checkpoint was saved."""
-        series = (self.dense, self.levels, self.paused)
-        newest = [(s, s.numbers()[-1]) for s in series if s.numbers()]
-        return max((s.about(number)["records"] for s, number in newest), default=0)
+        size = 0
+        for series in (self.dense, self.levels, self.paused):
+            for number in series.numbers()[-1:]:
+                series.verify(number)
+                size = max(size, series.about(number)["records"])
+        if self.records.size() < size:
+            raise CheckpointError(
+                f"{self.records.path} has {self.records.size()} bytes, and its "
+                f"checkpoints know of {size}; put it back from a copy, or start in a "
+                "new --workdir"
+            )
+        return size
 
 
 def _write(path: Path, content: object) -> None:

@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from lth_jax import records
-from lth_jax.records import Member, Records
+from lth_jax.records import Member, Records, RecordsError
 
 
 @pytest.fixture
@@ -49,6 +49,20 @@ def test_what_was_recorded_after_a_size_can_be_forgotten(file):
     assert file.rows() == rows(1.0)
     file.add(rows(4.0))
     assert file.rows() == rows(1.0, 4.0)
+
+
+def test_a_line_that_was_cut_off_is_no_row(file):
+    file.add(rows(1.0))
+    with file.path.open("a") as torn:
+        torn.write('{"measure": "loss", "value": 2')
+    assert file.rows() == rows(1.0)
+
+
+@pytest.mark.parametrize("line", ["{", "3", "[3]", "\\x00", ""])
+def test_a_line_that_is_no_row_is_named(file, line):
+    file.path.write_text(f"{json.dumps(rows(1.0)[0])}\n{line}\n")
+    with pytest.raises(RecordsError, match=r"results\.jsonl, line 2, is not a row"):
+        file.rows()
 
 
 def test_truncating_never_lengthens(file):
