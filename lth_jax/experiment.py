@@ -29,6 +29,7 @@ class Experiment:
 
     Attributes:
         program: trains.
+        data: what tells the data set from others.
         evaluators: evaluate, by name of the split.
         initialise: from a replicate's key, and a learning rate and a weight decay (None
             for those of the config), to its dense state at step 0.
@@ -42,6 +43,7 @@ class Experiment:
     """
 
     program: Program
+    data: dict[str, Any]
     evaluators: dict[str, Evaluator]
     initialise: Callable[..., TrainState]
     settings: tuple[tuple[float | None, float | None], ...]
@@ -116,6 +118,7 @@ def build(config: ConfigDict) -> Experiment:
     )
     return Experiment(
         program=program,
+        data=data.fingerprint(dataset) | {"steps_per_epoch": feed.steps_per_epoch},
         evaluators={
             name: evaluator(split=split) for name, split in splits.items() if split
         },

@@ -51,6 +51,6 @@ class Interruption:
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if self._signal and number == signal.SIGINT:
-            raise KeyboardInterrupt
         self._signal = signal.Signals(number)
+        # The system's own way of ending, which waits for nothing.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)

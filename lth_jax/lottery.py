@@ -43,12 +43,13 @@ def run(config: ConfigDict, directory: Path) -> None:
     """
     experiment = experiment_lib.build(config)
     workdir = Workdir(directory)
-    workdir.open(config)
     with (
+        workdir.lock(),
         tqdm(unit="step", unit_scale=True, disable=None) as progress,
         Interruption(60 * config.train.checkpoint_minutes) as interruption,
     ):
         lottery = Lottery(config, experiment, workdir, progress, interruption)
+        workdir.open(config, experiment.data)
         workdir.recover(experiment.dense_steps, lottery.levels)
         tickets = train_dense(lottery)
         for level in range(lottery.levels + 1):

@@ -1,6 +1,7 @@
 """The command line: python -m lth_jax.main --config=C.py --workdir=W."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -41,6 +42,8 @@ def main(argv: list[str]) -> None:
     except Interrupted as interrupted:
         print(interrupted, file=sys.stderr)
         sys.exit(TRY_AGAIN)
+    except KeyboardInterrupt:  # before anything was trained
+        sys.exit(128 + signal.SIGINT)
 
 
 def parse(argv: list[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """Records: what a run leaves in its folder besides checkpoints."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import platform
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+
+HARMLESS = ("check", "main", "report")  # modules that change no number of a run
 
 
 class RecordsError(ValueError):
@@ -146,12 +149,23 @@ def environment() -> dict[str, Any]:
     return {
         "command": sys.argv,
         "git_commit": _git_commit(),
+        "code": code(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: metadata.version(name) for name in packages},
         "devices": [device.device_kind for device in jax.devices()],
         "processes": jax.process_count(),
     }
+
+
+def code() -> str:
+    """Return the SHA-256 of the package's source, but for the modules in HARMLESS."""
+    digest, root = hashlib.sha256(), Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        name = path.relative_to(root).as_posix()
+        if name.removesuffix(".py") not in HARMLESS:
+            digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _git_commit() -> str | None:

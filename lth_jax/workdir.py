@@ -1,24 +1,43 @@
-"""Workdir: the folder of a run."""
+"""Workdir: the folder of a run.
 
+One run's numbers come from one config, one code and one data set: a folder is refused
+to any other. What may differ when a run goes on, because it changes no number, or only
+the last digits of some:
+
+- config: the fields in `HARMLESS`;
+- code: the modules in `records.HARMLESS`. Any other change counts, by the SHA-256 of
+  the source in `environment.json`; who knows that a change is harmless removes `code`
+  from there;
+- versions of other packages, Python, the system, devices and the number of processes:
+  with a warning, as the last digits may change;
+- the command and the git commit.
+"""
+
+import contextlib
 import dataclasses
+import fcntl
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
-from lth_jax import config as config_lib
 from lth_jax import records
 from lth_jax.checkpoint import CheckpointError, Series
-from lth_jax.config import ConfigError
+from lth_jax.config import ConfigError, flatten
 from lth_jax.records import Member, Records
 from lth_jax.state import TrainState
 
 Fleet = dict[Member, TrainState]
 
-# A run may go on although these differ: they do not change its numbers.
-_HARMLESS = {"data.dir"}
+HARMLESS = {"data.dir", "train.checkpoint_minutes"}
+_HINTS = {
+    "code": "; go back to that one or, if you know that the change is harmless, remove "
+    '"code" from environment.json'
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,28 +114,82 @@ class Workdir:
             for member, network in fleet.items()
         }
 
-    def open(self, config: ConfigDict) -> None:
-        """Begin a run here, or see that the one that is here is the same.
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes out. The system opens the lock of a process that ends.
 
         Raises:
-            ConfigError: the folder belongs to another config; the difference is named.
+            ConfigError: another process is at work here, or the folder cannot be made.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise ConfigError(f"--workdir: {error}") from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                other = os.read(descriptor, 200).decode(errors="replace")
+                raise ConfigError(
+                    f"--workdir: {other} is at work in {self.directory}"
+                ) from error
+            except OSError as error:  # some network file systems have no locks
+                print(f"warning: --workdir: no lock ({error})", file=sys.stderr)
+            with contextlib.suppress(OSError):  # who it is, is for the other's message
+                os.truncate(descriptor, 0)
+                os.write(descriptor, f"process {os.getpid()}".encode())
+            yield
+        finally:
+            os.close(descriptor)
+
+    def open(self, config: ConfigDict, data: dict[str, Any] | None = None) -> None:
+        """Begin a run here, or see that the one that is here is the same.
+
+        Args:
+            config: of the run.
+            data: what tells its data set from others.
+
+        Raises:
+            ConfigError: the folder belongs to another config, code or data set; the
+                difference is named.
         """
         path = self.directory / "config.json"
+        environment = records.environment() | {"data": data or {}}
         if not path.exists():
             self.directory.mkdir(parents=True, exist_ok=True)
-            _write(self.directory / "environment.json", records.environment())
+            _write(self.directory / "environment.json", environment)
             _write(path, config.to_dict())
-        there = config_lib.flatten(ConfigDict(json.loads(path.read_text())))
-        here = config_lib.flatten(config)
+        self._check_same("config", config.to_dict(), _read(path))
+        there = _read(self.directory / "environment.json")
+        for what, names in (("code", ("code", "git_commit")), ("data set", ("data",))):
+            if there.get(names[0]) not in (None, {}, environment[names[0]]):
+                self._check_same(
+                    what,
+                    {name: environment[name] for name in names},
+                    {name: there.get(name) for name in names},
+                )
+        for name in ("packages", "python", "platform", "devices", "processes"):
+            if there.get(name) != environment[name]:
+                print(
+                    f"warning: {name} {there.get(name)} before, {environment[name]} "
+                    "now: last digits may differ",
+                    file=sys.stderr,
+                )
+
+    def _check_same(self, what: str, here: dict, there: dict) -> None:
+        """Raise ConfigError, naming the difference, unless both are the same."""
+        before, now = (flatten(ConfigDict(tree)) for tree in (there, here))
+        prefix = "config." if what == "config" else ""
         different = [
-            f"config.{name}: {there.get(name)!r} there, {here.get(name)!r} here"
-            for name in sorted((there.keys() | here.keys()) - _HARMLESS)
-            if there.get(name) != here.get(name)
+            f"{prefix}{name}: {before.get(name)!r} there, {now.get(name)!r} here"
+            for name in sorted((before.keys() | now.keys()) - HARMLESS)
+            if before.get(name) != now.get(name)
         ]
         if different:
             raise ConfigError(
-                f"--workdir: {self.directory} was made by another config "
-                f"({'; '.join(different)})"
+                f"--workdir: {self.directory} was made by another {what} "
+                f"({'; '.join(different)}){_HINTS.get(what, '')}"
             )
 
     def recover(self, steps: Sequence[int], levels: int) -> None:
@@ -176,4 +249,19 @@ class Workdir:
 
 
 def _write(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    """Write a JSON file, whole or not at all."""
+    unfinished = path.with_suffix(".unfinished")
+    try:
+        unfinished.write_text(json.dumps(content, indent=2) + "\n")
+        unfinished.replace(path)
+    except OSError as error:
+        raise ConfigError(f"--workdir: {error}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"--workdir: {path} cannot be read ({error}); put it back from a copy"
+        ) from error

@@ -1,7 +1,9 @@
 """The records: rows that are appended, and what a run's numbers depend on."""
 
 import json
+import shutil
 import sys
+from pathlib import Path
 
 import jax
 import pytest
@@ -94,3 +96,15 @@ def test_the_environment_is_json_and_names_versions_devices_and_command():
 def test_a_tree_without_git_has_no_commit(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert records.environment()["git_commit"] is None
+
+
+def test_the_code_is_every_module_that_may_change_a_number(tmp_path, monkeypatch):
+    package = tmp_path / "lth_jax"
+    shutil.copytree(Path(records.__file__).parent, package)
+    before = records.code()
+    monkeypatch.setattr(records, "__file__", str(package / "records.py"))
+    assert records.code() == before
+    for name, harmless in (("main", True), ("report", True), ("data/order", False)):
+        path = package / f"{name}.py"
+        path.write_text(path.read_text() + "# changed")
+        assert (records.code() == before) is harmless

@@ -3,7 +3,10 @@
 import dataclasses
 import functools
 import json
+import os
 import re
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +14,7 @@ import numpy as np
 import pytest
 
 from lth_jax import config as config_lib
-from lth_jax import models, optim, state
+from lth_jax import models, optim, records, state
 from lth_jax.checkpoint import CheckpointError
 from lth_jax.config import ConfigError
 from lth_jax.records import Member
@@ -103,9 +106,97 @@ def test_fields_that_only_one_config_has_are_named_too(workdir):
         workdir.open(changed.lock())
 
 
-def test_where_the_data_is_makes_no_difference(workdir):
+def test_where_the_data_is_and_how_often_to_save_make_no_difference(workdir, capsys):
     workdir.open(config())
-    workdir.open(config(**{"data.dir": "/elsewhere"}))
+    harmless = {"data.dir": "/elsewhere", "train.checkpoint_minutes": 1.0}
+    workdir.open(config(**harmless))
+    assert capsys.readouterr().err == ""
+
+
+def test_another_data_set_is_refused(workdir):
+    data = {"examples": {"train": 4}, "sha256": "ab"}
+    workdir.open(config(), data)
+    workdir.open(config(), data)
+    said = r"another data set \(data\.sha256: 'ab' there, 'cd' here\)$"
+    with pytest.raises(ConfigError, match=said):
+        workdir.open(config(), data | {"sha256": "cd"})
+
+
+def test_other_code_is_refused_unless_someone_knows_better(workdir, monkeypatch):
+    workdir.open(config())
+    monkeypatch.setattr(records, "code", lambda: "changed")
+    said = "another code .code: '[0-9a-f]*' there, 'changed' here.; .* remove \"code\""
+    with pytest.raises(ConfigError, match=said):
+        workdir.open(config())
+    edit(workdir, "code", None)
+    workdir.open(config())
+
+
+def edit(workdir, name, value):
+    path = workdir.directory / "environment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+
+
+def test_other_versions_are_accepted_with_a_warning(workdir, capsys):
+    workdir.open(config())
+    edit(workdir, "devices", ["abacus"])
+    workdir.open(config())
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith("warning: devices ['abacus'] before, ['cpu', 'cpu'] now")
+
+
+@pytest.mark.parametrize("name", ["config.json", "environment.json"])
+@pytest.mark.parametrize("content", ["", "{", "[3]", "\0"])
+def test_a_file_that_is_damaged_is_named(workdir, name, content):
+    workdir.open(config())
+    (workdir.directory / name).write_text(content)
+    with pytest.raises(ConfigError, match=f"^--workdir: .*{name} cannot be read"):
+        workdir.open(config())
+
+
+def test_a_second_run_is_refused_until_the_first_one_is_done(workdir):
+    said = (
+        f"^--workdir: process {os.getpid()} is at work in .*{workdir.directory.name}$"
+    )
+    with workdir.lock(), pytest.raises(ConfigError, match=said), workdir.lock():
+        pass
+    with workdir.lock():
+        pass
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from lth_jax.workdir import Workdir
+with Workdir(Path(sys.argv[1])).lock():
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_dead_process_keeps_nobody_out(workdir):
+    command = [sys.executable, "-c", HOLD, str(workdir.directory)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout.readline() == b"locked\n"
+        said = f"process {other.pid} is at work"
+        with pytest.raises(ConfigError, match=said), workdir.lock():
+            pass
+        other.kill()
+        other.wait()
+        with workdir.lock():
+            pass
+
+
+def test_a_folder_that_cannot_be_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    below = Workdir(tmp_path / "file" / "run")
+    with (
+        pytest.raises(ConfigError, match="^--workdir: .*Not a directory"),
+        below.lock(),
+    ):
+        pass
 
 
 @pytest.fixture
