@@ -103,7 +103,7 @@ class Series:
             CheckpointError: it is damaged.
         """
         self.verify(number)
-        return self._restored(number, None)
+        return jax.device_get(self._restored(number, None))
 
     def about(self, number: int) -> dict[str, Any]:
         """Return what was saved about a checkpoint.

@@ -135,6 +135,22 @@ def flatten(config: ConfigDict) -> dict[str, Any]:
     return dict(walk("", json.loads(json.dumps(config.to_dict()))))
 
 
+def from_json(tree: dict[str, Any]) -> ConfigDict:
+    """Return the config that was written as JSON, with its tuples.
+
+    Example:
+        >>> from_json({"rewind": {"steps": ["0it"]}}).rewind.steps
+        ('0it',)
+    """
+
+    def one(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: one(content) for name, content in value.items()}
+        return tuple(value) if isinstance(value, list) else value
+
+    return ConfigDict(one(tree))
+
+
 @contextlib.contextmanager
 def field(name: str) -> Iterator[None]:
     """Turn a ValueError, or a bad regular expression, into an error about a field."""

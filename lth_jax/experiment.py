@@ -1,7 +1,6 @@
 """Experiment: what a config means, built once."""
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Callable
 from fractions import Fraction
@@ -33,7 +32,6 @@ class Experiment:
         evaluators: evaluate, by name of the split.
         initialise: from a replicate's key, and a learning rate and a weight decay (None
             for those of the config), to its dense state at step 0.
-        settings: learning rate and weight decay of every member of a sweep.
         length: steps of a full training.
         rewind_steps: the steps k of the rewind states, rising.
         evaluate_every: steps between evaluations, `length` for the end only.
@@ -46,7 +44,6 @@ class Experiment:
     data: dict[str, Any]
     evaluators: dict[str, Evaluator]
     initialise: Callable[..., TrainState]
-    settings: tuple[tuple[float | None, float | None], ...]
     length: int
     rewind_steps: tuple[int, ...]
     evaluate_every: int
@@ -123,12 +120,6 @@ def build(config: ConfigDict) -> Experiment:
             name: evaluator(split=split) for name, split in splits.items() if split
         },
         initialise=initialise,
-        settings=tuple(
-            itertools.product(
-                config.sweep.learning_rate or (None,),
-                config.sweep.weight_decay or (None,),
-            )
-        ),
         length=steps["train.length"],
         rewind_steps=tuple(sorted(set(steps["rewind.steps"]))),
         evaluate_every=steps.get("train.evaluate_every", steps["train.length"]),

@@ -221,7 +221,7 @@ def rewind_branches(
             masks=masks[ticket],
             others=tuple(
                 masks[ticket._replace(learning_rate=rate, weight_decay=decay)]
-                for rate, decay in lottery.experiment.settings
+                for rate, decay in lottery.settings
                 if (rate, decay) != ticket.setting
             ),
             trained=trained.get(ticket),

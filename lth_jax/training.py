@@ -8,13 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from lth_jax import masks as masks_lib
 from lth_jax.experiment import Experiment
 from lth_jax.fit import fit
 from lth_jax.interruption import Interruption
+from lth_jax.plan import Plan
 from lth_jax.records import Member, row
 from lth_jax.state import TrainState
 from lth_jax.workdir import Fleet, Workdir
@@ -25,43 +25,13 @@ class Diverged(RuntimeError):
 
 
 @dataclass(frozen=True, eq=False)
-class Lottery:
+class Lottery(Plan):
     """A run: its config, what that means, its folder, and how far it is."""
 
-    config: ConfigDict
     experiment: Experiment
     workdir: Workdir
     progress: tqdm
     interruption: Interruption
-
-    @property
-    def origins(self) -> list[Member]:
-        """The dense networks: all replicates of all settings."""
-        return [
-            Member(replicate, 0, 0, "dense", 0, *setting)
-            for setting in self.experiment.settings
-            for replicate in range(self.config.replicates)
-        ]
-
-    @property
-    def levels(self) -> int:
-        """The number of pruning rounds."""
-        return len(self.config.prune.densities) or self.config.prune.levels
-
-    def branches(self, level: int) -> tuple[str, ...]:
-        """Return the branches that are trained at a level."""
-        if level == 0:
-            return self.config.dense_branches
-        return self.config.branches if self.is_studied(level) else ("ticket",)
-
-    def copies(self, level: int) -> int:
-        """Return the number of copies that are trained at a level."""
-        return self.config.copies if self.is_studied(level) else 1
-
-    def is_studied(self, level: int) -> bool:
-        """Return whether more than tickets are trained at a level."""
-        levels = self.config.branch_levels
-        return level == 0 or not levels or level in levels
 
     def key(self, member: Member, *purposes: int) -> Key[Array, ""]:
         """Return the key of a member's replicate, or one derived from it."""

@@ -25,6 +25,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from lth_jax import masks as masks_lib
 from lth_jax import records
 from lth_jax.checkpoint import CheckpointError, Series
 from lth_jax.config import ConfigError, flatten
@@ -73,7 +74,11 @@ class Workdir:
     def save(self, series: Series, number: int, fleet: Fleet) -> None:
         """Save networks, and the size of the records: what they know goes with them."""
         series.save(
-            number, [*fleet.values()], members=[*fleet], records=self.records.size()
+            number,
+            [*fleet.values()],
+            members=[*fleet],
+            masks=[masks_lib.checksum(network.masks) for network in fleet.values()],
+            records=self.records.size(),
         )
 
     def load(self, series: Series, number: int, like: TrainState) -> Fleet:
@@ -160,8 +165,8 @@ class Workdir:
             self.directory.mkdir(parents=True, exist_ok=True)
             _write(self.directory / "environment.json", environment)
             _write(path, config.to_dict())
-        self._check_same("config", config.to_dict(), _read(path))
-        there = _read(self.directory / "environment.json")
+        self._check_same("config", config.to_dict(), read(path))
+        there = read(self.directory / "environment.json")
         for what, names in (("code", ("code", "git_commit")), ("data set", ("data",))):
             if there.get(names[0]) not in (None, {}, environment[names[0]]):
                 self._check_same(
@@ -258,7 +263,8 @@ def _write(path: Path, content: object) -> None:
         raise ConfigError(f"--workdir: {error}") from error
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """Return a JSON file of a run; raise ConfigError if it is damaged."""
     try:
         return dict(json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as error:
