@@ -44,9 +44,9 @@ def run(config: ConfigDict, directory: Path) -> None:
     experiment = experiment_lib.build(config)
     workdir = Workdir(directory)
     with (
+        Interruption(60 * config.train.checkpoint_minutes) as interruption,
         workdir.lock(),
         tqdm(unit="step", unit_scale=True, disable=None) as progress,
-        Interruption(60 * config.train.checkpoint_minutes) as interruption,
     ):
         lottery = Lottery(config, experiment, workdir, progress, interruption)
         workdir.open(config, experiment.data)
