@@ -10,16 +10,19 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from jaxtyping import Array, Key
+from jaxtyping import Array, Key, PyTree
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
 from lth_jax import data, models, optim, state
-from lth_jax.config import ConfigError, field
+from lth_jax.config import ConfigError
 from lth_jax.evaluate import Evaluator, Refresher
+from lth_jax.fields import field, options
 from lth_jax.fit import Program
 from lth_jax.fleet import Layout
 from lth_jax.state import TrainState
+
+_MOST_STEPS = 10**9  # twice as many fit into 32 bits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -109,7 +112,7 @@ def build(config: ConfigDict) -> Experiment:
     )
     splits = {"validation": dataset.validation, "test": dataset.test}
     on_path = {"train": dataset.train, "test": dataset.test}
-    few = np.arange(config.study.examples)
+    examples = config.study.examples
     evaluator = partial(
         Evaluator, model=model, mean=dataset.mean, std=dataset.std, layout=layout
     )
@@ -125,10 +128,10 @@ def build(config: ConfigDict) -> Experiment:
         evaluate_every=steps.get("train.evaluate_every", steps["train.length"]),
         admm_interval=steps["prune.admm.interval"],
         path={
-            name: evaluator(split=split.take(few[: len(split)]))
+            name: evaluator(split=split.take(np.arange(min(examples, len(split)))))
             for name, split in on_path.items()
         },
-        refresh=Refresher(program, -(-len(few) // config.data.batch_size)),
+        refresh=Refresher(program, -(-examples // config.data.batch_size)),
     )
 
 
@@ -165,10 +168,11 @@ def _feed(config: ConfigDict, dataset: data.Dataset) -> data.Memory:
 def _lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
     steps = config_lib.lengths(config, steps_per_epoch)
     length = steps["train.length"]
-    if length < 1:
-        raise ConfigError("config.train.length: must be at least one step")
-    if steps.get("train.evaluate_every", 1) < 1:
-        raise ConfigError("config.train.evaluate_every: must be at least one step")
+    for name in ("train.length", "train.evaluate_every", "prune.admm.interval"):
+        if steps.get(name, 1) < 1:
+            raise ConfigError(f"config.{name}: must be at least one step")
+        if steps.get(name, 1) > _MOST_STEPS:
+            raise ConfigError(f"config.{name}: is more than {_MOST_STEPS:,} steps")
     for text, step in zip(config.rewind.steps, steps["rewind.steps"]):
         if step >= length:
             raise ConfigError(
@@ -180,7 +184,7 @@ def _lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
 
 def _model(config: ConfigDict, dataset: data.Dataset) -> models.Network:
     together = config.train.layout == "data" and config.train.sync_batch_stats
-    with field("model.options"):
+    with options("model.options"):
         return models.create(
             config.model.name,
             num_classes=dataset.num_classes,
@@ -215,8 +219,10 @@ def _initialise(
             weight_decay=decay if decays else None,
         )
 
-    with field("model"):
-        jax.eval_shape(create, jax.random.key(0))
+    with options("model"):
+        params = jax.eval_shape(create, jax.random.key(0)).params
+    with options("optim.options"):
+        jax.eval_shape(_one_update(config), params)
     with field("prune.exclude"):
         masks = jax.eval_shape(initialise, jax.random.key(0)).masks
     _check_left(config, [mask.size for mask in jax.tree.leaves(masks)])
@@ -246,8 +252,12 @@ def _optimizer(config: ConfigDict) -> Callable[..., optax.GradientTransformation
         decay_everything=config.optim.decay_everything,
         **config.optim.options,
     )
-    try:
+    with options("optim.options"):
         make(config.optim.learning_rate, None)
-    except TypeError as error:
-        raise ConfigError(f"config.optim.options: {error}") from error
     return make
+
+
+def _one_update(config: ConfigDict) -> Callable[[PyTree], PyTree]:
+    """Return a first step of the optimizer: it meets all of its options."""
+    optimizer = _optimizer(config)(config.optim.learning_rate, None)
+    return lambda params: optimizer.update(params, optimizer.init(params), params)
