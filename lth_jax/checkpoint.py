@@ -15,6 +15,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
+from lth_jax import processes
+
 Tree = TypeVar("Tree", bound=PyTree)
 
 _CHECKSUMS = "checksums.json"
@@ -54,12 +56,16 @@ class Series:
         Raises:
             CheckpointError: it cannot be written; what was saved before is untouched.
         """
+        packed = jax.device_get(jax.tree.map(_pack, tree))
+        processes.by_first(lambda: self._save(number, packed, about))
+
+    def _save(self, number: int, packed: PyTree, about: dict[str, Any]) -> None:
         if number in self.numbers():
             return
         unfinished = self.directory / f"{number}.unfinished"
         try:
             self._tidy()
-            _write(unfinished, jax.device_get(jax.tree.map(_pack, tree)), about)
+            _write(unfinished, packed, about)
             unfinished.replace(self.directory / str(number))
             _sync(self.directory)
         except Exception as error:  # Orbax passes on whatever its libraries raise
@@ -137,16 +143,24 @@ class Series:
     def remove(self, number: int) -> None:
         """Remove a checkpoint, at once: nobody finds half of it."""
         removed = self.directory / f"{number}.removed"
-        (self.directory / str(number)).replace(removed)
-        shutil.rmtree(removed, ignore_errors=True)
+
+        def work() -> None:
+            (self.directory / str(number)).replace(removed)
+            shutil.rmtree(removed, ignore_errors=True)
+
+        processes.by_first(work)
 
     def clear(self) -> None:
         """Remove all checkpoints, at once: nobody finds half of one."""
         removed = self.directory.with_suffix(".removed")
-        shutil.rmtree(removed, ignore_errors=True)  # of a call that was cut off
-        if self.directory.exists():
-            self.directory.replace(removed)
-        shutil.rmtree(removed, ignore_errors=True)
+
+        def work() -> None:
+            shutil.rmtree(removed, ignore_errors=True)  # of a call that was cut off
+            if self.directory.exists():
+                self.directory.replace(removed)
+            shutil.rmtree(removed, ignore_errors=True)
+
+        processes.by_first(work)
 
     def _tidy(self) -> None:
         """Make the folder, without what calls that were cut off left in it."""
@@ -171,7 +185,13 @@ class Series:
 
 
 def _checkpointer() -> ocp.Checkpointer:
-    return ocp.Checkpointer(ocp.StandardCheckpointHandler())
+    """Return a checkpointer of NumPy arrays that waits for no other process."""
+    mine = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=mine, active_processes={mine}
+    )
+    handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def _write(folder: Path, tree: PyTree, about: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Key, PyTree
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
-from lth_jax import data, models, optim, state
+from lth_jax import data, models, optim, processes, state
 from lth_jax.config import ConfigError
 from lth_jax.evaluate import Evaluator, Refresher
 from lth_jax.fields import field, options
@@ -136,7 +136,10 @@ def build(config: ConfigDict) -> Experiment:
 
 
 def _devices(config: ConfigDict) -> tuple[jax.Device, ...]:
-    devices, wanted = jax.devices(), config.train.devices
+    devices = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
+    wanted = config.train.devices
+    if wanted and processes.several():
+        raise ConfigError("config.train.devices: several processes use all devices")
     if wanted > len(devices):
         raise ConfigError(f"config.train.devices: {wanted}, there are {len(devices)}")
     devices = tuple(devices[: wanted or None])

@@ -14,6 +14,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree, UInt32
 
 from lth_jax import masks as masks_lib
+from lth_jax import processes
 from lth_jax.data import keys
 from lth_jax.fleet import Layout
 from lth_jax.state import Proximal, TrainState
@@ -89,8 +90,9 @@ def fit(
         stop: step at which to stop, the number of steps taken since step 0.
         program: what and how to train.
         progress: called with the number of steps done, summed over members.
-        pause: called between compiled calls; where it returns True, members are
-            returned as they are: groups at `stop`, on their way, or not begun.
+        pause: called between compiled calls, and gives one answer in all processes;
+            where it returns True, members are returned as they are: groups at `stop`,
+            on their way, or not begun.
 
     Returns:
         The members at `stop`, if there was no pause; a group of which a loss is not
@@ -127,11 +129,10 @@ def _fit_group(
         steps = min(program.steps_per_call, stop - step)
         # One call computes while the next is prepared, and no more: progress stays true
         # and memory bounded.
-        if not np.all(finite):
-            break
+        lost = not np.all(finite)
         states, finite = program.advance(states, (program.arrays, steps))
         progress(steps * len(group))
-        if pause():
+        if processes.agree(lost) or pause():
             break
     return program.layout.unstack(states, len(group))
 
@@ -224,7 +225,7 @@ def next_loss(
 ) -> Callable[[PyTree], Float[Array, ""]]:
     """Return the loss on a state's next batch, as a function of the parameters."""
     batch = program.feed.batch(program.arrays, state.data_seed, state.step)
-    batch = jax.device_put(batch, program.layout.devices[0])
+    batch = jax.device_put(batch, program.layout.local[0])
     return lambda params: batch_loss(params, state, batch, program, temperature)[0]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from lth_jax import admm, prune, report, state
+from lth_jax import admm, processes, prune, report, state
 from lth_jax import experiment as experiment_lib
 from lth_jax.branches import BRANCHES, Origin
 from lth_jax.evaluate import Evaluation
@@ -43,10 +43,11 @@ def run(config: ConfigDict, directory: Path) -> None:
     """
     experiment = experiment_lib.build(config)
     workdir = Workdir(directory)
+    quiet = None if processes.is_first() else True  # None: unless it is a terminal
     with (
         Interruption(60 * config.train.checkpoint_minutes) as interruption,
         workdir.lock(),
-        tqdm(unit="step", unit_scale=True, disable=None) as progress,
+        tqdm(unit="step", unit_scale=True, disable=quiet) as progress,
     ):
         lottery = Lottery(config, experiment, workdir, progress, interruption)
         workdir.open(config, experiment.data)
@@ -54,7 +55,8 @@ def run(config: ConfigDict, directory: Path) -> None:
         tickets = train_dense(lottery)
         for level in range(lottery.levels + 1):
             tickets = train_level(lottery, level, tickets)
-    print(report.table(workdir.records.rows()))
+    if processes.is_first():
+        print(report.table(workdir.records.rows()))
 
 
 def _waves(lottery: Lottery, level: int) -> list[tuple[int, list[str]]]:

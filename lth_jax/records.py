@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from lth_jax import processes
+
 HARMLESS = ("check", "main", "report")  # modules that change no number of a run
 
 
@@ -74,7 +76,11 @@ class Records:
         Raises:
             RecordsError: they cannot be written; none of them is in the file.
         """
-        size, lines = self.size(), "".join(json.dumps(row) + "\n" for row in rows)
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        processes.by_first(lambda: self._append(lines))
+
+    def _append(self, lines: str) -> None:
+        size = self.size()
         try:
             with self.path.open("a") as file:
                 file.write(lines)
@@ -93,7 +99,7 @@ class Records:
 
     def truncate(self, size: int) -> None:
         """Forget what was appended after the file had `size` bytes."""
-        if self.size() > size:
+        if processes.is_first() and self.size() > size:
             os.truncate(self.path, size)
 
     def rows(self) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from lth_jax import masks as masks_lib
-from lth_jax import records
+from lth_jax import processes, records
 from lth_jax.checkpoint import CheckpointError, Series
 from lth_jax.config import ConfigError, flatten
 from lth_jax.records import Member, Records
@@ -126,27 +126,29 @@ class Workdir:
         Raises:
             ConfigError: another process is at work here, or the folder cannot be made.
         """
+        with contextlib.ExitStack() as stack:
+            processes.by_first(lambda: self._lock(stack))
+            yield
+
+    def _lock(self, stack: contextlib.ExitStack) -> None:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise ConfigError(f"--workdir: {error}") from error
+        stack.callback(os.close, descriptor)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                other = os.read(descriptor, 200).decode(errors="replace")
-                raise ConfigError(
-                    f"--workdir: {other} is at work in {self.directory}"
-                ) from error
-            except OSError as error:  # some network file systems have no locks
-                print(f"warning: --workdir: no lock ({error})", file=sys.stderr)
-            with contextlib.suppress(OSError):  # who it is, is for the other's message
-                os.truncate(descriptor, 0)
-                os.write(descriptor, f"process {os.getpid()}".encode())
-            yield
-        finally:
-            os.close(descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            other = os.read(descriptor, 200).decode(errors="replace")
+            raise ConfigError(
+                f"--workdir: {other} is at work in {self.directory}"
+            ) from error
+        except OSError as error:  # some network file systems have no locks
+            print(f"warning: --workdir: no lock ({error})", file=sys.stderr)
+        with contextlib.suppress(OSError):  # who it is, is for the other's message
+            os.truncate(descriptor, 0)
+            os.write(descriptor, f"process {os.getpid()}".encode())
 
     def open(self, config: ConfigDict, data: dict[str, Any] | None = None) -> None:
         """Begin a run here, or see that the one that is here is the same.
@@ -159,8 +161,11 @@ class Workdir:
             ConfigError: the folder belongs to another config, code or data set; the
                 difference is named.
         """
+        processes.by_first(lambda: self._open(config, data or {}))
+
+    def _open(self, config: ConfigDict, data: dict[str, Any]) -> None:
         path = self.directory / "config.json"
-        environment = records.environment() | {"data": data or {}}
+        environment = records.environment() | {"data": data}
         if not path.exists():
             self.directory.mkdir(parents=True, exist_ok=True)
             _write(self.directory / "environment.json", environment)
@@ -211,6 +216,9 @@ class Workdir:
             CheckpointError: dense networks, a level or rows are damaged or missing,
                 which are never made again in silence.
         """
+        processes.by_first(lambda: self._recover(steps, levels))
+
+    def _recover(self, steps: Sequence[int], levels: int) -> None:
         for number in reversed(self.paused.numbers()):
             try:
                 self.paused.verify(number)

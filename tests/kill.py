@@ -32,8 +32,9 @@ from lth_jax.workdir import Workdir
 ROOT = Path(__file__).parents[1]
 OVERRIDES = (
     "replicates=3",
-    "train.length=400it",
-    "train.evaluate_every=100it",
+    "model.options.widths=(30,)",
+    "train.length=200it",
+    "train.evaluate_every=50it",
     "train.checkpoint_minutes=0.005",
     "rewind.steps=('0it','20it')",
     "prune.levels=2",
