@@ -15,11 +15,11 @@ PURE = {"masks", "lowest", "scores", "prune", "rewind", "measures"}
 # A layer imports itself and what stands above it.
 LAYERS = [
     PURE,
-    {"data", "models", "optim"},
+    {"processes", "data", "models", "optim"},
     {"state", "fleet", "fit", "evaluate", "admm", "branches"},
     {"records", "methods", "checkpoint", "studies", "report"},
-    {"config", "workdir", "interruption", "experiment"},
-    {"training", "lottery", "main"},
+    {"fields", "config", "plan", "workdir", "interruption", "experiment"},
+    {"training", "lottery", "check", "main"},
 ]
 
 

@@ -616,21 +616,43 @@ def test_a_config_that_cannot_be_run_leaves_no_folder(small, tmp_path, monkeypat
     assert not (tmp_path / "run").exists()
 
 
-def test_divergence_names_the_network_and_the_step(small, tmp_path, monkeypatch):
+@pytest.mark.parametrize("what", ["loss", "params"])
+def test_divergence_names_the_network_and_the_step(small, tmp_path, monkeypatch, what):
     def diverge(members, *args):
         networks = fit(members, *args)
-        lost = dataclasses.replace(networks[1], loss=networks[1].loss * np.inf)
-        return [networks[0], lost]
+        lost = jax.tree.map(lambda x: x * np.inf, getattr(networks[1], what))
+        return [networks[0], dataclasses.replace(networks[1], **{what: lost})]
 
     monkeypatch.setattr(training, "fit", diverge)
-    said = (
-        "train_loss is inf at replicate 1, rewind_step 0, level 0, branch dense, "
-        "copy 0, step 2"
-    )
+    said = {"loss": "train_loss is inf", "params": "a weight is not finite"}[what]
+    where = "replicate 1, rewind_step 0, level 0, branch dense, copy 0, step 2"
     for _ in range(2):  # starting it again finds the same
-        with pytest.raises(Diverged, match=f"^{said}$"):
+        with pytest.raises(Diverged, match=f"^{said} at {where}$"):
             lottery_lib.run(small, tmp_path / "run")
-    assert len(Workdir(tmp_path / "run").records.rows()) == 6
+    (row,) = Workdir(tmp_path / "run").records.rows()
+    assert (row["replicate"], row["step"], row["measure"]) == (1, 2, "train_loss")
+
+
+def test_a_training_that_diverges_is_stopped_where_it_does(
+    configure, tmp_path, monkeypatch
+):
+    """And nothing is pruned by what it came to."""
+    fast = configure(**{"optim.learning_rate": 1e35, "train.length": "60it"})
+    monkeypatch.setattr(lottery_lib, "prune_tickets", None)
+    with pytest.raises(Diverged, match="level 0, branch dense, copy 0, step 2$"):
+        lottery_lib.run(fast, tmp_path / "run")
+    assert Workdir(tmp_path / "run").dense.numbers() == [0]
+
+
+def test_a_score_that_is_not_a_number_prunes_nothing(finished, differing, monkeypatch):
+    nan = jax.tree.map(
+        lambda w: w * np.nan,
+        finished.tickets[0][next(iter(finished.tickets[0]))].params,
+    )
+    monkeypatch.setattr(prune.scores_lib, "magnitude", lambda _: nan)
+    said = "^level 1 cannot be pruned: scores: fc/kernel is NaN"
+    with pytest.raises(Diverged, match=said):
+        differing()(1, finished.tickets[0])
 
 
 def test_a_replicate_is_the_same_whatever_their_number(finished, configure, tmp_path):
