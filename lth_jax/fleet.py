@@ -87,8 +87,8 @@ class Layout:
             devices=self.devices if together else self.local,
             donate_argnums=0 if donate else (),
         )
-        if self.compiler_options and not processes.several():
-            # pmap takes none; jit would want arrays of all processes.
+        if self.compiler_options and not (together and processes.several()):
+            # pmap takes none, and jit would want arrays that are of all processes.
             program = jax.jit(
                 program,
                 donate_argnums=0 if donate else (),
