@@ -20,6 +20,7 @@ from lth_jax.config import ConfigError, field
 from lth_jax.evaluate import Evaluator, Refresher
 from lth_jax.fit import Program
 from lth_jax.fleet import Layout
+from lth_jax.models import summary
 from lth_jax.state import TrainState
 
 
@@ -30,6 +31,7 @@ class Experiment:
     Attributes:
         program: trains.
         evaluators: evaluate, by name of the split.
+        layers: what each layer of the network costs, in the order of their calls.
         initialise: from a replicate's key, and a learning rate and a weight decay (None
             for those of the config), to its dense state at step 0.
         settings: learning rate and weight decay of every member of a sweep.
@@ -43,6 +45,7 @@ class Experiment:
 
     program: Program
     evaluators: dict[str, Evaluator]
+    layers: list[summary.Layer]
     initialise: Callable[..., TrainState]
     settings: tuple[tuple[float | None, float | None], ...]
     length: int
@@ -114,6 +117,7 @@ def build(config: ConfigDict) -> Experiment:
         evaluators={
             name: evaluator(split=split) for name, split in splits.items() if split
         },
+        layers=summary.layers(model, dataset.train.images.shape[1:]),
         initialise=initialise,
         settings=tuple(
             itertools.product(

@@ -8,7 +8,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from lth_jax import lottery
+from lth_jax import lottery, report
 from lth_jax.config import ConfigError
 from lth_jax.data import DataError
 from lth_jax.interruption import Interrupted
@@ -31,13 +31,16 @@ def main(argv: list[str]) -> None:
     # One XLA device per core: members on devices of their own train faster than one
     # after another on all cores. Other platforms do not look at it.
     jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    workdir = Path(str(_WORKDIR.value))
     try:
-        lottery.run(_CONFIG.value, Path(str(_WORKDIR.value)))
+        lottery.run(_CONFIG.value, workdir)
     except (ConfigError, DataError, Diverged) as error:
         sys.exit(f"error: {error}")
     except Interrupted as interrupted:
         print(interrupted, file=sys.stderr)
         sys.exit(TRY_AGAIN)
+    print(report.table(report.load(workdir)))
+    print(f"\nreport: {report.write(workdir)}")
 
 
 def parse(argv: list[str]) -> list[str]:
