@@ -55,16 +55,20 @@ class Series:
             number: of the checkpoint.
             like: a pytree of arrays of the same structure, shapes and types.
         """
-        where = SingleDeviceSharding(jax.local_devices()[0])
-        wanted = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
-            jax.eval_shape(partial(jax.tree.map, _pack), like),
-        )
+        wanted = _on_one_device(jax.eval_shape(partial(jax.tree.map, _pack), like))
         with self._manager() as manager:
             saved = manager.restore(
                 number, args=ocp.args.Composite(tree=ocp.args.StandardRestore(wanted))
             )
         return jax.tree.map(_unpack, saved.tree, like)
+
+    def read(self, number: int) -> PyTree:
+        """Return a saved pytree as plain lists and dicts; booleans packed, in bytes."""
+        with self._manager() as manager:
+            saved = manager.item_metadata(number).tree
+            wanted = _on_one_device(getattr(saved, "tree", saved))
+            args = ocp.args.Composite(tree=ocp.args.StandardRestore(wanted))
+            return manager.restore(number, args=args).tree
 
     def clear(self) -> None:
         """Remove all checkpoints, at once: nobody finds half of one."""
@@ -88,8 +92,20 @@ class Series:
             enable_async_checkpointing=False, preservation_policy=keep
         )
         return ocp.CheckpointManager(
-            self.directory.absolute(), options=options, item_names=("tree", "about")
+            self.directory.absolute(),
+            options=options,
+            item_handlers={
+                "tree": ocp.StandardCheckpointHandler(),
+                "about": ocp.JsonCheckpointHandler(),
+            },
         )
+
+
+def _on_one_device(tree: PyTree) -> PyTree:
+    where = SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), tree
+    )
 
 
 def _pack(x: jax.Array) -> jax.Array:

@@ -31,6 +31,7 @@ class Experiment:
     Attributes:
         program: trains.
         evaluators: evaluate, by name of the split.
+        data: what a reader of the networks must know about it.
         layers: what each layer of the network costs, in the order of their calls.
         initialise: from a replicate's key, and a learning rate and a weight decay (None
             for those of the config), to its dense state at step 0.
@@ -45,6 +46,7 @@ class Experiment:
 
     program: Program
     evaluators: dict[str, Evaluator]
+    data: dict[str, Any]
     layers: list[summary.Layer]
     initialise: Callable[..., TrainState]
     settings: tuple[tuple[float | None, float | None], ...]
@@ -116,6 +118,12 @@ def build(config: ConfigDict) -> Experiment:
         program=program,
         evaluators={
             name: evaluator(split=split) for name, split in splits.items() if split
+        },
+        data={
+            "shape": dataset.train.images.shape[1:],
+            "classes": dataset.num_classes,
+            "mean": dataset.mean.tolist(),
+            "std": dataset.std.tolist(),
         },
         layers=summary.layers(model, dataset.train.images.shape[1:]),
         initialise=initialise,

@@ -42,7 +42,7 @@ def run(config: ConfigDict, directory: Path) -> None:
     """
     experiment = experiment_lib.build(config)
     workdir = Workdir(directory)
-    workdir.open(config)
+    workdir.open(config, experiment.data)
     with (
         tqdm(unit="step", unit_scale=True, disable=None) as progress,
         Interruption(60 * config.train.checkpoint_minutes) as interruption,

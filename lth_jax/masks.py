@@ -162,7 +162,7 @@ def check(params: Params, masks: PyTree) -> None:
             )
 
 
-def pack(masks: Masks) -> PyTree[UInt8[Array, " bytes"]]:
+def pack(masks: Masks) -> PyTree[UInt8[Array, " _"]]:
     """Return masks at one bit a weight: uint8 vectors, first weight in the highest bit.
 
     Example:
@@ -173,7 +173,7 @@ def pack(masks: Masks) -> PyTree[UInt8[Array, " bytes"]]:
 
 
 def unpack(
-    packed: PyTree[UInt8[Array | np.ndarray, " bytes"]], params: Params
+    packed: PyTree[UInt8[Array | np.ndarray, " _"]], params: Params
 ) -> Masks:
     """Return the masks that `pack` made, with the shapes of `params`.
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -93,8 +94,12 @@ class Workdir:
             for member, network in fleet.items()
         }
 
-    def open(self, config: ConfigDict) -> None:
+    def open(self, config: ConfigDict, data: dict[str, Any] | None = None) -> None:
         """Begin a run here, or go on with one: forget what no checkpoint knows of.
+
+        Args:
+            config: of the run.
+            data: what to note about its data, beside the environment.
 
         Raises:
             ConfigError: the folder belongs to another config; the difference is named.
@@ -102,7 +107,8 @@ class Workdir:
         path = self.directory / "config.json"
         if not path.exists():
             self.directory.mkdir(parents=True, exist_ok=True)
-            _write(self.directory / "environment.json", records.environment())
+            found = records.environment() | {"data": data or {}}
+            _write(self.directory / "environment.json", found)
             _write(path, config.to_dict())
         there = config_lib.flatten(ConfigDict(json.loads(path.read_text())))
         here = config_lib.flatten(config)

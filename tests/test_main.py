@@ -99,7 +99,7 @@ def test_results_are_one_number_a_row(digits):
     }
     measures = ("train_loss", "test_accuracy", "test_loss")
     numbers = {(*network, measure) for network in networks for measure in measures}
-    layers = (f"density_of_{layer}/kernel" for layer in ("fc1", "fc2", "fc"))
+    layers = [f"density_of_{layer}/kernel" for layer in ("fc1", "fc2", "fc")]
     numbers |= {
         (*network, measure)
         for network in networks
