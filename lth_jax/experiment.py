@@ -120,7 +120,7 @@ def build(config: ConfigDict) -> Experiment:
             name: evaluator(split=split) for name, split in splits.items() if split
         },
         data={
-            "shape": dataset.train.images.shape[1:],
+            "shape": list(dataset.train.images.shape[1:]),
             "classes": dataset.num_classes,
             "mean": dataset.mean.tolist(),
             "std": dataset.std.tolist(),

@@ -172,9 +172,7 @@ def pack(masks: Masks) -> PyTree[UInt8[Array, " _"]]:
     return jax.tree.map(lambda m: jnp.packbits(m.ravel()), masks)
 
 
-def unpack(
-    packed: PyTree[UInt8[Array | np.ndarray, " _"]], params: Params
-) -> Masks:
+def unpack(packed: PyTree[UInt8[Array | np.ndarray, " _"]], params: Params) -> Masks:
     """Return the masks that `pack` made, with the shapes of `params`.
 
     Raises:

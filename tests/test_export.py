@@ -37,13 +37,13 @@ def network(name, shape, seed=0, **options):
     return model, replace(made, params=params, masks=kept, batch_stats=shaken)
 
 
-def make_run(directory, name, dense, ticket):
+def make_run(directory, name, dense, ticket, about=DATA):
     """Write the folder of a run with a rewind state at step 5 and one level."""
     run = Workdir(directory)
     origin, member = Member(0, 0, 0, "dense", 0), Member(0, 5, 1, "ticket", 0)
     directory.mkdir()
     (directory / "config.json").write_text(json.dumps({"model": {"name": name}}))
-    (directory / "environment.json").write_text(json.dumps({"data": DATA}))
+    (directory / "environment.json").write_text(json.dumps({"data": about}))
     run.save(run.dense, 5, {origin: dense})
     run.save(run.levels, 1, {member: ticket})
     return directory
@@ -55,7 +55,8 @@ def lenet(tmp_path_factory):
     _, dense = network("lenet", (2, 2, 1), widths=(5, 3))
     dense = replace(dense, masks=jax.tree.map(jnp.ones_like, dense.masks))
     _, ticket = network("lenet", (2, 2, 1), seed=1, widths=(5, 3))
-    return make_run(directory, "lenet", dense, ticket), dense, ticket
+    run = make_run(directory, "lenet", dense, ticket, DATA | {"shape": [2, 2, 1]})
+    return run, dense, ticket
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,7 @@ def test_a_ticket_comes_back_as_it_was(kind, lenet, tmp_path, capsys):
     assert loaded.about["level"] == 1
     assert loaded.about["density"] == masks.density(ticket.masks)
     assert loaded.about["model"] == {"name": "lenet"}
-    assert loaded.about["data"] == DATA
+    assert loaded.about["data"] == DATA | {"shape": [2, 2, 1]}
     said = capsys.readouterr().out
     dense = 4 * sum(w.size for w in jax.tree.leaves(ticket.params))
     assert said.endswith(f"{path.stat().st_size:,} bytes (dense: {dense:,}): {path}\n")
