@@ -69,7 +69,7 @@ def describe(config: ConfigDict) -> str:
             *lines,
             f"total            {trainings:>9,}  {steps:>13,}",
             "",
-            f"time: about {_duration(steps / rate)} here, at {rate:,.0f} steps a second",
+            f"time: about {_duration(steps / rate)}, {rate:,.0f} steps a second here",
             f"disk: at most {saved * _bytes(experiment) / 1e6:,.1f} MB of checkpoints",
             "Nothing was written. To train, leave --dry_run out.",
         ]

@@ -1,12 +1,13 @@
 """Find lottery tickets: fit, prune, rewind.
 
     lth-jax --config=configs/digits.py --workdir=runs/digits
-    lth-jax --config=configs/resnet20.py:low,lmc --workdir=runs/low --config.replicates=1
+    lth-jax --config=configs/resnet20.py:low --workdir=runs/low --config.replicates=1
 
-A config is a file of your own or one that comes with the package. Any of its fields can
-be set on top, as --config.optim.learning_rate=0.01; lth_jax/config.py explains them all.
-To see the resolved config, and what it would train, add --dry_run; a run writes it to
-config.json in its workdir. The same command again goes on where a run was interrupted.
+A config is a file of your own or one that comes with the package. Any of its fields
+can be set on top, as --config.optim.learning_rate=0.01; lth_jax/config.py explains
+them all. To see the resolved config, and what it would train, add --dry_run; a run
+writes it to config.json in its workdir. The same command again goes on where a run was
+interrupted.
 """
 
 import os
