@@ -1,6 +1,9 @@
-"""Checkpoint: numbered pytrees on disk, through Orbax."""
+"""Checkpoint: numbered pytrees on disk, through Orbax, with checksums."""
 
 import dataclasses
+import hashlib
+import json
+import os
 import shutil
 from functools import partial
 from pathlib import Path
@@ -8,19 +11,28 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
-from jax.sharding import SingleDeviceSharding
 from jaxtyping import PyTree
-from orbax.checkpoint.checkpoint_managers import LatestN
+
+from lth_jax import processes
 
 Tree = TypeVar("Tree", bound=PyTree)
+
+_CHECKSUMS = "checksums.json"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is damaged, missing, or cannot be saved; one line that names it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Series:
     """Checkpoints of one kind: dense states by step, or levels by number.
 
-    A checkpoint appears at once and whole, or not at all. Booleans take one bit.
+    A checkpoint appears at once and whole, or not at all; it carries the SHA-256 of
+    its files, and what does not agree with them is never restored. Booleans take one
+    bit.
 
     Attributes:
         directory: where; each checkpoint is a folder named by its number.
@@ -34,19 +46,36 @@ class Series:
         """Return the numbers of the checkpoints, in order."""
         if not self.directory.exists():
             return []
-        with self._manager() as manager:
-            return sorted(manager.all_steps())
+        return sorted(int(p.name) for p in self.directory.iterdir() if p.name.isdigit())
 
     def save(self, number: int, tree: PyTree, **about: Any) -> None:
-        """Save a pytree of arrays, and what to know about it."""
-        with self._manager() as manager:
-            manager.save(
-                number,
-                args=ocp.args.Composite(
-                    tree=ocp.args.StandardSave(jax.tree.map(_pack, tree)),
-                    about=ocp.args.JsonSave(about),
-                ),
-            )
+        """Save a pytree of arrays, and what to know about it.
+
+        A number that is there already is left as it is.
+
+        Raises:
+            CheckpointError: it cannot be written; what was saved before is untouched.
+        """
+        packed = jax.device_get(jax.tree.map(_pack, tree))
+        processes.by_first(lambda: self._save(number, packed, about))
+
+    def _save(self, number: int, packed: PyTree, about: dict[str, Any]) -> None:
+        if number in self.numbers():
+            return
+        unfinished = self.directory / f"{number}.unfinished"
+        try:
+            self._tidy()
+            _write(unfinished, packed, about)
+            unfinished.replace(self.directory / str(number))
+            _sync(self.directory)
+        except Exception as error:  # Orbax passes on whatever its libraries raise
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise CheckpointError(
+                f"{self.directory / str(number)} cannot be saved ({_reason(error)}); "
+                "with that put right, the same command goes on"
+            ) from error
+        for old in self.numbers()[: -self.keep] if self.keep else ():
+            self.remove(old)
 
     def restore(self, number: int, like: Tree) -> Tree:
         """Return a saved pytree.
@@ -54,65 +83,168 @@ class Series:
         Args:
             number: of the checkpoint.
             like: a pytree of arrays of the same structure, shapes and types.
-        """
-        wanted = _on_one_device(jax.eval_shape(partial(jax.tree.map, _pack), like))
-        with self._manager() as manager:
-            saved = manager.restore(
-                number, args=ocp.args.Composite(tree=ocp.args.StandardRestore(wanted))
-            )
-        return jax.tree.map(_unpack, saved.tree, like)
 
-    def read(self, number: int) -> PyTree:
-        """Return a saved pytree as plain lists and dicts; booleans packed, in bytes."""
-        with self._manager() as manager:
-            saved = manager.item_metadata(number).tree
-            wanted = _on_one_device(getattr(saved, "tree", saved))
-            args = ocp.args.Composite(tree=ocp.args.StandardRestore(wanted))
-            return manager.restore(number, args=args).tree
+        Raises:
+            CheckpointError: it is damaged, or of another structure.
+        """
+        self.verify(number)
+        packed = jax.eval_shape(partial(jax.tree.map, _pack), like)
+        # No memory is used for what only says that NumPy arrays are wanted.
+        wanted = jax.tree.map(
+            lambda x: np.broadcast_to(np.zeros((), x.dtype), x.shape), packed
+        )
+        saved = self._restored(number, wanted)
+        for found, want in zip(jax.tree.leaves(saved), jax.tree.leaves(packed)):
+            if (found.shape, found.dtype) != (want.shape, want.dtype):
+                problem = f"{found.dtype}{found.shape}: wrong shape, wanted {want}"
+                raise self._damaged(number, ValueError(problem))
+        return jax.tree.map(_unpack, saved, like)
+
+    def raw(self, number: int) -> PyTree:
+        """Return a saved pytree as it is on disk: dicts, lists and NumPy arrays.
+
+        Booleans are packed into bytes, eight to one, the first into the highest bit.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
+        self.verify(number)
+        return jax.device_get(self._restored(number, None))
+
+    def about(self, number: int) -> dict[str, Any]:
+        """Return what was saved about a checkpoint.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
+        try:
+            return json.loads(_about(self.directory / str(number)).read_text())
+        except (OSError, ValueError) as error:
+            raise self._damaged(number, error) from error
+
+    def verify(self, number: int) -> None:
+        """Raise CheckpointError unless the files are those that were saved."""
+        folder = self.directory / str(number)
+        try:
+            if not (folder / _CHECKSUMS).exists():
+                raise ValueError(f"{_CHECKSUMS} is missing")
+            saved = json.loads((folder / _CHECKSUMS).read_text())
+            found = _checksums(folder)
+            for name in sorted(saved.keys() | found.keys()):
+                if name not in found:
+                    raise ValueError(f"{name} is missing")
+                if saved.get(name) != found[name]:
+                    raise ValueError(f"{name} is not what was saved")
+        except (OSError, ValueError, AttributeError) as error:
+            raise self._damaged(number, error) from error
+
+    def remove(self, number: int) -> None:
+        """Remove a checkpoint, at once: nobody finds half of it."""
+        removed = self.directory / f"{number}.removed"
+
+        def work() -> None:
+            (self.directory / str(number)).replace(removed)
+            shutil.rmtree(removed, ignore_errors=True)
+
+        processes.by_first(work)
 
     def clear(self) -> None:
         """Remove all checkpoints, at once: nobody finds half of one."""
         removed = self.directory.with_suffix(".removed")
-        shutil.rmtree(removed, ignore_errors=True)  # of a call that was cut off
-        if self.directory.exists():
-            self.directory.replace(removed)
-        shutil.rmtree(removed, ignore_errors=True)
 
-    def about(self, number: int) -> dict[str, Any]:
-        """Return what was saved about a checkpoint."""
-        with self._manager() as manager:
-            saved = manager.restore(
-                number, args=ocp.args.Composite(about=ocp.args.JsonRestore())
-            )
-        return saved.about
+        def work() -> None:
+            shutil.rmtree(removed, ignore_errors=True)  # of a call that was cut off
+            if self.directory.exists():
+                self.directory.replace(removed)
+            shutil.rmtree(removed, ignore_errors=True)
 
-    def _manager(self) -> ocp.CheckpointManager:
-        keep = LatestN(self.keep) if self.keep else None
-        options = ocp.CheckpointManagerOptions(
-            enable_async_checkpointing=False, preservation_policy=keep
+        processes.by_first(work)
+
+    def _tidy(self) -> None:
+        """Make the folder, without what calls that were cut off left in it."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for path in self.directory.iterdir():
+            if path.suffix in (".unfinished", ".removed"):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _restored(self, number: int, wanted: PyTree) -> PyTree:
+        path = (self.directory / str(number) / "tree").absolute()
+        try:
+            with _checkpointer() as checkpointer:
+                return checkpointer.restore(path, ocp.args.StandardRestore(wanted))
+        except Exception as error:  # Orbax passes on whatever its libraries raise
+            raise self._damaged(number, error) from error
+
+    def _damaged(self, number: int, error: Exception) -> CheckpointError:
+        return CheckpointError(
+            f"{self.directory / str(number)} cannot be read ({_reason(error)}); put it "
+            "back from a copy, or start in a new --workdir"
         )
-        return ocp.CheckpointManager(
-            self.directory.absolute(),
-            options=options,
-            item_handlers={
-                "tree": ocp.StandardCheckpointHandler(),
-                "about": ocp.JsonCheckpointHandler(),
-            },
-        )
 
 
-def _on_one_device(tree: PyTree) -> PyTree:
-    where = SingleDeviceSharding(jax.local_devices()[0])
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), tree
+def _checkpointer() -> ocp.Checkpointer:
+    """Return a checkpointer of NumPy arrays that waits for no other process."""
+    mine = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=mine, active_processes={mine}
     )
+    handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
+
+
+def _write(folder: Path, tree: PyTree, about: dict[str, Any]) -> None:
+    """Write a checkpoint; it is on the disk when this returns."""
+    with _checkpointer() as checkpointer:
+        checkpointer.save((folder / "tree").absolute(), ocp.args.StandardSave(tree))
+    _about(folder).parent.mkdir()
+    _about(folder).write_text(json.dumps(about))
+    checksums = _checksums(folder)
+    (folder / _CHECKSUMS).write_text(json.dumps(checksums, indent=2))
+    for name in (*checksums, _CHECKSUMS):
+        _sync(folder / name)
+
+
+def _about(folder: Path) -> Path:
+    return folder / "about" / "metadata"
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file of a checkpoint, by its path in there.
+
+    Raises:
+        ValueError: there is a link, which may lead anywhere.
+    """
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink():
+            raise ValueError(f"{path.relative_to(folder)} is a link")
+        if path.is_file() and path != folder / _CHECKSUMS:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            found[path.relative_to(folder).as_posix()] = digest
+    return found
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: Exception) -> str:
+    """Return the first sentence of an exception, as one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _pack(x: jax.Array) -> jax.Array:
     return jnp.packbits(x.ravel()) if x.dtype == bool else x
 
 
-def _unpack(saved: jax.Array, like: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
+def _unpack(saved: np.ndarray, like: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
+    array = jnp.asarray(saved)
     if like.dtype != bool:
-        return saved
-    return jnp.unpackbits(saved, count=like.size).astype(bool).reshape(like.shape)
+        return array
+    return jnp.unpackbits(array, count=like.size).astype(bool).reshape(like.shape)

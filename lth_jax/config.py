@@ -1,22 +1,61 @@
 """Config: every field with its default, and what can be wrong with it."""
 
-import contextlib
-import difflib
 import json
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from lth_jax import models, optim
 from lth_jax.branches import BRANCHES
+from lth_jax.fields import ConfigError, conform, field, known
 from lth_jax.methods import METHODS
 from lth_jax.studies import STUDIES
 
+# What is in the tuples; lengths are answered by what reads them.
+_ELEMENTS = {
+    "prune.densities": float,
+    "prune.exclude": str,
+    "prune.admm.rho": float,
+    "rewind.fresh": str,
+    "sweep.learning_rate": float,
+    "sweep.weight_decay": float,
+    "branches": str,
+    "dense_branches": str,
+    "branch_levels": int,
+    "measures": str,
+    "studies": str,
+}
 
-class ConfigError(ValueError):
-    """A run cannot start as configured; one line that names the field."""
+
+# The least numbers that make sense.
+_LEAST = {
+    "replicates": 1,
+    "copies": 1,
+    "data.batch_size": 1,
+    "prune.levels": 1,
+    "prune.admm.updates": 1,
+    "prune.admm.rho": 0,
+    "study.examples": 1,
+    "study.points": 2,
+    "train.devices": 0,
+    "train.members": 0,
+    "train.checkpoint_minutes": 0,
+    "optim.weight_decay": 0,
+    "optim.gamma": 0,
+    "optim.end_value": 0,
+    "sweep.weight_decay": 0,
+    "branch_levels": 1,
+}
+# Tuples that say what there is: once.
+_UNIQUE = (
+    "branches",
+    "dense_branches",
+    "measures",
+    "studies",
+    "sweep.learning_rate",
+    "sweep.weight_decay",
+)
 
 
 def default() -> ConfigDict:
@@ -135,48 +174,45 @@ def flatten(config: ConfigDict) -> dict[str, Any]:
     return dict(walk("", json.loads(json.dumps(config.to_dict()))))
 
 
-@contextlib.contextmanager
-def field(name: str) -> Iterator[None]:
-    """Turn a ValueError, or a bad regular expression, into an error about a field."""
-    try:
-        yield
-    except (ValueError, re.error) as error:
-        raise ConfigError(f"config.{name}: {error}") from error
+def from_json(tree: dict[str, Any]) -> ConfigDict:
+    """Return the config that was written as JSON, with its tuples.
 
+    Example:
+        >>> from_json({"rewind": {"steps": ["0it"]}}).rewind.steps
+        ('0it',)
+    """
 
-def known(name: str, value: str, choices: Iterable[str]) -> None:
-    """Raise ConfigError unless a field's value is one of the known ones."""
-    choices = sorted(choices)
-    if value not in choices:
-        close = difflib.get_close_matches(str(value), choices, n=1)
-        guess = f" Did you mean {close[0]!r}?" if close else ""
-        raise ConfigError(
-            f"config.{name}: {value!r} is not known; choose from "
-            f"{', '.join(choices)}.{guess}"
-        )
+    def one(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: one(content) for name, content in value.items()}
+        return tuple(value) if isinstance(value, list) else value
+
+    return ConfigDict(one(tree))
 
 
 def check(config: ConfigDict) -> None:
     """Raise ConfigError for what is wrong whatever the data and the devices."""
+    conform(config.to_dict(), default().to_dict(), _ELEMENTS)
+    for name, least in _LEAST.items():
+        value = _get(config, name)
+        for number in value if isinstance(value, tuple | list) else (value,):
+            if number < least:
+                raise ConfigError(f"config.{name}: {number} is below {least}")
     for name in (
-        "replicates",
-        "copies",
-        "data.batch_size",
-        "prune.levels",
-        "study.examples",
+        "optim.learning_rate",
+        "sweep.learning_rate",
+        "prune.admm.learning_rate",
     ):
-        _at_least(config, name, 1)
-    _at_least(config, "study.points", 2)
-    for name in (
-        "train.devices",
-        "train.members",
-        "train.checkpoint_minutes",
-        "optim.weight_decay",
-    ):
-        _at_least(config, name, 0)
-    rates = (config.optim.learning_rate, *config.sweep.learning_rate)
-    if not all(rate > 0 for rate in rates):
-        raise ConfigError("config.optim.learning_rate: must be above 0")
+        value = _get(config, name)
+        rates = value if isinstance(value, tuple | list) else (value,)
+        if not all(rate > 0 for rate in rates):
+            raise ConfigError(f"config.{name}: must be above 0")
+    for name in _UNIQUE:
+        value = list(_get(config, name))
+        if len({*value}) < len(value):
+            raise ConfigError(f"config.{name}: {value} names one twice")
+    if config.prune.levels > 1000:
+        raise ConfigError("config.prune.levels: more than 1000 is not a lottery")
     if not 0 <= config.optim.label_smoothing < 1:
         raise ConfigError("config.optim.label_smoothing: must be from 0 to below 1")
     if config.optim.schedule == "exponential" and not config.optim.end_value > 0:
@@ -251,11 +287,6 @@ def _check_densities(config: ConfigDict) -> None:
                 "above 0, at most 1, and never grow"
             )
         above = density
-
-
-def _at_least(config: ConfigDict, name: str, least: int) -> None:
-    if _get(config, name) < least:
-        raise ConfigError(f"config.{name}: {_get(config, name)} is below {least}")
 
 
 def _get(config: ConfigDict, name: str) -> Any:

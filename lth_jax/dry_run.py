@@ -143,6 +143,7 @@ def start(branch: str, rewind_step: int, length: int) -> int:
             learning_rate=jnp.float32(1),
             weight_decay=None,
             loss=jnp.float32(0),
+            loss_from=jnp.int32(0),
         )
 
     origin = Origin(

@@ -54,11 +54,11 @@ class Evaluator:
         evaluations: list[Evaluation] = []
         for group in self.layout.groups(members):
             states = self.layout.stack(group, of=len(members))
-            right, loss = jax.device_get(self._program(states, self._arrays))
+            totals = self._program(states, self._arrays)
             evaluations += [
                 Evaluation(int(hits) / len(self.split), float(nats) / len(self.split))
-                for hits, nats in zip(np.ravel(right), np.ravel(loss))
-            ][: len(group)]
+                for hits, nats in self.layout.unstack(totals, len(group))
+            ]
         return evaluations
 
     @cached_property

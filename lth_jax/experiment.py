@@ -1,7 +1,6 @@
 """Experiment: what a config means, built once."""
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Callable
 from fractions import Fraction
@@ -11,17 +10,20 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from jaxtyping import Array, Key
+from jaxtyping import Array, Key, PyTree
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
-from lth_jax import data, models, optim, state
-from lth_jax.config import ConfigError, field
+from lth_jax import data, models, optim, processes, state
+from lth_jax.config import ConfigError
 from lth_jax.evaluate import Evaluator, Refresher
+from lth_jax.fields import field, options
 from lth_jax.fit import Program
 from lth_jax.fleet import Layout
-from lth_jax.models import summary
+from lth_jax.models import lean, summary
 from lth_jax.state import TrainState
+
+_MOST_STEPS = 10**9  # twice as many fit into 32 bits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,12 +32,11 @@ class Experiment:
 
     Attributes:
         program: trains.
+        data: what tells the data set from others, and how its images are normalised.
         evaluators: evaluate, by name of the split.
-        data: what a reader of the networks must know about it.
         layers: what each layer of the network costs, in the order of their calls.
         initialise: from a replicate's key, and a learning rate and a weight decay (None
             for those of the config), to its dense state at step 0.
-        settings: learning rate and weight decay of every member of a sweep.
         length: steps of a full training.
         rewind_steps: the steps k of the rewind states, rising.
         evaluate_every: steps between evaluations, `length` for the end only.
@@ -45,17 +46,21 @@ class Experiment:
     """
 
     program: Program
-    evaluators: dict[str, Evaluator]
     data: dict[str, Any]
+    evaluators: dict[str, Evaluator]
     layers: list[summary.Layer]
     initialise: Callable[..., TrainState]
-    settings: tuple[tuple[float | None, float | None], ...]
     length: int
     rewind_steps: tuple[int, ...]
     evaluate_every: int
     admm_interval: int
     path: dict[str, Evaluator]
     refresh: Refresher
+
+    @property
+    def dense_steps(self) -> list[int]:
+        """The steps after which dense networks are saved, rising."""
+        return sorted({0, *self.rewind_steps, self.length})
 
     def stops(self, start: int, stop: int) -> list[int]:
         """Return the steps after which to evaluate members on their way to `stop`."""
@@ -84,11 +89,12 @@ def build(config: ConfigDict) -> Experiment:
     # XLA's CPU backend runs a convolution's gradient 65 times slower in a loop, and
     # vectorised over members it becomes a slower grouped convolution.
     convolutions = any(w.ndim == 4 for w in jax.tree.leaves(params))
-    slow_loop = convolutions and jax.default_backend() == "cpu"
+    slow_loop = convolutions and _on_cpu()
     layout = Layout(
         config.train.layout,
         _devices(config),
         members=config.train.members or int(slow_loop),
+        compiler_options=lean.COMPILER_OPTIONS if slow_loop else {},
     )
     program = Program(
         model=model,
@@ -110,43 +116,46 @@ def build(config: ConfigDict) -> Experiment:
     )
     splits = {"validation": dataset.validation, "test": dataset.test}
     on_path = {"train": dataset.train, "test": dataset.test}
-    few = np.arange(config.study.examples)
+    examples = config.study.examples
     evaluator = partial(
         Evaluator, model=model, mean=dataset.mean, std=dataset.std, layout=layout
     )
     return Experiment(
         program=program,
-        evaluators={
-            name: evaluator(split=split) for name, split in splits.items() if split
-        },
-        data={
+        data=data.fingerprint(dataset)
+        | {
+            "steps_per_epoch": feed.steps_per_epoch,
             "shape": list(dataset.train.images.shape[1:]),
             "classes": dataset.num_classes,
             "mean": dataset.mean.tolist(),
             "std": dataset.std.tolist(),
         },
+        evaluators={
+            name: evaluator(split=split) for name, split in splits.items() if split
+        },
         layers=summary.layers(model, dataset.train.images.shape[1:]),
         initialise=initialise,
-        settings=tuple(
-            itertools.product(
-                config.sweep.learning_rate or (None,),
-                config.sweep.weight_decay or (None,),
-            )
-        ),
         length=steps["train.length"],
         rewind_steps=tuple(sorted(set(steps["rewind.steps"]))),
         evaluate_every=steps.get("train.evaluate_every", steps["train.length"]),
         admm_interval=steps["prune.admm.interval"],
         path={
-            name: evaluator(split=split.take(few[: len(split)]))
+            name: evaluator(split=split.take(np.arange(min(examples, len(split)))))
             for name, split in on_path.items()
         },
-        refresh=Refresher(program, -(-len(few) // config.data.batch_size)),
+        refresh=Refresher(program, -(-examples // config.data.batch_size)),
     )
 
 
+def _on_cpu() -> bool:
+    return jax.default_backend() == "cpu"
+
+
 def _devices(config: ConfigDict) -> tuple[jax.Device, ...]:
-    devices, wanted = jax.devices(), config.train.devices
+    devices = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
+    wanted = config.train.devices
+    if wanted and processes.several():
+        raise ConfigError("config.train.devices: several processes use all devices")
     if wanted > len(devices):
         raise ConfigError(f"config.train.devices: {wanted}, there are {len(devices)}")
     devices = tuple(devices[: wanted or None])
@@ -178,10 +187,11 @@ def _feed(config: ConfigDict, dataset: data.Dataset) -> data.Memory:
 def _lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
     steps = config_lib.lengths(config, steps_per_epoch)
     length = steps["train.length"]
-    if length < 1:
-        raise ConfigError("config.train.length: must be at least one step")
-    if steps.get("train.evaluate_every", 1) < 1:
-        raise ConfigError("config.train.evaluate_every: must be at least one step")
+    for name in ("train.length", "train.evaluate_every", "prune.admm.interval"):
+        if steps.get(name, 1) < 1:
+            raise ConfigError(f"config.{name}: must be at least one step")
+        if steps.get(name, 1) > _MOST_STEPS:
+            raise ConfigError(f"config.{name}: is more than {_MOST_STEPS:,} steps")
     for text, step in zip(config.rewind.steps, steps["rewind.steps"]):
         if step >= length:
             raise ConfigError(
@@ -193,7 +203,8 @@ def _lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
 
 def _model(config: ConfigDict, dataset: data.Dataset) -> models.Network:
     together = config.train.layout == "data" and config.train.sync_batch_stats
-    with field("model.options"):
+    layers = {"conv": lean.Conv, "norm": lean.BatchNorm} if _on_cpu() else {}
+    with options("model.options"):
         return models.create(
             config.model.name,
             num_classes=dataset.num_classes,
@@ -201,6 +212,7 @@ def _model(config: ConfigDict, dataset: data.Dataset) -> models.Network:
             norm_scale=config.model.norm_scale,
             dtype=config.model.dtype,
             axis_name="batch" if together else None,
+            **layers,
             **config.model.options,
         )
 
@@ -228,8 +240,10 @@ def _initialise(
             weight_decay=decay if decays else None,
         )
 
-    with field("model"):
-        jax.eval_shape(create, jax.random.key(0))
+    with options("model"):
+        params = jax.eval_shape(create, jax.random.key(0)).params
+    with options("optim.options"):
+        jax.eval_shape(_one_update(config), params)
     with field("prune.exclude"):
         masks = jax.eval_shape(initialise, jax.random.key(0)).masks
     _check_left(config, [mask.size for mask in jax.tree.leaves(masks)])
@@ -259,8 +273,12 @@ def _optimizer(config: ConfigDict) -> Callable[..., optax.GradientTransformation
         decay_everything=config.optim.decay_everything,
         **config.optim.options,
     )
-    try:
+    with options("optim.options"):
         make(config.optim.learning_rate, None)
-    except TypeError as error:
-        raise ConfigError(f"config.optim.options: {error}") from error
     return make
+
+
+def _one_update(config: ConfigDict) -> Callable[[PyTree], PyTree]:
+    """Return a first step of the optimizer: it meets all of its options."""
+    optimizer = _optimizer(config)(config.optim.learning_rate, None)
+    return lambda params: optimizer.update(params, optimizer.init(params), params)

@@ -66,11 +66,11 @@ def find(
         if not tickets:
             raise ExportError(f"--{name}: {value} is not among {there}")
     member = tickets[0]
-    network = run.levels.read(level)[members.index(member)]
+    network = run.levels.raw(level)[members.index(member)]
     masks = masks_lib.unpack(network["masks"], network["params"])
     if rewound:
         origins = [Member(*m) for m in run.dense.about(member.rewind_step)["members"]]
-        dense = run.dense.read(member.rewind_step)
+        dense = run.dense.raw(member.rewind_step)
         network = dense[origins.index(member.origin)]
     about = {
         **{name: x for name, x in member._asdict().items() if x is not None},

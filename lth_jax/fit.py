@@ -7,12 +7,14 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree, UInt32
 
 from lth_jax import masks as masks_lib
+from lth_jax import processes
 from lth_jax.data import keys
 from lth_jax.fleet import Layout
 from lth_jax.state import Proximal, TrainState
@@ -70,6 +72,11 @@ class Program:
         """Map (states, (arrays, steps)) to (states, whether they are finite)."""
         return self.layout.spread(partial(advance, program=self), donate=True)
 
+    @cached_property
+    def flow(self) -> Callable[[PyTree, PyTree], Any]:
+        """Map (parameters, batch statistics) to the logits for an image of ones."""
+        return partial(flow, program=self)
+
 
 def fit(
     members: Sequence[TrainState],
@@ -88,11 +95,13 @@ def fit(
         stop: step at which to stop, the number of steps taken since step 0.
         program: what and how to train.
         progress: called with the number of steps done, summed over members.
-        pause: called between compiled calls; where it returns True, members are
-            returned as they are: groups at `stop`, on their way, or not begun.
+        pause: called between compiled calls, and gives one answer in all processes;
+            where it returns True, members are returned as they are: groups at `stop`,
+            on their way, or not begun.
 
     Returns:
-        The members at `stop`, if there was no pause.
+        The members at `stop`, if there was no pause; a group of which a loss is not
+        finite any more may come back before.
 
     Raises:
         ValueError: members of a group are at different steps, or past `stop`.
@@ -120,15 +129,15 @@ def _fit_group(
     if start == stop or pause():
         return group
     states = program.layout.stack(group, of=fleet_size)
-    done = ()
+    finite = np.array(True)
     for step in range(start, stop, program.steps_per_call):
         steps = min(program.steps_per_call, stop - step)
         # One call computes while the next is prepared, and no more: progress stays true
         # and memory bounded.
-        jax.block_until_ready(done)
-        states, done = program.advance(states, (program.arrays, steps))
+        lost = not np.all(finite)
+        states, finite = program.advance(states, (program.arrays, steps))
         progress(steps * len(group))
-        if pause():
+        if processes.agree(lost) or pause():
             break
     return program.layout.unstack(states, len(group))
 
@@ -221,22 +230,16 @@ def next_loss(
 ) -> Callable[[PyTree], Float[Array, ""]]:
     """Return the loss on a state's next batch, as a function of the parameters."""
     batch = program.feed.batch(program.arrays, state.data_seed, state.step)
-    batch = jax.device_put(batch, program.layout.devices[0])
+    batch = jax.device_put(batch, program.layout.local[0])
     return lambda params: batch_loss(params, state, batch, program, temperature)[0]
 
 
-def flow(state: TrainState, program: Program) -> Callable[[PyTree], Any]:
-    """Return the logits for an image of ones, as a function of the parameters.
-
-    Normalisation takes its statistics from the state.
-    """
-    shape = program.feed.batch(program.arrays, state.data_seed, 0)["image"].shape[1:]
-
-    def logits(params: PyTree) -> Any:
-        variables = {"params": params, "batch_stats": state.batch_stats}
-        return program.model.apply(variables, jnp.ones((1, *shape)), train=False)
-
-    return logits
+def flow(params: PyTree, batch_stats: PyTree, *, program: Program) -> Any:
+    """Return the logits for an image of ones, normalised by the statistics given."""
+    batch = jax.eval_shape(program.feed.batch, program.arrays, jnp.uint32(0), 0)
+    ones = jnp.ones((1, *batch["image"].shape[1:]))
+    variables = {"params": params, "batch_stats": batch_stats}
+    return program.model.apply(variables, ones, train=False)
 
 
 def _attracted(grads: PyTree, state: TrainState, proximal: Proximal) -> PyTree:

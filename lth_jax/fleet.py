@@ -11,6 +11,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
+from lth_jax import processes
+
 State = TypeVar("State", bound=PyTree)
 
 
@@ -25,13 +27,17 @@ class Layout:
 
     Attributes:
         name: "fleet" or "data".
-        devices: the devices to use.
+        devices: the devices to use, of all processes, those of a process together.
         members: "fleet": the most members on a device at a time; 0 for no limit.
+        compiler_options: for XLA.
     """
 
     name: Literal["fleet", "data"]
     devices: tuple[jax.Device, ...]
     members: int = 0
+    compiler_options: dict[str, str] = dataclasses.field(
+        default_factory=dict, hash=False
+    )
 
     @property
     def axis(self) -> str | None:
@@ -42,6 +48,16 @@ class Layout:
     def parts(self) -> int:
         """The number of devices that share a batch."""
         return len(self.devices) if self.name == "data" else 1
+
+    @property
+    def local(self) -> tuple[jax.Device, ...]:
+        """The devices of this process."""
+        return tuple(self.devices[i] for i in self._positions)
+
+    @property
+    def _positions(self) -> list[int]:
+        mine = jax.process_index()
+        return [i for i, d in enumerate(self.devices) if d.process_index == mine]
 
     def spread(
         self,
@@ -68,15 +84,21 @@ class Layout:
             axis_name="batch",
             in_axes=(None if together else 0, 0, axes),
             out_axes=None if together else 0,
-            devices=self.devices,
+            devices=self.devices if together else self.local,
             donate_argnums=0 if donate else (),
         )
-        return lambda states, shared: program(
-            states, np.arange(len(self.devices)), shared
-        )
+        if self.compiler_options and not processes.several():
+            # pmap takes none; jit would want arrays of all processes.
+            program = jax.jit(
+                program,
+                donate_argnums=0 if donate else (),
+                compiler_options=self.compiler_options,
+            )
+        parts = np.array(self._positions)
+        return lambda states, shared: program(states, parts, shared)
 
     def replicate(self, tree: State) -> State:
-        """Copy arrays to every device."""
+        """Copy arrays to every device of this process."""
         # Over several devices `device_put` aliases its input, whatever `may_alias`.
         return jax.device_put(jax.tree.map(jnp.copy, tree), self._sharding())
 
@@ -88,6 +110,8 @@ class Layout:
     def stack(self, group: Sequence[State], *, of: int) -> State:
         """Copy a group to the devices as one pytree; leaves [devices, members, ...].
 
+        A process has the leaves of its own devices.
+
         Args:
             group: one of the groups of a fleet.
             of: the number of members in the fleet: all its groups have the same shape,
@@ -96,13 +120,17 @@ class Layout:
         if self.name == "data":
             return self.replicate(group[0])
         size = self._size(of)
-        filled = [*group, *[group[-1]] * (size - len(group))]
-        stacked = _stack(filled, len(self.devices))
+        each = size // len(self.devices)
+        mine = [i * each + j for i in self._positions for j in range(each)]
+        filled = [group[min(i, len(group) - 1)] for i in mine]
+        stacked = _stack(filled, len(self.local))
         return jax.device_put(stacked, self._sharding("batch"))
 
     def unstack(self, states: State, number: int) -> list[State]:
-        """Return the first `number` members, on the first device."""
-        states = jax.device_put(states, self.devices[0])
+        """Return the first `number` members, on the first device of every process."""
+        if self.name == "fleet" and processes.several():
+            states = processes.gather(states)
+        states = jax.device_put(states, self.local[0])
         return [states] if self.name == "data" else _unstack(states, number)
 
     def _size(self, members: int) -> int:
@@ -114,7 +142,7 @@ class Layout:
 
     def _sharding(self, *axes: str) -> NamedSharding:
         return NamedSharding(
-            Mesh(np.array(self.devices), ("batch",)), PartitionSpec(*axes)
+            Mesh(np.array(self.local), ("batch",)), PartitionSpec(*axes)
         )
 
 

@@ -4,6 +4,8 @@ import signal
 import time
 from types import FrameType, TracebackType
 
+from lth_jax import processes
+
 
 class Interrupted(Exception):
     """The process was asked to end. Everything is saved; the same command goes on."""
@@ -40,17 +42,19 @@ class Interruption:
             signal.signal(number, handler)
 
     def due(self) -> bool:
-        """Say whether it is time to pause."""
-        return bool(self._signal) or time.monotonic() - self._since > self._seconds
+        """Say whether it is time to pause, by any process."""
+        late = time.monotonic() - self._since > self._seconds
+        return processes.agree(bool(self._signal) or late)
 
     def handle(self) -> None:
         """Go on after a pause, or raise Interrupted if a signal asked for it."""
-        if self._signal:
-            raise Interrupted(f"{self._signal.name}: saved; the same command goes on")
+        if processes.agree(bool(self._signal)):
+            name = self._signal.name if self._signal else "another process's signal"
+            raise Interrupted(f"{name}: saved; the same command goes on")
         self._since = time.monotonic()
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if self._signal and number == signal.SIGINT:
-            raise KeyboardInterrupt
         self._signal = signal.Signals(number)
+        # The system's own way of ending, which waits for nothing.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -17,18 +17,18 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from lth_jax import admm, prune, state
+from lth_jax import admm, processes, prune, state
 from lth_jax import experiment as experiment_lib
 from lth_jax.branches import BRANCHES, Origin
 from lth_jax.evaluate import Evaluation
-from lth_jax.fit import flow, next_loss
+from lth_jax.fit import next_loss
 from lth_jax.interruption import Interruption
 from lth_jax.masks import Masks
 from lth_jax.methods import METHODS, Round
 from lth_jax.records import Member
 from lth_jax.state import TrainState
 from lth_jax.studies import STUDIES, Scene
-from lth_jax.training import Lottery, numbered, sizes, train
+from lth_jax.training import Diverged, Lottery, numbered, sizes, train
 from lth_jax.workdir import Fleet, Workdir
 
 
@@ -37,17 +37,21 @@ def run(config: ConfigDict, directory: Path) -> None:
 
     Raises:
         ConfigError, DataError: before anything is trained or written.
+        CheckpointError, RecordsError: a file is damaged, missing or cannot be written.
         Diverged: while training.
         Interrupted: the process was asked to end; the same call goes on from there.
     """
     experiment = experiment_lib.build(config)
     workdir = Workdir(directory)
-    workdir.open(config, experiment.data)
+    quiet = None if processes.is_first() else True  # None: unless it is a terminal
     with (
-        tqdm(unit="step", unit_scale=True, disable=None) as progress,
         Interruption(60 * config.train.checkpoint_minutes) as interruption,
+        workdir.lock(),
+        tqdm(unit="step", unit_scale=True, disable=quiet) as progress,
     ):
         lottery = Lottery(config, experiment, workdir, progress, interruption)
+        workdir.open(config, experiment.data)
+        workdir.recover(experiment.dense_steps, lottery.levels)
         tickets = train_dense(lottery)
         for level in range(lottery.levels + 1):
             tickets = train_level(lottery, level, tickets)
@@ -77,7 +81,7 @@ def train_dense(lottery: Lottery) -> Fleet:
         fleet = lottery.dense(saved[-1])
     else:
         fleet = {member: lottery.initial(member) for member in lottery.origins}
-    for stop in sorted({0, *experiment.rewind_steps, experiment.length} - {*saved}):
+    for stop in experiment.dense_steps[len(saved) :]:
         fleet = train(lottery, fleet, stop, {})
         lottery.workdir.finish(series, stop, fleet)
     return {
@@ -128,18 +132,20 @@ def prune_tickets(lottery: Lottery, level: int, tickets: Fleet) -> dict[Member, 
     else:
         shrink, amount = prune.by_fraction, options.fraction
     program = lottery.experiment.program
-    masks = METHODS[options.method](
-        Round(
-            networks=networks,
-            shrink=lambda scores, masks: shrink(scores, masks, amount, options.scope),
-            initial=lambda member: lottery.initial(member.origin),
-            key=lambda member: lottery.key(member, state.PRUNING, level),
-            loss=functools.partial(next_loss, program=program),
-            flow=functools.partial(flow, program=program),
-            draw=functools.partial(draw, lottery, level),
-            scope=options.scope,
-        )
+    this_round = Round(
+        networks=networks,
+        shrink=lambda scores, masks: shrink(scores, masks, amount, options.scope),
+        initial=lambda member: lottery.initial(member.origin),
+        key=lambda member: lottery.key(member, state.PRUNING, level),
+        loss=functools.partial(next_loss, program=program),
+        flow=program.flow,
+        draw=functools.partial(draw, lottery, level),
+        scope=options.scope,
     )
+    try:
+        masks = METHODS[options.method](this_round)
+    except ValueError as error:  # a score is NaN
+        raise Diverged(f"level {level} cannot be pruned: {error}") from error
     return {m._replace(level=level, branch="ticket"): mask for m, mask in masks.items()}
 
 
@@ -165,13 +171,17 @@ def draw(
         )
         for name, member in names.items()
     }
-    for i, stage in enumerate(np.repeat(options.rho, options.updates)):
+    series, like = lottery.workdir.drawn, next(iter(fleet.values()))
+    if level in series.numbers():
+        fleet = lottery.workdir.load(series, level, like)
+        return {names[name]: network for name, network in fleet.items()}
+    for i, strength in enumerate(np.repeat(options.rho, options.updates)):
         falls = i % options.updates / max(1, options.updates - 1)
         for name, network in fleet.items():
             assert network.proximal is not None
             fleet[name] = replace(
                 network,
-                proximal=replace(network.proximal, strength=jnp.float32(stage)),
+                proximal=replace(network.proximal, strength=jnp.float32(strength)),
                 learning_rate=jnp.float32(rate * 0.1**falls),
             )
         stop = start + (i + 1) * interval
@@ -188,6 +198,7 @@ def draw(
                     numbered(name, network, f"{side}_residual", value)
                     for side, value in residuals.items()
                 )
+    lottery.workdir.finish(series, level, fleet)
     return {names[name]: network for name, network in fleet.items()}
 
 
@@ -216,7 +227,7 @@ def rewind_branches(
             masks=masks[ticket],
             others=tuple(
                 masks[ticket._replace(learning_rate=rate, weight_decay=decay)]
-                for rate, decay in lottery.experiment.settings
+                for rate, decay in lottery.settings
                 if (rate, decay) != ticket.setting
             ),
             trained=trained.get(ticket),
@@ -227,7 +238,7 @@ def rewind_branches(
         for copy in range(branch.copies_from, lottery.copies(ticket.level)):
             seed = state.data_seed(key, copy, purpose)
             member = ticket._replace(branch=name, copy=copy)
-            starts[member] = replace(start, data_seed=seed)
+            starts[member] = replace(start, data_seed=seed, loss_from=start.step)
     return starts
 
 

@@ -11,6 +11,7 @@ interrupted.
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -18,10 +19,13 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from lth_jax import dry_run, lottery, report
+from lth_jax import dry_run, lottery, processes, report
+from lth_jax.checkpoint import CheckpointError
 from lth_jax.config import ConfigError
 from lth_jax.data import DataError
 from lth_jax.interruption import Interrupted
+from lth_jax.processes import ProcessError
+from lth_jax.records import RecordsError
 from lth_jax.training import Diverged
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -31,6 +35,22 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: new, or to g
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print what would be trained, for how long; write nothing."
 )
+_ERRORS = (
+    ConfigError,
+    DataError,
+    CheckpointError,
+    RecordsError,
+    Diverged,
+    ProcessError,
+)
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "Join the other processes that the cluster has started."
+)
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "Join other processes; host:port of the first one."
+)
+_PROCESSES = flags.DEFINE_integer("processes", None, "The number of processes.")
+_PROCESS = flags.DEFINE_integer("process", None, "Which process this is, from 0.")
 TRY_AGAIN = 75  # EX_TEMPFAIL: interrupted; the same command goes on from there
 
 _CONFIGS = [Path(__file__).parents[up] / "configs" for up in (0, 1)]  # wheel, checkout
@@ -45,20 +65,26 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # Orbax reports every file at INFO
     # One XLA device per core: members on devices of their own train faster than one
     # after another on all cores. Other platforms do not look at it.
-    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
-    workdir = Path(str(_WORKDIR.value))
+    if "JAX_NUM_CPU_DEVICES" not in os.environ:
+        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
     try:
+        if _DISTRIBUTED.value or _COORDINATOR.value:
+            processes.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
         if _DRY_RUN.value:
             print(dry_run.describe(_CONFIG.value))
-        else:
-            lottery.run(_CONFIG.value, workdir)
+            return
+        workdir = Path(str(_WORKDIR.value))
+        lottery.run(_CONFIG.value, workdir)
+        if processes.is_first():
             print(report.table(report.load(workdir)))
             print(f"\nreport: {report.write(workdir)}")
-    except (ConfigError, DataError, Diverged) as error:
+    except _ERRORS as error:
         sys.exit(f"error: {error}")
     except Interrupted as interrupted:
         print(interrupted, file=sys.stderr)
         sys.exit(TRY_AGAIN)
+    except KeyboardInterrupt:  # before anything was trained
+        sys.exit(128 + signal.SIGINT)
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -100,8 +126,17 @@ def located(argument: str) -> str:
 
 def _help() -> str:
     lines = [str(__doc__), "Flags:"]
-    for flag in (_CONFIG, _WORKDIR, _DRY_RUN):
-        lines.append(f"  --{flag.name:<10} {flags.FLAGS[flag.name].help}")
+    own = (
+        _CONFIG,
+        _WORKDIR,
+        _DRY_RUN,
+        _DISTRIBUTED,
+        _COORDINATOR,
+        _PROCESSES,
+        _PROCESS,
+    )
+    for flag in own:
+        lines.append(f"  --{flag.name:<12} {flags.FLAGS[flag.name].help}")
     return "\n".join(lines)
 
 

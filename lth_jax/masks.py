@@ -5,6 +5,7 @@ or `None` where the parameter is never pruned. Density is kept / prunable, and
 sparsity is 1 - density: parameters whose mask is `None` are not counted.
 """
 
+import hashlib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -162,7 +163,7 @@ def check(params: Params, masks: PyTree) -> None:
             )
 
 
-def pack(masks: Masks) -> PyTree[UInt8[Array, " _"]]:
+def pack(masks: Masks) -> PyTree[UInt8[Array, "_"]]:
     """Return masks at one bit a weight: uint8 vectors, first weight in the highest bit.
 
     Example:
@@ -172,7 +173,7 @@ def pack(masks: Masks) -> PyTree[UInt8[Array, " _"]]:
     return jax.tree.map(lambda m: jnp.packbits(m.ravel()), masks)
 
 
-def unpack(packed: PyTree[UInt8[Array | np.ndarray, " _"]], params: Params) -> Masks:
+def unpack(packed: PyTree[UInt8[Array | np.ndarray, "_"]], params: Params) -> Masks:
     """Return the masks that `pack` made, with the shapes of `params`.
 
     Raises:
@@ -198,6 +199,19 @@ def unpack(packed: PyTree[UInt8[Array | np.ndarray, " _"]], params: Params) -> M
         )
 
     return jax.tree_util.tree_map_with_path(one, params, packed)
+
+
+def checksum(masks: Masks) -> str:
+    """Return the SHA-256 of masks: their paths, shapes and bits.
+
+    Example:
+        >>> checksum({'w': jnp.array([[True, False]]), 'b': None})[:8]
+        'dad175c1'
+    """
+    digest = hashlib.sha256()
+    for path, mask in leaves(jax.device_get(masks)):
+        digest.update(f"{path} {mask.shape} ".encode() + np.packbits(mask).tobytes())
+    return digest.hexdigest()
 
 
 def name(path: Sequence[object]) -> str:

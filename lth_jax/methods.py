@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
+from typing import Any
 
+import jax
 from jaxtyping import Array, Key
 
 from lth_jax import masks as masks_lib
@@ -16,7 +19,7 @@ from lth_jax.state import TrainState
 Fleet = dict[Member, TrainState]
 
 _SYNFLOW_ROUNDS = 100  # Tanaka et al. (2020), Section 6
-_GRASP_TEMPERATURE = 200  # as in the authors' code; with 1, tickets do not train
+_GRASP_TEMPERATURE = 200.0  # as in the authors' code; with 1, tickets do not train
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Round:
         key: from a member to a key for its draws.
         loss: of a state on its next batch, at a temperature, as a function of the
             parameters.
-        flow: logits of a state for an input of ones, as a function of the parameters.
+        flow: logits for an input of ones, of parameters and batch statistics.
         draw: train networks towards masks (ADMM); to the networks they come to.
         scope: "global" or "layer".
     """
@@ -40,7 +43,7 @@ class Round:
     initial: Callable[[Member], TrainState]
     key: Callable[[Member], Key[Array, ""]]
     loss: Callable[..., Callable[[Params], Array]]
-    flow: Callable[[TrainState], Callable[[Params], Array]]
+    flow: Callable[[Params, Any], Array]
     draw: Callable[[Fleet, dict[Member, Masks]], Fleet]
     scope: prune.Scope
 
@@ -95,12 +98,20 @@ def synflow(round: Round) -> dict[Member, Masks]:
         masks = initial.masks
         for i in range(1, _SYNFLOW_ROUNDS + 1):
             left = max(kept, int(total * (kept / total) ** (i / _SYNFLOW_ROUNDS)))
-            flow = scores.synflow(
-                round.flow(initial), masks_lib.apply(initial.params, masks)
-            )
+            flow = _synflow(round.flow, initial, masks)
             masks = prune.to_density(flow, masks, Fraction(left, total), round.scope)
         made[member] = masks
     return made
+
+
+@partial(jax.jit, static_argnums=0)
+def _synflow(
+    flow: Callable[[Params, Any], Array], initial: TrainState, masks: Masks
+) -> Scores:
+    return scores.synflow(
+        lambda params: flow(params, initial.batch_stats),
+        masks_lib.apply(initial.params, masks),
+    )
 
 
 def admm(round: Round) -> dict[Member, Masks]:

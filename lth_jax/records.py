@@ -1,6 +1,7 @@
 """Records: what a run leaves in its folder besides checkpoints."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import platform
@@ -12,6 +13,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+
+from lth_jax import processes
+
+# Modules and packages that change no number of a run.
+HARMLESS = ("check", "configs", "dry_run", "export", "main", "report")
+HARMLESS += ("sparse", "ticket", "torch_layout")
+
+
+class RecordsError(ValueError):
+    """The records cannot be written or read; one line that names the file."""
 
 
 class Member(NamedTuple):
@@ -62,11 +73,27 @@ class Records:
     path: Path
 
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Append rows; they are on disk when this returns."""
-        with self.path.open("a") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
+        """Append rows; they are on disk when this returns.
+
+        Raises:
+            RecordsError: they cannot be written; none of them is in the file.
+        """
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        processes.by_first(lambda: self._append(lines))
+
+    def _append(self, lines: str) -> None:
+        size = self.size()
+        try:
+            with self.path.open("a") as file:
+                file.write(lines)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            self.truncate(size)
+            raise RecordsError(
+                f"{self.path} cannot be written ({error.strerror}); with that put "
+                "right, the same command goes on"
+            ) from error
 
     def size(self) -> int:
         """Return the size of the file in bytes."""
@@ -74,12 +101,27 @@ class Records:
 
     def truncate(self, size: int) -> None:
         """Forget what was appended after the file had `size` bytes."""
-        if self.size() > size:
+        if processes.is_first() and self.size() > size:
             os.truncate(self.path, size)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return all rows."""
-        return [json.loads(line) for line in self.path.read_text().splitlines()]
+        """Return all rows; a last line that was cut off is none.
+
+        Raises:
+            RecordsError: a line is not a row.
+        """
+        if not self.path.exists():
+            return []
+        rows = []
+        *lines, _ = self.path.read_text(errors="replace").split("\n")
+        for number, line in enumerate(lines, 1):
+            try:
+                rows.append(dict(json.loads(line)))
+            except (ValueError, TypeError) as error:
+                raise RecordsError(
+                    f"{self.path}, line {number}, is not a row: {line[:40]!r}"
+                ) from error
+        return rows
 
 
 def row(
@@ -115,12 +157,23 @@ def environment() -> dict[str, Any]:
     return {
         "command": sys.argv,
         "git_commit": _git_commit(),
+        "code": code(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: metadata.version(name) for name in packages},
         "devices": [device.device_kind for device in jax.devices()],
         "processes": jax.process_count(),
     }
+
+
+def code() -> str:
+    """Return the SHA-256 of the package's source, but for the modules in HARMLESS."""
+    digest, root = hashlib.sha256(), Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        name = path.relative_to(root).as_posix()
+        if name.removesuffix(".py").split("/")[0] not in HARMLESS:
+            digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _git_commit() -> str | None:

@@ -54,7 +54,8 @@ class TrainState:
         data_seed: with the step, decides the order of examples and their augmentation.
         learning_rate: factor on the schedule.
         weight_decay: L2 coefficient; None (not 0) if no member uses it.
-        loss: sum of the training losses, in nats, since it was last set to 0.
+        loss: sum of the training losses, in nats, since step `loss_from`.
+        loss_from: step at which the loss was last set to 0.
         proximal: what prunable weights are drawn to (ADMM), or None.
     """
 
@@ -67,6 +68,7 @@ class TrainState:
     learning_rate: Float[Array, ""]
     weight_decay: Float[Array, ""] | None
     loss: Float[Array, ""]
+    loss_from: Int[Array, ""]
     proximal: Proximal | None = None
 
 
@@ -109,6 +111,7 @@ def create(
         learning_rate=jnp.float32(learning_rate),
         weight_decay=None if weight_decay is None else jnp.float32(weight_decay),
         loss=jnp.float32(0),
+        loss_from=jnp.int32(0),
     )
 
 

@@ -75,7 +75,7 @@ def save_arrays(
         arrays = {name: np.ascontiguousarray(x) for name, x in arrays.items()}
         safetensors.numpy.save_file(arrays, path, {"about": text})
     elif path.suffix == ".npz":
-        np.savez(path, allow_pickle=False, about=np.array(text), **arrays)
+        np.savez(path, about=np.array(text), **arrays)
     else:
         raise ValueError(f"{path}: the suffix is neither .safetensors nor .npz")
 
@@ -115,7 +115,7 @@ def load_ticket(path: Path | str) -> Ticket:
 
 def _load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(path) as file:
             arrays = dict(file)
         text = str(arrays.pop("about", "{}"))
     else:

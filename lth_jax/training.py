@@ -1,7 +1,5 @@
 """Training: a fleet of a run goes on, is measured, and is saved when it must stop."""
 
-import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,13 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from lth_jax import masks as masks_lib
 from lth_jax.experiment import Experiment
 from lth_jax.fit import fit
 from lth_jax.interruption import Interruption
+from lth_jax.plan import Plan
 from lth_jax.records import Member, row
 from lth_jax.state import TrainState
 from lth_jax.workdir import Fleet, Workdir
@@ -26,43 +24,13 @@ class Diverged(RuntimeError):
 
 
 @dataclass(frozen=True, eq=False)
-class Lottery:
+class Lottery(Plan):
     """A run: its config, what that means, its folder, and how far it is."""
 
-    config: ConfigDict
     experiment: Experiment
     workdir: Workdir
     progress: tqdm
     interruption: Interruption
-
-    @property
-    def origins(self) -> list[Member]:
-        """The dense networks: all replicates of all settings."""
-        return [
-            Member(replicate, 0, 0, "dense", 0, *setting)
-            for setting in self.experiment.settings
-            for replicate in range(self.config.replicates)
-        ]
-
-    @property
-    def levels(self) -> int:
-        """The number of pruning rounds."""
-        return len(self.config.prune.densities) or self.config.prune.levels
-
-    def branches(self, level: int) -> tuple[str, ...]:
-        """Return the branches that are trained at a level."""
-        if level == 0:
-            return self.config.dense_branches
-        return self.config.branches if self.is_studied(level) else ("ticket",)
-
-    def copies(self, level: int) -> int:
-        """Return the number of copies that are trained at a level."""
-        return self.config.copies if self.is_studied(level) else 1
-
-    def is_studied(self, level: int) -> bool:
-        """Return whether more than tickets are trained at a level."""
-        levels = self.config.branch_levels
-        return level == 0 or not levels or level in levels
 
     def key(self, member: Member, *purposes: int) -> Key[Array, ""]:
         """Return the key of a member's replicate, or one derived from it."""
@@ -96,7 +64,7 @@ def train(lottery: Lottery, fleet: Fleet, stop: int, done: Fleet) -> Fleet:
         Interrupted: the process was asked to end; what was done is saved.
     """
     trained = lottery.workdir.resume(fleet)
-    for together, since, until in _legs(lottery.experiment, fleet, stop):
+    for together, until in _legs(lottery.experiment, fleet, stop):
         while any(trained[member].step < until for member in together):
             networks = fit(
                 [trained[member] for member in together],
@@ -105,11 +73,12 @@ def train(lottery: Lottery, fleet: Fleet, stop: int, done: Fleet) -> Fleet:
                 lottery.progress.update,
                 lottery.interruption.due,
             )
+            check_finite(lottery, together, networks)
             if all(network.step == until for network in networks):
-                rows = measure(lottery, together, networks, until - since)
+                rows = measure(lottery, together, networks)
                 lottery.workdir.records.add(rows)
-                check_finite(rows)
-                networks = [replace(n, loss=jnp.zeros_like(n.loss)) for n in networks]
+                zero = jnp.float32(0)
+                networks = [replace(n, loss=zero, loss_from=n.step) for n in networks]
             trained.update(zip(together, networks))
             if lottery.interruption.due():
                 lottery.workdir.pause(done | trained)
@@ -119,20 +88,21 @@ def train(lottery: Lottery, fleet: Fleet, stop: int, done: Fleet) -> Fleet:
 
 def _legs(
     experiment: Experiment, fleet: dict[Member, TrainState], stop: int
-) -> Iterator[tuple[list[Member], int, int]]:
-    """Yield (members that train together, from step, to step)."""
+) -> Iterator[tuple[list[Member], int]]:
+    """Yield (members that train together, to step)."""
     starts = {member: int(network.step) for member, network in fleet.items()}
     for start in sorted(set(starts.values())):
         together = [member for member in fleet if starts[member] == start]
-        stops = [start, *experiment.stops(start, stop)]
-        yield from ((together, *leg) for leg in itertools.pairwise(stops))
+        yield from ((together, until) for until in experiment.stops(start, stop))
 
 
 def measure(
-    lottery: Lottery, members: list[Member], networks: list[TrainState], steps: int
+    lottery: Lottery, members: list[Member], networks: list[TrainState]
 ) -> list[dict[str, Any]]:
-    """Return the rows of some networks, `steps` after they were last measured."""
-    measured = [{"train_loss": float(network.loss) / steps} for network in networks]
+    """Return the rows of some networks; the training loss since the last ones."""
+    measured = [
+        {"train_loss": float(n.loss) / int(n.step - n.loss_from)} for n in networks
+    ]
     for split, evaluator in lottery.experiment.evaluators.items():
         names = [m for m in lottery.config.measures if m.startswith(f"{split}_")]
         if names:
@@ -190,10 +160,27 @@ def numbered(
     )
 
 
-def check_finite(rows: list[dict[str, Any]]) -> None:
-    """Raise Diverged, naming network and step, if a row's value is not finite."""
-    for found in rows:
-        if not math.isfinite(found["value"]):
+def check_finite(
+    lottery: Lottery, members: list[Member], networks: list[TrainState]
+) -> None:
+    """Raise Diverged, naming network and step, if a loss or a weight is not finite.
+
+    The network's training loss is recorded. Nothing is saved: nothing is pruned by it.
+    """
+    for member, network in zip(members, networks):
+        losses, weights = _finite(network)
+        if not (losses and weights):
+            loss = float(network.loss) / max(1, int(network.step - network.loss_from))
+            found = numbered(member, network, "train_loss", loss)
+            lottery.workdir.records.add([found])
+            what = "a weight is not finite" if losses else f"train_loss is {loss}"
             known = (*Member._fields, "step")
-            text = ", ".join(f"{key} {found[key]}" for key in known if key in found)
-            raise Diverged(f"{found['measure']} is {found['value']} at {text}")
+            where = ", ".join(f"{key} {found[key]}" for key in known if key in found)
+            raise Diverged(f"{what} at {where}")
+
+
+@jax.jit
+def _finite(network: TrainState) -> tuple[Array, Array]:
+    """Return whether the loss is finite, and whether the parameters are."""
+    weights = [jnp.isfinite(w).all() for w in jax.tree.leaves(network.params)]
+    return jnp.isfinite(network.loss), jnp.stack(weights).all()

@@ -1,6 +1,8 @@
 """Checkpoints: what comes back is what was saved, to the last bit, or nothing."""
 
 import dataclasses
+import subprocess
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +10,9 @@ import numpy as np
 import optax
 import pytest
 
-from lth_jax import models, optim, prune, state
-from lth_jax.checkpoint import Series
+from lth_jax import checkpoint, models, optim, prune, state
+from lth_jax.checkpoint import CheckpointError, Series
+from lth_jax.records import Records, RecordsError
 
 
 @pytest.fixture
@@ -118,19 +121,123 @@ def test_what_is_saved_is_never_changed(series):
     assert {path: path.read_bytes() for path in files(series)} == before
 
 
-def test_an_interrupted_save_is_not_listed_and_can_be_done_again(series):
+def test_a_save_that_fails_leaves_nothing_and_can_be_done_again(series):
     series.save(0, {"w": jnp.ones(2)}, records=1)
-    with pytest.raises(ValueError, match="zero size"):  # Orbax, when it is under way
+    with pytest.raises(CheckpointError, match="dense/1 cannot be saved .*zero size"):
         series.save(1, {"v": jnp.ones(2), "w": jnp.ones(0)}, records=2)
-    assert len([*series.directory.iterdir()]) == 2
-    assert series.numbers() == [0]
+    assert [path.name for path in series.directory.iterdir()] == ["0"]
     series.save(1, {"v": jnp.zeros(2)}, records=3)
     assert series.numbers() == [0, 1]
     assert series.about(1) == {"records": 3}
     assert series.restore(1, {"v": jnp.ones(2)})["v"].tolist() == [0, 0]
 
 
-def test_another_shape_is_not_restored(series):
+@pytest.mark.parametrize("moment", ["_checksums", "_sync"])
+def test_a_save_that_is_cut_off_is_not_listed_and_is_tidied_up(
+    series, monkeypatch, moment
+):
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoint, moment, die)
+        series.save(1, {"w": jnp.ones(2)})
+    assert len([*series.directory.iterdir()]) == 1
+    assert series.numbers() == []
+    series.save(2, {"w": jnp.ones(2)})
+    assert [path.name for path in series.directory.iterdir()] == ["2"]
+
+
+def test_another_shape_or_structure_is_not_restored(series):
     series.save(0, {"w": jnp.ones((2, 3))})
-    with pytest.raises(ValueError, match="shape"):
+    with pytest.raises(CheckpointError, match="shape"):
         series.restore(0, {"w": jnp.ones((3, 2))})
+    with pytest.raises(CheckpointError, match="dense/0 cannot be read"):
+        series.restore(0, {"v": jnp.ones((2, 3))})
+
+
+# ----------------------------------------------------------------------- faults
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def lead_elsewhere(path):
+    (dense,) = (parent for parent in path.parents if parent.name == "dense")
+    elsewhere = dense.with_name("elsewhere")
+    path.replace(elsewhere)
+    path.symlink_to(elsewhere)
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, truncate, flip, lead_elsewhere])
+def test_damage_to_any_file_is_found_and_nothing_is_restored(series, harm):
+    tree = {"w": jnp.arange(2_000.0), "mask": jnp.ones(9, bool)}
+    series.save(3, tree, records=1)
+    series.verify(3)
+    for path in files(series):
+        content = path.read_bytes()
+        harm(path)
+        for read in (series.verify, series.raw, lambda n: series.restore(n, tree)):
+            with pytest.raises(CheckpointError, match="dense/3 cannot be read") as said:
+                read(3)
+            assert len(str(said.value).splitlines()) == 1
+        path.unlink(missing_ok=True)
+        path.write_bytes(content)
+    assert_same(series.restore(3, tree), tree)
+
+
+def test_files_that_were_not_saved_are_damage_too(series):
+    series.save(3, {"w": jnp.ones(2)})
+    (series.directory / "3" / "tree" / "more").write_text("more")
+    with pytest.raises(CheckpointError, match="tree/more is not what was saved"):
+        series.verify(3)
+
+
+def test_what_is_on_disk_can_be_had_without_knowing_its_structure(series):
+    mask = jnp.array([True, False, True])
+    series.save(0, [{"w": jnp.ones(2), "mask": mask, "bias": None}])
+    (saved,) = series.raw(0)
+    assert saved["w"].tolist() == [1, 1]
+    assert saved["mask"].tolist() == [0b10100000]
+    assert saved["bias"] is None
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A file system of 256 KiB."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(mount)]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("only root can mount a file system")
+    yield mount
+    subprocess.run(["umount", str(mount)], check=True)
+
+
+def test_a_full_disk_is_said_and_keeps_what_was_saved(full_disk):
+    small, series = {"w": jnp.ones(2)}, Series(full_disk / "run" / "dense")
+    series.save(0, small)
+    noise = {"w": jax.random.normal(jax.random.key(0), (2**16,))}
+    with pytest.raises(CheckpointError, match="dense/1 cannot be saved .* the same"):
+        series.save(1, noise)
+    assert [path.name for path in series.directory.iterdir()] == ["0"]
+    assert_same(series.restore(0, small), small)
+    series.save(1, small)  # there is room
+    assert series.numbers() == [0, 1]
+
+
+def test_rows_that_find_no_room_are_not_half_there(full_disk):
+    records = Records(full_disk / "results.jsonl")
+    records.add([{"value": 1.0}])
+    with pytest.raises(RecordsError, match=r"results\.jsonl .*No space left on device"):
+        records.add({"value": value} for value in range(2**16))
+    assert records.rows() == [{"value": 1.0}]
+    records.add([{"value": 2.0}])
+    assert records.rows() == [{"value": 1.0}, {"value": 2.0}]

@@ -165,6 +165,7 @@ def test_lengths_in_epochs_become_steps():
         "optim.warm_up": 5,
         "optim.milestones": (7, 17),
         "rewind.steps": (0, 7),
+        "prune.admm.interval": 21,
     }
 
 

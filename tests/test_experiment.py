@@ -111,21 +111,6 @@ def test_excluded_parameters_are_never_pruned(build):
     assert shapes(made).masks["fc1"]["kernel"].shape == (64, 300)
 
 
-@pytest.mark.parametrize(
-    ("sweep", "settings"),
-    [
-        ({}, ((None, None),)),
-        ({"sweep.learning_rate": (0.1, 0.2)}, ((0.1, None), (0.2, None))),
-        (
-            {"sweep.learning_rate": (0.1,), "sweep.weight_decay": (0.0, 0.01)},
-            ((0.1, 0.0), (0.1, 0.01)),
-        ),
-    ],
-)
-def test_a_sweep_has_every_combination(build, sweep, settings):
-    assert build(**sweep).settings == settings
-
-
 def test_held_out_examples_are_a_split_of_their_own(build):
     assert list(build().evaluators) == ["test"]
     made = build(**{"data.validation": 98})

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+from small import build
 from tqdm import tqdm
 
 from lth_jax import checkpoint, prune, state, training
@@ -29,30 +30,6 @@ from lth_jax.workdir import Workdir
 
 KEPT = [888, 621, 434, 303]  # of 64 * 12 + 12 * 10 weights, less ceil(0.3 of the rest)
 BRANCHES = ("ticket", "random_reinit", "shuffled_mask")
-BUILD = experiment_lib.build
-RUN_ONLY = ("replicates", "branches", "copies", "prune.", "seed", "studies")
-
-
-@functools.cache
-def built(fields):
-    """An experiment whose programs are compiled once for all runs."""
-    changes = json.loads(fields)
-    config = config_lib.default()
-    with config.unlocked():
-        config.model.options = {"widths": (12,)}
-    for name, value in changes.items():
-        changes[name] = tuple(value) if isinstance(value, list) else value
-    config.update_from_flattened_dict(changes)
-    made = BUILD(config)
-    # So that a training takes several calls.
-    program = dataclasses.replace(made.program, steps_per_call=2)
-    return dataclasses.replace(made, program=program)
-
-
-def build(config):
-    fields = config_lib.flatten(config)
-    program = {name: fields[name] for name in fields if not name.startswith(RUN_ONLY)}
-    return built(json.dumps(program))
 
 
 @pytest.fixture(scope="module")
@@ -670,21 +647,43 @@ def test_a_config_that_cannot_be_run_leaves_no_folder(small, tmp_path, monkeypat
     assert not (tmp_path / "run").exists()
 
 
-def test_divergence_names_the_network_and_the_step(small, tmp_path, monkeypatch):
+@pytest.mark.parametrize("what", ["loss", "params"])
+def test_divergence_names_the_network_and_the_step(small, tmp_path, monkeypatch, what):
     def diverge(members, *args):
         networks = fit(members, *args)
-        lost = dataclasses.replace(networks[1], loss=networks[1].loss * np.inf)
-        return [networks[0], lost]
+        lost = jax.tree.map(lambda x: x * np.inf, getattr(networks[1], what))
+        return [networks[0], dataclasses.replace(networks[1], **{what: lost})]
 
     monkeypatch.setattr(training, "fit", diverge)
-    said = (
-        "train_loss is inf at replicate 1, rewind_step 0, level 0, branch dense, "
-        "copy 0, step 2"
-    )
+    said = {"loss": "train_loss is inf", "params": "a weight is not finite"}[what]
+    where = "replicate 1, rewind_step 0, level 0, branch dense, copy 0, step 2"
     for _ in range(2):  # starting it again finds the same
-        with pytest.raises(Diverged, match=f"^{said}$"):
+        with pytest.raises(Diverged, match=f"^{said} at {where}$"):
             lottery_lib.run(small, tmp_path / "run")
-    assert len(Workdir(tmp_path / "run").records.rows()) == 6
+    (row,) = Workdir(tmp_path / "run").records.rows()
+    assert (row["replicate"], row["step"], row["measure"]) == (1, 2, "train_loss")
+
+
+def test_a_training_that_diverges_is_stopped_where_it_does(
+    configure, tmp_path, monkeypatch
+):
+    """And nothing is pruned by what it came to."""
+    fast = configure(**{"optim.learning_rate": 1e35, "train.length": "60it"})
+    monkeypatch.setattr(lottery_lib, "prune_tickets", None)
+    with pytest.raises(Diverged, match="level 0, branch dense, copy 0, step 2$"):
+        lottery_lib.run(fast, tmp_path / "run")
+    assert Workdir(tmp_path / "run").dense.numbers() == [0]
+
+
+def test_a_score_that_is_not_a_number_prunes_nothing(finished, differing, monkeypatch):
+    nan = jax.tree.map(
+        lambda w: w * np.nan,
+        finished.tickets[0][next(iter(finished.tickets[0]))].params,
+    )
+    monkeypatch.setattr(prune.scores_lib, "magnitude", lambda _: nan)
+    said = "^level 1 cannot be pruned: scores: fc/kernel is NaN"
+    with pytest.raises(Diverged, match=said):
+        differing()(1, finished.tickets[0])
 
 
 def test_a_replicate_is_the_same_whatever_their_number(finished, configure, tmp_path):

@@ -1,13 +1,15 @@
 """The records: rows that are appended, and what a run's numbers depend on."""
 
 import json
+import shutil
 import sys
+from pathlib import Path
 
 import jax
 import pytest
 
 from lth_jax import records
-from lth_jax.records import Member, Records
+from lth_jax.records import Member, Records, RecordsError
 
 
 @pytest.fixture
@@ -51,6 +53,20 @@ def test_what_was_recorded_after_a_size_can_be_forgotten(file):
     assert file.rows() == rows(1.0, 4.0)
 
 
+def test_a_line_that_was_cut_off_is_no_row(file):
+    file.add(rows(1.0))
+    with file.path.open("a") as torn:
+        torn.write('{"measure": "loss", "value": 2')
+    assert file.rows() == rows(1.0)
+
+
+@pytest.mark.parametrize("line", ["{", "3", "[3]", "\\x00", ""])
+def test_a_line_that_is_no_row_is_named(file, line):
+    file.path.write_text(f"{json.dumps(rows(1.0)[0])}\n{line}\n")
+    with pytest.raises(RecordsError, match=r"results\.jsonl, line 2, is not a row"):
+        file.rows()
+
+
 def test_truncating_never_lengthens(file):
     file.add(rows(1.0))
     before = file.path.read_bytes()
@@ -80,3 +96,19 @@ def test_the_environment_is_json_and_names_versions_devices_and_command():
 def test_a_tree_without_git_has_no_commit(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert records.environment()["git_commit"] is None
+
+
+def test_the_code_is_every_module_that_may_change_a_number(tmp_path, monkeypatch):
+    package = tmp_path / "lth_jax"
+    shutil.copytree(Path(records.__file__).parent, package)
+    before = records.code()
+    monkeypatch.setattr(records, "__file__", str(package / "records.py"))
+    assert records.code() == before
+    for name, harmless in (
+        ("main", True),
+        ("report/page", True),
+        ("data/order", False),
+    ):
+        path = package / f"{name}.py"
+        path.write_text(path.read_text() + "# changed")
+        assert (records.code() == before) is harmless

@@ -51,3 +51,66 @@ def test_random_scores_do_not_depend_on_the_values_or_the_container():
     in_list = scores.random(key, [jnp.zeros((2, 3), bool), jnp.zeros((2, 3), bool)])
     assert_same([*in_dict.values()], in_list)
     assert not np.array_equal(*in_list)
+
+
+# Two layers, y = b . (a x), for which everything can be written down.
+LAYERS = {"a": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "b": jnp.array([2.0, -1.0])}
+X = jnp.array([1.0, 2.0])
+
+
+def output(params, x=X):
+    return params["b"] @ (params["a"] @ x)
+
+
+def test_snip_is_the_weight_times_its_gradient():
+    """dy/da_ij = b_i x_j, dy/db = a x; the loss is 3 y, the sign does not count."""
+    want = {"a": jnp.array([[6.0, 24.0], [1.5, 18.0]]), "b": jnp.array([18.0, 19.5])}
+    for snip in (scores.snip, jax.jit(scores.snip, static_argnums=0)):
+        assert_same(snip(lambda params: 3 * output(params), LAYERS), want)
+
+
+def test_grasp_of_a_quadratic_loss_is_weight_times_hessian_times_gradient():
+    hessian = jnp.array([[2.0, 1.0], [1.0, 4.0]])
+    w = jnp.array([1.0, -1.0])  # gradient [1, -3], hessian @ gradient [-1, -11]
+
+    def loss(params):
+        return params["w"] @ hessian @ params["w"] / 2 + 5
+
+    kept = {"w": jnp.ones(2, bool)}
+    assert_same(scores.grasp(loss, {"w": w}, kept), {"w": jnp.array([-1.0, 11.0])})
+    kept = {"w": jnp.array([True, False])}  # gradient [1, 0]
+    assert_same(scores.grasp(loss, {"w": w}, kept), {"w": jnp.array([2.0, -1.0])})
+
+
+def test_grasp_prunes_first_what_lowers_the_gradients_norm_if_kept():
+    """To first order the norm falls by twice the score when a weight is removed."""
+    key = jax.random.key(0)
+    params = {"w": jax.random.normal(key, (6,))}
+    data = jax.random.normal(jax.random.key(1), (40, 6))
+
+    def loss(params):
+        return jnp.mean(jnp.log1p(jnp.exp(data @ params["w"])))
+
+    def norm(w):
+        return jnp.sum(jax.grad(loss)({"w": w})["w"] ** 2)
+
+    found = scores.grasp(loss, params, {"w": jnp.ones(6, bool)})["w"]
+    little = 1e-2
+    for i, w in enumerate(params["w"]):
+        change = norm(params["w"].at[i].set(w * (1 - little))) - norm(params["w"])
+        np.testing.assert_allclose(change / little, -2 * found[i], atol=2e-3)
+
+
+def test_grasp_does_not_look_at_what_is_never_pruned():
+    found = scores.grasp(output, LAYERS, {"a": jnp.ones((2, 2), bool), "b": None})
+    # gradient of a: b x^T; its change along it: d(a x) = b |x|^2, on which b's depends
+    np.testing.assert_array_equal(found["a"], jnp.zeros((2, 2)))
+    np.testing.assert_array_equal(found["b"], [2 * 2 * 5, -1 * -1 * 5])
+
+
+def test_synflow_is_the_flow_through_each_weight_of_absolute_paths():
+    """|b_i| |a_ij| for an input of ones; each layer has the whole flow."""
+    found = scores.synflow(lambda params: output(params, jnp.ones(2))[None], LAYERS)
+    want = {"a": jnp.array([[2.0, 4.0], [0.5, 3.0]]), "b": jnp.array([6.0, 3.5])}
+    assert_same(found, want)
+    assert found["a"].sum() == found["b"].sum() == 9.5

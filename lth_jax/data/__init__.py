@@ -1,6 +1,6 @@
 """Data: image sets from TFDS, and the batches that training sees."""
 
-from lth_jax.data.dataset import DataError, Dataset, Split
+from lth_jax.data.dataset import DataError, Dataset, Split, fingerprint
 from lth_jax.data.memory import Memory, normalise
 from lth_jax.data.order import batch_indices, steps_per_epoch
 from lth_jax.data.sources import KNOWN, load
@@ -12,6 +12,7 @@ __all__ = [
     "Memory",
     "Split",
     "batch_indices",
+    "fingerprint",
     "load",
     "normalise",
     "steps_per_epoch",

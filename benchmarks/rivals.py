@@ -1,0 +1,131 @@
+"""Rivals: what current lottery-ticket code does, and the best plain PyTorch can do.
+
+The first is written as that code is: a masked loop that loads and transforms image by
+image. The others keep their data in memory as tensors, take batches by index, and
+multiply the gradients by the masks.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+Step = Callable[[], object]
+
+
+def lenet(inputs: int, classes: int) -> nn.Sequential:
+    """Return LeNet-300-100."""
+    layers = (nn.Linear(inputs, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU())
+    return nn.Sequential(nn.Flatten(), *layers, nn.Linear(100, classes))
+
+
+class Block(nn.Module):
+    """A basic block of the CIFAR ResNet."""
+
+    def __init__(self, before: int, width: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, width, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.shortcut = nn.Sequential()
+        if stride > 1:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(before, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+
+
+def resnet20() -> nn.Sequential:
+    """Return ResNet-20 of width 16 for CIFAR-10."""
+    layers = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+    before = 16
+    for width in (16, 32, 64):
+        for block in range(3):
+            layers.append(Block(before, width, 2 if width > 16 and not block else 1))
+            before = width
+    pool = (nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(*layers, *pool, nn.Linear(64, 10))
+
+
+def masked_step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, batches: Iterator
+) -> Step:
+    """Return a training step under masks that prune a fifth of all matrices."""
+    weights = [w for w in model.parameters() if w.ndim > 1]
+    masks = [(torch.rand_like(w) > 0.2).to(w) for w in weights]
+    with torch.no_grad():
+        for w, mask in zip(weights, masks):
+            w.mul_(mask)
+
+    def step() -> None:
+        images, labels = next(batches)
+        optimizer.zero_grad(set_to_none=True)
+        F.cross_entropy(model(images), labels).backward()
+        with torch.no_grad():
+            for w, mask in zip(weights, masks):
+                w.grad.mul_(mask)
+        optimizer.step()
+
+    return step
+
+
+def in_memory(
+    images: np.ndarray,
+    labels: np.ndarray,
+    batch_size: int,
+    *,
+    crop: bool = False,
+    channels_last: bool = False,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield normalised batches of images [n, h, w, c] that stay in memory as bytes."""
+    pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    targets = torch.from_numpy(labels.astype(np.int64))
+    while True:
+        for index in torch.randperm(len(targets)).split(batch_size):
+            if len(index) < batch_size:
+                continue
+            batch = pixels[index].float().div_(255).sub_(0.45).div_(0.25)
+            if crop:
+                batch = flip_crop(batch)
+            if channels_last:
+                batch = batch.contiguous(memory_format=torch.channels_last)
+            yield batch, targets[index]
+
+
+def flip_crop(images: Tensor) -> Tensor:
+    """Mirror half of the images, pad by 4 pixels and crop at random, all at once."""
+    n, _, height, width = images.shape
+    padded = F.pad(images, (4, 4, 4, 4))
+    rows = torch.randint(0, 9, (n, 1)) + torch.arange(height)
+    columns = torch.randint(0, 9, (n, 1)) + torch.arange(width)
+    mirrored = torch.rand(n, 1) < 0.5
+    columns = torch.where(mirrored, columns.flip(1), columns)
+    each = torch.arange(n)[:, None, None]
+    found = padded[each, :, rows[:, :, None], columns[:, None, :]]
+    return found.permute(0, 3, 1, 2)
+
+
+def per_image(
+    images: np.ndarray, labels: np.ndarray, batch_size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield batches that a DataLoader makes image by image, through Pillow."""
+
+    class Images(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return len(images)
+
+        def __getitem__(self, i: int) -> tuple[Tensor, int]:
+            array = np.asarray(Image.fromarray(images[i, :, :, 0]), np.float32)
+            return (torch.from_numpy(array)[None] / 255 - 0.13) / 0.31, int(labels[i])
+
+    while True:
+        yield from torch.utils.data.DataLoader(
+            Images(), batch_size, shuffle=True, drop_last=True
+        )

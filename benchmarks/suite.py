@@ -1,0 +1,337 @@
+"""Suite: what is measured. Each benchmark returns its lines of the table."""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from benchmarks import ours, rivals
+from benchmarks.measure import Line, bandwidth, compare, matmul_peak, text, timed
+from lth_jax import config as config_lib
+from lth_jax import lottery, masks, measures, models, prune, scores, training
+from lth_jax.evaluate import Evaluator
+from lth_jax.fit import Program, fit
+from lth_jax.fleet import Layout
+from lth_jax.state import TrainState
+
+_COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+class Training:
+    """Members of ours that train on, and seconds a step of each."""
+
+    def __init__(self, program: Program, members: list[TrainState], steps: int):
+        self.program, self.members, self.steps = program, members, steps
+
+    def __call__(self) -> float:
+        """Train some steps; return seconds per step and member."""
+        stop = int(self.members[0].step) + self.steps
+
+        def work() -> None:
+            self.members = fit(self.members, stop, self.program)
+            jax.block_until_ready(self.members)
+
+        return timed(work, self.steps * len(self.members))
+
+
+def steps(step: rivals.Step, number: int) -> Callable[[], float]:
+    """Return the work of some of a rival's steps."""
+    return lambda: timed(lambda: [step() for _ in range(number)], number)
+
+
+def lenet() -> Iterator[Line]:
+    """One LeNet-300-100, and a fleet of twelve."""
+    dataset = ours.images(60_000, 28, 1)
+    shape = (28, 28, 1)
+    alone = ours.lenet(dataset, Layout("fleet", (jax.devices()[0],)))
+    mine = Training(alone, ours.tickets(alone, 1, shape), 1000)
+    split = dataset.train
+    floor = 6 * 60 * 266_200 / matmul_peak()
+
+    def rival(fused: bool | None, batches: Iterator) -> rivals.Step:
+        model = rivals.lenet(784, 10)
+        adam = torch.optim.Adam(model.parameters(), lr=1.2e-3, fused=fused)
+        return rivals.masked_step(model, adam, batches)
+
+    memory = rivals.in_memory(split.images, split.labels, 60)
+    work = "a masked step of LeNet-300-100, batch 60, Adam"
+    for name, fused, target in (("default Adam", None, 3.0), ("fused Adam", True, 1.8)):
+        found = compare(mine, steps(rival(fused, memory), 300))
+        limit = f"{100 * floor / statistics.median(found.ours):.0f} % of peak FLOP/s"
+        against = f"PyTorch in memory, {name}"
+        yield Line(
+            "lenet", work, against, text(found.ours), str(found), f">= {target}x", limit
+        )
+    images = rivals.per_image(split.images, split.labels, 60)
+    found = compare(mine, steps(rival(None, images), 30))
+    yield Line(
+        "lenet",
+        work,
+        "PyTorch, image by image",
+        text(found.ours),
+        str(found),
+        ">= 20x",
+    )
+
+    together = ours.lenet(dataset, Layout("fleet", tuple(jax.devices())))
+    twelve = Training(together, ours.tickets(together, 12, shape), 500)
+    work = "the same of 12 members as a fleet, per member"
+    for against, other, target in (
+        ("ours, one at a time", mine, 1.3),
+        ("PyTorch in memory, fused Adam", steps(rival(True, memory), 300), 2.0),
+    ):
+        found = compare(twelve, other)
+        limit = f"{100 * floor / statistics.median(found.ours):.0f} % of peak FLOP/s"
+        yield Line(
+            "lenet", work, against, text(found.ours), str(found), f">= {target}x", limit
+        )
+
+
+def resnet20() -> Iterator[Line]:
+    """ResNet-20 on images of CIFAR-10's size, with flip and crop."""
+    dataset = ours.images(10_000, 32, 3)
+    program = ours.resnet20(dataset)
+    mine = Training(program, ours.tickets(program, 1, (32, 32, 3)), 6)
+    floor = 31.2e9 / matmul_peak()
+    for layout, target in (("NCHW", 1.0), ("channels_last", 0.85)):
+        last = layout == "channels_last"
+        model = rivals.resnet20()
+        if last:
+            model = model.to(memory_format=torch.channels_last)
+        split = dataset.train
+        batches = rivals.in_memory(
+            split.images, split.labels, 128, crop=True, channels_last=last
+        )
+        sgd = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        found = compare(mine, steps(rivals.masked_step(model, sgd, batches), 6))
+        rate = 128 / statistics.median(found.ours)
+        limit = f"{100 * floor / statistics.median(found.ours):.0f} % of peak FLOP/s"
+        yield Line(
+            "resnet20",
+            "a masked, augmented step of ResNet-20, batch 128",
+            f"PyTorch in memory, {layout}",
+            f"{rate:.0f} images/s",
+            str(found),
+            f">= {target}x",
+            limit,
+        )
+
+
+def pruning() -> Iterator[Line]:
+    """Global magnitude pruning of ResNet-50's weights; masks on disk."""
+    random = np.random.default_rng(0)
+    network = models.create("resnet50", num_classes=1000)
+    shapes = jax.eval_shape(
+        lambda: network.init(jax.random.key(0), jnp.ones((1, 64, 64, 3)), train=False)
+    )
+    params = {
+        path: jnp.asarray(random.standard_normal(leaf.shape, np.float32))
+        for path, leaf in masks.leaves(shapes["params"])
+        if leaf.ndim > 1
+    }
+    kept = masks.full(params)
+    weights = sum(w.size for w in params.values())
+    flat = torch.from_numpy(np.concatenate([np.ravel(w) for w in params.values()]))
+    tensors = [torch.tensor(np.asarray(w)) for w in params.values()]
+    arrays = [np.asarray(w) for w in params.values()]
+    number = -(-weights // 5)
+
+    def mine() -> None:
+        jax.block_until_ready(prune.magnitude(params, kept, 0.2))
+
+    def kthvalue() -> list[torch.Tensor]:
+        together = torch.cat([t.ravel() for t in tensors]).abs()
+        threshold = torch.kthvalue(together, number).values
+        return [t.abs() > threshold for t in tensors]
+
+    def partition() -> list[np.ndarray]:
+        together = np.abs(np.concatenate([a.ravel() for a in arrays]))
+        threshold = np.partition(together, number - 1)[number - 1]
+        return [np.abs(a) > threshold for a in arrays]
+
+    work = f"masks of {weights / 1e6:.1f}M weights, a fifth pruned globally"
+    limit = 4 * flat.numel() / bandwidth()
+    for name, rival in (("torch.kthvalue", kthvalue), ("np.partition", partition)):
+        found = compare(lambda: timed(mine, 1), lambda rival=rival: timed(rival, 1))
+        passes = statistics.median(found.ours) / limit
+        yield Line(
+            "pruning",
+            work,
+            name,
+            text(found.ours),
+            str(found),
+            ">= 2x",
+            f"{passes:.0f} readings of the weights by one core",
+        )
+    memory = prune.drop.lower(scores.magnitude(params), kept, 1).compile()
+    extra = memory.memory_analysis().temp_size_in_bytes
+    yield Line(
+        "pruning",
+        work,
+        "the weights",
+        f"{extra / 2**20:.0f} MiB extra",
+        f"{extra / (4 * weights):.2f}x",
+        "<= 1x",
+    )
+    packed = sum(bits.nbytes for bits in jax.tree.leaves(masks.pack(kept)))
+    held = sum(mask.nbytes for mask in jax.tree.leaves(kept))
+    yield Line(
+        "pruning",
+        "masks in memory, and packed as on disk",
+        "weights",
+        f"{held / weights:.0f} byte, {8 * packed / weights:.2f} bit a weight",
+        "-",
+        "1 byte, 1 bit",
+    )
+
+
+def imp() -> Iterator[Line]:
+    """A whole run of 15 levels: what is not training, and what is compiled late."""
+    config = config_lib.default()
+    config.model.options = {"widths": (300, 100)}
+    changes = {
+        "replicates": len(jax.devices()),
+        "optim.name": "adam",
+        "optim.learning_rate": 1.2e-3,
+        "train.length": "24000it",
+        "prune.levels": 15,
+        "branches": ("ticket",),
+    }
+    config.update_from_flattened_dict(changes)
+    spent, compiled = [], []
+    original = training.fit
+
+    def measured(*args: object) -> list[TrainState]:
+        start = time.perf_counter()
+        found = original(*args)
+        jax.block_until_ready(found)
+        spent.append(time.perf_counter() - start)
+        return found
+
+    def listen(event: str, seconds: float, **_: object) -> None:
+        if event == _COMPILED:
+            compiled.append(len(spent))
+
+    training.fit = measured
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as directory:
+        lottery.run(config.lock(), Path(directory) / "run")
+    whole = time.perf_counter() - start
+    training.fit = original
+    jax.monitoring.unregister_event_duration_listener(listen)
+    work = "LeNet-300-100 on digits, 15 levels of 24,000 steps"
+    share = (whole - sum(spent)) / whole
+    yield Line(
+        "imp",
+        work,
+        "wall time",
+        f"{whole - sum(spent):.1f} s",
+        f"{share:.1%} outside fit",
+        "<= 5 %",
+    )
+    late = sum(level > 2 for level in compiled)
+    yield Line("imp", work, "-", f"{late} compilations", "after level 1", "0")
+
+
+def start() -> Iterator[Line]:
+    """From the command to the first training step, twice with one compilation cache."""
+    code = """
+import os, sys, time
+from lth_jax import training
+original = training.fit
+def fit(members, stop, program, progress, pause):
+    def first(steps):
+        print("STEPS", time.time(), flush=True)
+        os._exit(0)
+    return original(members, stop, program, first, pause)
+training.fit = fit
+from absl import app
+from lth_jax import main
+app.run(main.main, flags_parser=main.parse)
+"""
+    taken = []
+    with tempfile.TemporaryDirectory() as directory:
+        environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": f"{directory}/cache"}
+        for i in range(4):
+            begun = time.time()
+            shown = subprocess.run(
+                [sys.executable, "-c", code, "--config=configs/digits.py"]
+                + [f"--workdir={directory}/{i}"],
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            taken.append(float(shown.stdout.split("STEPS")[1].split()[0]) - begun)
+    for name, seconds, target in (("first", taken[0], 6), ("next", min(taken[1:]), 4)):
+        yield Line(
+            "start",
+            f"to the first steps of digits, {name} run",
+            "-",
+            f"{seconds:.1f} s",
+            "-",
+            f"<= {target} s",
+        )
+
+
+def path() -> Iterator[Line]:
+    """Distances, overlap and the error along a path of ResNet-20, 30 points."""
+    dataset = ours.images(500, 32, 3)
+    program = ours.resnet20(dataset)
+    a, b = ours.tickets(program, 2, (32, 32, 3))
+    evaluate = Evaluator(
+        program.model,
+        dataset.test,
+        dataset.mean,
+        dataset.std,
+        program.layout,
+        batch_size=500,
+    )
+    alphas = jnp.linspace(0, 1, 30)
+
+    def study() -> None:
+        measures.distance(a.params, b.params, a.masks).block_until_ready()
+        measures.top_overlap(a.params, b.params, 0.2, a.masks).block_until_ready()
+        line = measures.interpolate(a.params, b.params, alphas)
+        evaluate(
+            [
+                replace(a, params=jax.tree.map(lambda x, i=i: x[i], line))
+                for i in range(len(alphas))
+            ]
+        )
+
+    found = compare(
+        lambda: timed(study, 1),
+        lambda: timed(lambda: [evaluate([a]) for _ in alphas], 1),
+        pairs=3,
+    )
+    share = statistics.median(1 / ratio for ratio in found.ratios)
+    yield Line(
+        "path",
+        "distance, overlap and 30 points between two ResNet-20, 500 images",
+        "30 evaluations",
+        text(found.ours),
+        f"{share:.2f}x the time",
+        "<= 1.1x",
+    )
+
+
+SUITE: dict[str, Callable[[], Iterator[Line]]] = {
+    "lenet": lenet,
+    "resnet20": resnet20,
+    "pruning": pruning,
+    "imp": imp,
+    "start": start,
+    "path": path,
+}

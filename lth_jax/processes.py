@@ -1,0 +1,99 @@
+"""Processes: a run over several of them, on one machine or many.
+
+All do the same: every process has all networks and comes to the same decisions. Each
+trains and evaluates its share of them (`fleet`), and the first one writes, in a folder
+that all can read. With one process everything here comes to nothing.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jaxtyping import PyTree
+
+State = TypeVar("State", bound=PyTree)
+Result = TypeVar("Result")
+
+# After so long without a sign of life from another process, a process gives up.
+_PATIENCE = 30  # seconds
+
+_writing = False  # by_first is at work in this process
+
+
+class ProcessError(RuntimeError):
+    """Processes cannot be joined, or another one has failed."""
+
+
+def join(
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+) -> None:
+    """Join the other processes of a run, before JAX is used for anything else.
+
+    What is None is asked of the cluster: a TPU pod, Slurm, Open MPI or Kubernetes.
+
+    Args:
+        coordinator: host:port of the first process.
+        processes: their number.
+        process: which of them this is, from 0.
+
+    Raises:
+        ProcessError: it cannot be done.
+    """
+    try:
+        jax.distributed.initialize(
+            coordinator, processes, process, heartbeat_timeout_seconds=_PATIENCE
+        )
+    except (ValueError, RuntimeError) as error:
+        raise ProcessError(f"--distributed: {' '.join(str(error).split())}") from error
+
+
+def several() -> bool:
+    """Return whether there are other processes."""
+    return jax.distributed.is_initialized() and jax.process_count() > 1
+
+
+def is_first() -> bool:
+    """Return whether this is the process that writes."""
+    return not several() or jax.process_index() == 0
+
+
+def agree(said: bool) -> bool:
+    """Return whether any process says so; all must be asked."""
+    if not several() or _writing:
+        return said
+    return bool(multihost_utils.process_allgather(np.array(said)).any())
+
+
+def gather(states: State) -> State:
+    """Join the first axes of all processes' arrays, in their order."""
+    return multihost_utils.process_allgather(jax.device_get(states), tiled=True)
+
+
+def by_first(work: Callable[[], Result]) -> Result | None:
+    """Do some work in the first process only, and wait until it is done.
+
+    Returns:
+        What the work returns; in other processes None.
+
+    Raises:
+        ProcessError: in other processes, where the first one raises something else.
+    """
+    global _writing
+    if not several() or _writing:
+        return work()
+    result, failed = None, None
+    if is_first():
+        _writing = True
+        try:
+            result = work()
+        except Exception as error:
+            failed = error
+        finally:
+            _writing = False
+    if agree(failed is not None):
+        raise failed or ProcessError("the first process has failed, and says why")
+    return result

@@ -1,0 +1,170 @@
+"""Kill a run at random moments, and see that it loses nothing.
+
+    python tests/kill.py --kills=50
+    python tests/kill.py --kills=50 --signal=TERM
+
+A lottery on digits (three replicates, branches, two rewind steps) runs once in peace.
+Then it is killed at random moments between its beginning and its end, and started again
+each time; what has finished begins anew, until there were as many kills as asked for.
+Every finished run must have left what the first one left, to the last bit.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from lth_jax import check
+from lth_jax.main import TRY_AGAIN
+from lth_jax.workdir import Workdir
+
+ROOT = Path(__file__).parents[1]
+OVERRIDES = (
+    "replicates=3",
+    "model.options.widths=(30,)",
+    "train.length=200it",
+    "train.evaluate_every=50it",
+    "train.checkpoint_minutes=0.005",
+    "rewind.steps=('0it','20it')",
+    "prune.levels=2",
+)
+
+
+class Outcome(NamedTuple):
+    """What killing a run came to.
+
+    Attributes:
+        kills: processes that were killed.
+        runs: runs that were killed, begun again and finished.
+        levels: kills by the number of levels that were done.
+        seconds: from the signal to the end of the process, where it saves first.
+    """
+
+    kills: int
+    runs: int
+    levels: dict[int, int]
+    seconds: list[float]
+
+
+def start(folder: Path) -> subprocess.Popen:
+    """Start a run, or go on with it, in a process of its own."""
+    command = [sys.executable, "-m", "lth_jax.main"]
+    command += [f"--config={ROOT / 'configs' / 'digits.py'}", f"--workdir={folder}"]
+    command += [f"--config.{override}" for override in OVERRIDES]
+    # With its programs at hand, a run spends its time on what could go wrong.
+    settings = {"JAX_COMPILATION_CACHE_DIR": str(folder.parent / "compiled")}
+    settings["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    return subprocess.Popen(
+        command,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | settings,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def begun(process: subprocess.Popen, folder: Path) -> None:
+    """Wait until a process is at work."""
+    mine = f"process {process.pid}"
+    while process.poll() is None:
+        if (folder / "lock").exists() and (folder / "lock").read_text() == mine:
+            return
+        time.sleep(0.01)
+
+
+def end(process: subprocess.Popen, *expected: int) -> int:
+    """Wait for a process to end as it should."""
+    _, said = process.communicate()
+    if process.returncode not in expected:
+        raise AssertionError(f"exit status {process.returncode}: {said}")
+    return process.returncode
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Compare rows, and masks and parameters of all networks, to the last bit."""
+    rows = [Workdir(folder).records.path.read_bytes() for folder in (one, other)]
+    assert rows[0] == rows[1], "the rows differ"
+    for name in ("dense", "levels"):
+        mine, theirs = (getattr(Workdir(folder), name) for folder in (one, other))
+        assert mine.numbers() == theirs.numbers() != []
+        for number in mine.numbers():
+            assert mine.about(number) == theirs.about(number), (name, number)
+            trees = mine.raw(number), theirs.raw(number)
+            assert jax.tree.structure(trees[0]) == jax.tree.structure(trees[1])
+            jax.tree.map(np.testing.assert_array_equal, *trees)
+    assert check.problems(other) == []
+
+
+def attack(folder: Path, kills: int, number: signal.Signals, seed: int = 0) -> Outcome:
+    """Kill runs in a folder, and compare each with one that was left in peace.
+
+    Raises:
+        AssertionError: something was lost, or a process did not end as it should.
+    """
+    peaceful, run, moments = folder / "peaceful", folder / "run", random.Random(seed)
+    for _ in range(2):  # the second time as fast as those that follow
+        shutil.rmtree(peaceful, ignore_errors=True)
+        process = start(peaceful)
+        begun(process, peaceful)
+        since = time.monotonic()
+        end(process, 0)
+        length = time.monotonic() - since
+    saves = number != signal.SIGKILL
+    killed, runs, levels, seconds = 0, 0, {}, []
+    while killed < kills or run.exists():
+        process = start(run)
+        begun(process, run)
+        hit = killed < kills
+        if hit:
+            time.sleep(moments.uniform(0, 0.8 * length))
+            hit = process.poll() is None
+            process.send_signal(number)
+        expected = ((TRY_AGAIN, 0) if saves else (-number,)) if hit else (0,)
+        since = time.monotonic()
+        if end(process, *expected):
+            killed += 1
+            seconds += [time.monotonic() - since] if saves else []
+            done = len(Workdir(run).levels.numbers())
+            levels[done] = levels.get(done, 0) + 1
+            print(f"kill {killed}: {done} levels done", flush=True)
+        else:
+            assert_same(peaceful, run)
+            shutil.rmtree(run)
+            runs += 1
+    return Outcome(killed, runs, levels, seconds)
+
+
+def main() -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--signal", choices=["KILL", "TERM", "INT"], default="KILL")
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    number = signal.Signals[f"SIG{asked.signal}"]
+    with tempfile.TemporaryDirectory() as folder:
+        found = attack(Path(folder), asked.kills, number, asked.seed)
+    done = ", ".join(f"{found.levels[n]} after {n}" for n in sorted(found.levels))
+    print(f"{found.kills} kills (by levels done: {done}) of {found.runs} runs:")
+    print("rows, masks and parameters are those of a run in peace, to the last bit")
+    if found.seconds:
+        print(
+            f"from {number.name} to exit status {TRY_AGAIN}: median "
+            f"{statistics.median(found.seconds):.1f} s, at most "
+            f"{max(found.seconds):.1f} s"
+        )
+
+
+if __name__ == "__main__":
+    main()

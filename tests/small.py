@@ -1,0 +1,34 @@
+"""Small experiments, whose programs are compiled once for all runs of a test file."""
+
+import dataclasses
+import functools
+import json
+
+from lth_jax import config as config_lib
+from lth_jax import experiment
+
+BUILD = experiment.build
+RUN_ONLY = ("replicates", "branches", "copies", "prune.", "seed", "studies")
+
+
+@functools.cache
+def _built(fields):
+    changes = json.loads(fields)
+    config = config_lib.default()
+    with config.unlocked():
+        config.model.options = {"widths": (12,)}
+    for name, value in changes.items():
+        changes[name] = tuple(value) if isinstance(value, list) else value
+    config.update_from_flattened_dict(changes)
+    made = BUILD(config)
+    # So that a training takes several calls.
+    program = dataclasses.replace(made.program, steps_per_call=2)
+    return dataclasses.replace(made, program=program)
+
+
+def build(config):
+    """Return a config's experiment, in place of `experiment.build`."""
+    fields = config_lib.flatten(config)
+    program = {name: fields[name] for name in fields if not name.startswith(RUN_ONLY)}
+    interval = {name: fields[name] for name in fields if name == "prune.admm.interval"}
+    return _built(json.dumps(program | interval))

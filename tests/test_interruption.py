@@ -1,0 +1,52 @@
+"""Interruptions: heard at the next pause; who asks twice does not wait for one."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from lth_jax.interruption import Interrupted, Interruption
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_heard_at_the_next_pause(number):
+    before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+    with Interruption(0.0) as interruption:
+        assert not interruption.due()
+        os.kill(os.getpid(), number)
+        assert interruption.due()
+        with pytest.raises(Interrupted, match=f"^{number.name}: saved"):
+            interruption.handle()
+    assert before == [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+
+
+def test_a_pause_is_due_when_its_time_has_come():
+    with Interruption(1e-9) as interruption:
+        assert interruption.due()
+        interruption.handle()
+    with Interruption(3600.0) as interruption:
+        assert not interruption.due()
+
+
+ENDLESS = """
+from lth_jax.interruption import Interruption
+with Interruption(0.0) as interruption:
+    print("begun", flush=True)
+    while not interruption.due():
+        pass
+    print("heard", flush=True)
+    while True:
+        pass
+"""
+
+
+def test_a_second_sigint_ends_the_process_at_once():
+    command = [sys.executable, "-c", ENDLESS]
+    with subprocess.Popen(command, stdout=-1, stderr=-1) as process:
+        for said in (b"begun\n", b"heard\n"):
+            assert process.stdout.readline() == said
+            process.send_signal(signal.SIGINT)
+        assert process.wait(10) == -signal.SIGINT
+        assert process.stderr.read() == b""

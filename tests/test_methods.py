@@ -1,0 +1,169 @@
+"""Methods: masks of every kind, with as many weights as configured."""
+
+import itertools
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+from small import build
+from tqdm import tqdm
+
+from lth_jax import config as config_lib
+from lth_jax import experiment, lottery
+from lth_jax import masks as masks_lib
+from lth_jax.interruption import Interrupted
+from lth_jax.methods import METHODS
+from lth_jax.workdir import Workdir
+
+KEPT = [888, 621, 434]  # of 64 * 12 + 12 * 10 weights, less ceil(0.3 of the rest)
+
+
+@pytest.fixture(scope="module")
+def configure(tmp_path_factory):
+    def configure(**changes):
+        config = config_lib.default()
+        config.model.options = {"widths": (12,)}
+        config.update_from_flattened_dict(
+            {
+                "replicates": 2,
+                "data.dir": str(tmp_path_factory.getbasetemp() / "tfds"),
+                "data.batch_size": 20,
+                "optim.name": "adam",
+                "optim.learning_rate": 0.01,
+                "train.length": "6it",
+                "prune.fraction": 0.3,
+                "prune.levels": 2,
+                "prune.admm.rho": (0.1, 1.0, 10.0),
+                "prune.admm.updates": 2,
+                "prune.admm.interval": "60it",
+                "branches": ("ticket",),
+            }
+            | changes
+        )
+        return config.lock()
+
+    return configure
+
+
+def masks(config, directory, level):
+    """Return the tickets' masks of a level, by replicate, as run and saved."""
+    workdir = Workdir(directory)
+    like = jax.eval_shape(build(config).initialise, jax.random.key(0))
+    fleet = workdir.load(workdir.levels, level, like)
+    return [network.masks for member, network in fleet.items() if member.is_ticket]
+
+
+@pytest.fixture(scope="module")
+def runs(configure, tmp_path_factory):
+    """A finished run of every method: its config and its folder."""
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "build", build)
+        for method in METHODS:
+            config = configure(**{"prune.method": method})
+            found[method] = config, tmp_path_factory.mktemp(method)
+            lottery.run(*found[method])
+    return found
+
+
+@pytest.fixture(autouse=True)
+def compile_once(monkeypatch):
+    monkeypatch.setattr(experiment, "build", build)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_level_keeps_exactly_as_many_weights_as_it_should(runs, method):
+    for level, kept in enumerate(KEPT):
+        for mask in masks(*runs[method], level):
+            assert masks_lib.count(mask) == (kept, KEPT[0])
+
+
+def test_methods_and_replicates_choose_different_weights(runs):
+    chosen = [mask for method in METHODS for mask in masks(*runs[method], 2)]
+    for one, other in itertools.combinations(chosen, 2):
+        assert masks_lib.overlap(one, other) < 1
+
+
+@pytest.mark.parametrize("method", ["magnitude", "random", "snip", "grasp"])
+def test_masks_shrink(runs, method):
+    for one, two in zip(masks(*runs[method], 1), masks(*runs[method], 2)):
+        assert masks_lib.overlap(one, two) == 1
+
+
+@pytest.mark.parametrize("method", ["snip", "grasp", "synflow"])
+def test_pruning_before_training_does_not_look_at_trained_weights(
+    configure, runs, method, tmp_path
+):
+    longer = configure(**{"prune.method": method, "train.length": "9it"})
+    lottery.run(longer, tmp_path)
+    for level in (1, 2):
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            masks(longer, tmp_path, level),
+            masks(*runs[method], level),
+        )
+
+
+def test_synflow_keeps_a_path_through_every_layer(runs):
+    for mask in masks(*runs["synflow"], 2):
+        assert all(kept for kept, _ in masks_lib.by_layer(mask).values())
+
+
+def residuals(directory, level, side):
+    rows = Workdir(directory).records.rows()
+    return [
+        [
+            row["value"]
+            for row in rows
+            if (row["branch"], row["level"], row["replicate"], row["measure"])
+            == ("admm", level, replicate, f"{side}_residual")
+        ]
+        for replicate in range(2)
+    ]
+
+
+def test_admm_draws_the_weights_closer_with_every_stage(runs):
+    for found in residuals(runs["admm"][1], 1, "primal"):
+        assert len(found) == 6  # three stages of two updates
+        assert found[-1] < 0.5 * found[0]
+
+
+def test_the_steps_that_admm_takes_are_recorded(runs):
+    rows = Workdir(runs["admm"][1]).records.rows()
+    steps = {row["step"] for row in rows if row["measure"] == "dual_residual"}
+    assert steps == {6 + 60 * update for update in range(1, 7)}
+
+
+def test_admm_goes_on_where_it_was_cut_off(configure, tmp_path, monkeypatch):
+    """Between its updates and the evaluations, of which some are at the same step."""
+    config = configure(
+        **{
+            "replicates": 1,
+            "prune.method": "admm",
+            "prune.levels": 1,
+            "prune.admm.rho": (1.0,),
+            "prune.admm.updates": 3,
+            "prune.admm.interval": "4it",
+        }
+    )
+    lottery.run(config, tmp_path / "whole")
+    monkeypatch.setattr(tqdm, "update", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    pauses = 0
+    while pauses < 99:
+        try:
+            lottery.run(config, tmp_path / "cut")
+            break
+        except Interrupted:
+            pauses += 1
+    assert pauses == 3 + 3 * 2 + 3  # calls of two steps: dense, drawn, ticket
+    rows = [
+        Workdir(tmp_path / name).records.path.read_text() for name in ("whole", "cut")
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_replicates_draw_their_own_random_masks(runs):
+    one, other = masks(*runs["random"], 1)
+    assert masks_lib.overlap(one, other) == pytest.approx(0.7, abs=0.07)

@@ -1,0 +1,151 @@
+"""Several processes: the same masks and numbers as one, and none goes on alone."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lth_jax import check, processes
+from lth_jax.main import TRY_AGAIN
+from lth_jax.workdir import Workdir
+
+ROOT = Path(__file__).parents[1]
+DIGITS = (f"--config={ROOT / 'configs' / 'digits.py'}:smoke",)
+RESNET = (f"--config={ROOT / 'configs' / 'resnet20.py'}:smoke",)
+RESNET += ("--config.data.name=digits", "--config.measures=('test_loss',)")
+
+
+def test_alone_everything_is_done_here():
+    assert not processes.several()
+    assert processes.is_first()
+    assert [processes.agree(said) for said in (True, False)] == [True, False]
+    assert processes.by_first(lambda: 3) == 3
+
+
+def port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def start(workdir, arguments, number, devices):
+    """Start the processes of a run, each with some CPU devices."""
+    joined = [f"--coordinator=127.0.0.1:{port()}", f"--processes={number}"]
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    settings = {"JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": path}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "lth_jax.main", f"--workdir={workdir}", *arguments]
+            + [*joined, f"--process={process}"] * (number > 1),
+            env=os.environ | settings,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for process in range(number)
+    ]
+
+
+def end(started):
+    """Wait for processes; return their exit statuses and what they said."""
+    said = [process.communicate(timeout=300) for process in started]
+    return [process.returncode for process in started], said
+
+
+def run(workdir, arguments, number, devices):
+    statuses, said = end(start(workdir, arguments, number, devices))
+    assert statuses == [0] * number, said
+    assert check.problems(workdir) == []
+    tables = [out for out, _ in said]
+    assert all("accuracy" not in table for table in tables[1:])
+    return Workdir(workdir)
+
+
+def assert_same_run(one, other):
+    """The same masks, and the same rows to float tolerance."""
+    assert (
+        one.levels.numbers()
+        == other.levels.numbers()
+        == [*range(len(one.levels.numbers()))]
+    )
+    for level in one.levels.numbers():
+        mine, theirs = (w.levels.about(level) for w in (one, other))
+        assert mine["members"] == theirs["members"]
+        assert mine["masks"] == theirs["masks"]
+    rows = [workdir.records.rows() for workdir in (one, other)]
+    values = [[row.pop("value") for row in each] for each in rows]
+    assert rows[0] == rows[1]
+    np.testing.assert_allclose(*values, rtol=1e-3, atol=2e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["fleet", "data"])
+@pytest.mark.parametrize("config", [DIGITS, RESNET], ids=["digits", "resnet20"])
+def test_two_processes_find_what_one_finds(config, layout, tmp_path):
+    arguments = [*config, f"--config.train.layout={layout}"]
+    two = run(tmp_path / "two", arguments, 2, 2)
+    one = run(tmp_path / "one", arguments, 1, 4)
+    assert_same_run(one, two)
+
+
+LONG = (*DIGITS, "--config.train.length=4000it", "--config.train.evaluate_every=100it")
+LONG += ("--config.train.checkpoint_minutes=0.01", "--config.prune.levels=1")
+
+
+def wait_for(workdir, level, started):
+    """Wait until a level is being trained."""
+    while True:
+        assert all(process.poll() is None for process in started), end(started)
+        if workdir.levels.numbers() == [*range(level)] and workdir.paused.numbers():
+            return
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def peaceful(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("peaceful") / "run", LONG, 2, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_when_a_process_dies_the_others_end_and_all_go_on(victim, peaceful, tmp_path):
+    workdir = Workdir(tmp_path / "run")
+    started = start(workdir.directory, LONG, 2, 2)
+    wait_for(workdir, 1, started)
+    started[victim].kill()
+    since = time.monotonic()
+    statuses, said = end(started)
+    assert time.monotonic() - since < 60
+    assert statuses[victim] == -signal.SIGKILL
+    assert statuses[1 - victim] not in (0, TRY_AGAIN)
+    assert "another" in said[1 - victim][1]
+    run(workdir.directory, LONG, 2, 2)
+    assert workdir.records.rows() == peaceful.records.rows()
+    assert_same_run(peaceful, workdir)
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_is_for_all(peaceful, tmp_path):
+    workdir = Workdir(tmp_path / "run")
+    started = start(workdir.directory, LONG, 2, 2)
+    wait_for(workdir, 1, started)
+    started[1].terminate()
+    statuses, said = end(started)
+    assert statuses == [TRY_AGAIN] * 2, said
+    run(workdir.directory, LONG, 2, 2)
+    assert workdir.records.path.read_bytes() == peaceful.records.path.read_bytes()
+
+
+@pytest.mark.slow
+def test_what_the_first_process_refuses_ends_all(peaceful):
+    other = [*LONG, "--config.replicates=3"]
+    statuses, said = end(start(peaceful.directory, other, 2, 2))
+    assert statuses == [1, 1]
+    assert "error: --workdir: " in said[0][1]
+    assert "error: the first process has failed" in said[1][1]

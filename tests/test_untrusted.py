@@ -1,0 +1,111 @@
+"""Files of strangers: reading a run executes nothing and touches nothing outside it."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import lth_jax
+from lth_jax import config as config_lib
+from lth_jax import models, optim, state
+from lth_jax.records import Member
+from lth_jax.workdir import Workdir
+
+PACKAGE = Path(lth_jax.__path__[0])
+EXECUTING = {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib", "yaml"}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.stem)
+def test_no_module_can_execute_what_it_reads(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            assert not EXECUTING & {name.name.split(".")[0] for name in node.names}
+        if isinstance(node, ast.ImportFrom):
+            assert (node.module or "").split(".")[0] not in EXECUTING
+        if isinstance(node, ast.Name):
+            assert node.id not in {"eval", "exec", "compile", "__import__"}
+        if isinstance(node, ast.keyword):
+            assert node.arg not in {"allow_pickle", "shell"}
+
+
+WATCHED = """
+import os
+import sys
+from pathlib import Path
+
+import jax
+from lth_jax import check, report
+from lth_jax.records import Member
+from lth_jax.workdir import Workdir
+
+known, strange = Path(sys.argv[1]), Path(sys.argv[2])
+check.problems(known)  # what is imported only when it is used, is now
+watching = True
+
+
+def watch(event, arguments):
+    if not watching:
+        return
+    if event in ("os.system", "os.exec", "os.fork", "subprocess.Popen", "compile"):
+        print(event, arguments)
+    if event.startswith(("pickle.", "marshal.load", "socket.connect", "ctypes.dlopen")):
+        print(event, arguments)
+    if event in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"):
+        path, mode = str(arguments[0]), arguments[1]
+        if event in ("os.remove", "os.rmdir") and mode >= 0:  # in an open folder
+            path = str(Path(os.readlink(f"/proc/self/fd/{mode}")) / path)
+        writes = event != "open" or (isinstance(mode, str) and set(mode) & set("wax+"))
+        if writes and strange.resolve() not in Path(path).resolve().parents:
+            print(event, path, mode)
+
+
+sys.addaudithook(watch)
+print("problems:", len(check.problems(strange)))
+print("rows:", len(Workdir(strange).records.rows()))
+Workdir(strange).recover([0], 1)
+watching = False
+"""
+
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The beginning of a run in a folder."""
+
+    def run(name):
+        workdir = Workdir(tmp_path / name / "run")
+        workdir.directory.mkdir(parents=True)
+        workdir.open(config_lib.default(), {"steps_per_epoch": 1})
+        lenet = models.create("lenet", num_classes=2, widths=(3,))
+        sgd = optim.optimizer("sgd", 0.1, None)
+        network = state.create(jax.random.key(0), lenet, sgd, shape=(2, 2, 1))
+        workdir.save(workdir.dense, 0, {Member(0, 0, 0, "dense", 0): network})
+        workdir.pause({Member(0, 0, 0, "../../../outside", 0): network})
+        workdir.paused.save(2, {"../../../outside": jnp.ones(3)}, records=0)
+        workdir.paused.save(3, {"/outside": jnp.ones(3)}, records=0, members=["../.."])
+        return workdir
+
+    return run
+
+
+def test_reading_a_strange_run_runs_nothing_and_writes_nowhere_else(run, tmp_path):
+    known, strange = run("known"), run("strange")
+    assert {p.name for p in tmp_path.iterdir()} == {"known", "strange"}
+    (tmp_path / "outside").write_text("precious")
+    checksums = strange.paused.directory / "3" / "checksums.json"
+    content = json.loads(checksums.read_text())
+    checksums.write_text(json.dumps(content | {"../../../../../outside": "0"}))
+    command = [sys.executable, "-c", WATCHED, known.directory, strange.directory]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (warning,) = [line for line in done.stderr.splitlines() if "warning: " in line]
+    assert "paused/3 cannot be read (../../../../../outside is missing)" in warning
+    assert done.stdout.splitlines() == ["problems: 4", "rows: 0"]
+    assert (tmp_path / "outside").read_text() == "precious"
