@@ -1,0 +1,37 @@
+"""Find, train and study lottery tickets in JAX.
+
+The pure modules (`masks`, `scores`, `prune`, `rewind`, `measures`) need only jax, numpy
+and jaxtyping: importing them loads nothing else. What is named here is imported when it
+is used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lth_jax.sparse import sparse_optimizer as sparse_optimizer
+    from lth_jax.ticket import Ticket as Ticket
+    from lth_jax.ticket import load_ticket as load_ticket
+    from lth_jax.ticket import save_ticket as save_ticket
+
+_HOMES = {
+    "Ticket": "ticket",
+    "load_ticket": "ticket",
+    "save_ticket": "ticket",
+    "sparse_optimizer": "sparse",
+}
+_MODULES = ("masks", "scores", "prune", "rewind", "measures", "models", "report")
+
+__all__ = [*_HOMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"lth_jax.{_HOMES[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"lth_jax.{name}")
+    raise AttributeError(f"module 'lth_jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

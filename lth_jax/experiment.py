@@ -20,7 +20,7 @@ from lth_jax.evaluate import Evaluator, Refresher
 from lth_jax.fields import field, options
 from lth_jax.fit import Program
 from lth_jax.fleet import Layout
-from lth_jax.models import lean
+from lth_jax.models import lean, summary
 from lth_jax.state import TrainState
 
 _MOST_STEPS = 10**9  # twice as many fit into 32 bits
@@ -32,8 +32,9 @@ class Experiment:
 
     Attributes:
         program: trains.
-        data: what tells the data set from others.
+        data: what tells the data set from others, and how its images are normalised.
         evaluators: evaluate, by name of the split.
+        layers: what each layer of the network costs, in the order of their calls.
         initialise: from a replicate's key, and a learning rate and a weight decay (None
             for those of the config), to its dense state at step 0.
         length: steps of a full training.
@@ -47,6 +48,7 @@ class Experiment:
     program: Program
     data: dict[str, Any]
     evaluators: dict[str, Evaluator]
+    layers: list[summary.Layer]
     initialise: Callable[..., TrainState]
     length: int
     rewind_steps: tuple[int, ...]
@@ -120,10 +122,18 @@ def build(config: ConfigDict) -> Experiment:
     )
     return Experiment(
         program=program,
-        data=data.fingerprint(dataset) | {"steps_per_epoch": feed.steps_per_epoch},
+        data=data.fingerprint(dataset)
+        | {
+            "steps_per_epoch": feed.steps_per_epoch,
+            "shape": list(dataset.train.images.shape[1:]),
+            "classes": dataset.num_classes,
+            "mean": dataset.mean.tolist(),
+            "std": dataset.std.tolist(),
+        },
         evaluators={
             name: evaluator(split=split) for name, split in splits.items() if split
         },
+        layers=summary.layers(model, dataset.train.images.shape[1:]),
         initialise=initialise,
         length=steps["train.length"],
         rewind_steps=tuple(sorted(set(steps["rewind.steps"]))),

@@ -17,7 +17,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from lth_jax import admm, processes, prune, report, state
+from lth_jax import admm, processes, prune, state
 from lth_jax import experiment as experiment_lib
 from lth_jax.branches import BRANCHES, Origin
 from lth_jax.evaluate import Evaluation
@@ -28,7 +28,7 @@ from lth_jax.methods import METHODS, Round
 from lth_jax.records import Member
 from lth_jax.state import TrainState
 from lth_jax.studies import STUDIES, Scene
-from lth_jax.training import Diverged, Lottery, numbered, train
+from lth_jax.training import Diverged, Lottery, numbered, sizes, train
 from lth_jax.workdir import Fleet, Workdir
 
 
@@ -55,8 +55,6 @@ def run(config: ConfigDict, directory: Path) -> None:
         tickets = train_dense(lottery)
         for level in range(lottery.levels + 1):
             tickets = train_level(lottery, level, tickets)
-    if processes.is_first():
-        print(report.table(workdir.records.rows()))
 
 
 def _waves(lottery: Lottery, level: int) -> list[tuple[int, list[str]]]:
@@ -111,6 +109,7 @@ def train_level(lottery: Lottery, level: int, tickets: Fleet) -> Fleet:
         for stop, branches in _waves(lottery, level):
             starts = rewind_branches(lottery, branches, masks, trained)
             trained |= train(lottery, starts, stop, trained)
+        lottery.workdir.records.add(sizes(lottery, trained))
         lottery.workdir.records.add(study(lottery, level, trained))
         kept = {m: n for m, n in trained.items() if m.branch in ("ticket", "dense")}
         lottery.workdir.finish(series, level, kept)

@@ -1,4 +1,14 @@
-"""The command line: python -m lth_jax.main --config=C.py --workdir=W."""
+"""Find lottery tickets: fit, prune, rewind.
+
+    lth-jax --config=configs/digits.py --workdir=runs/digits
+    lth-jax --config=configs/resnet20.py:low --workdir=runs/low --config.replicates=1
+
+A config is a file of your own or one that comes with the package. Any of its fields
+can be set on top, as --config.optim.learning_rate=0.01; lth_jax/config.py explains
+them all. To see the resolved config, and what it would train, add --dry_run; a run
+writes it to config.json in its workdir. The same command again goes on where a run was
+interrupted.
+"""
 
 import os
 import signal
@@ -9,7 +19,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from lth_jax import lottery, processes
+from lth_jax import dry_run, lottery, processes, report
 from lth_jax.checkpoint import CheckpointError
 from lth_jax.config import ConfigError
 from lth_jax.data import DataError
@@ -22,6 +32,9 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with its variant after a colon.", lock_config=True
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: new, or to go on.")
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Print what would be trained, for how long; write nothing."
+)
 _ERRORS = (
     ConfigError,
     DataError,
@@ -40,6 +53,8 @@ _PROCESSES = flags.DEFINE_integer("processes", None, "The number of processes.")
 _PROCESS = flags.DEFINE_integer("process", None, "Which process this is, from 0.")
 TRY_AGAIN = 75  # EX_TEMPFAIL: interrupted; the same command goes on from there
 
+_CONFIGS = [Path(__file__).parents[up] / "configs" for up in (0, 1)]  # wheel, checkout
+
 flags.mark_flags_as_required(["config", "workdir"])
 
 
@@ -55,7 +70,14 @@ def main(argv: list[str]) -> None:
     try:
         if _DISTRIBUTED.value or _COORDINATOR.value:
             processes.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
-        lottery.run(_CONFIG.value, Path(str(_WORKDIR.value)))
+        if _DRY_RUN.value:
+            print(dry_run.describe(_CONFIG.value))
+            return
+        workdir = Path(str(_WORKDIR.value))
+        lottery.run(_CONFIG.value, workdir)
+        if processes.is_first():
+            print(report.table(report.load(workdir)))
+            print(f"\nreport: {report.write(workdir)}")
     except _ERRORS as error:
         sys.exit(f"error: {error}")
     except Interrupted as interrupted:
@@ -67,8 +89,11 @@ def main(argv: list[str]) -> None:
 
 def parse(argv: list[str]) -> list[str]:
     """Parse the flags; a mistake in them, or in the config's file, is one line."""
+    if {"--help", "-h"} & {*argv}:
+        print(_help())
+        sys.exit()
     try:
-        rest = flags.FLAGS(argv)
+        rest = flags.FLAGS([located(argument) for argument in argv])
         _CONFIG.value.is_locked  # noqa: B018  (a missing file shows when it is used)
     except flags.Error as error:  # a config's own error comes with its traceback
         problem = str(error).splitlines()[-1]
@@ -81,9 +106,48 @@ def parse(argv: list[str]) -> list[str]:
     return rest
 
 
+def located(argument: str) -> str:
+    """Return `--config=configs/NAME.py` with a path: the package's, if none is there.
+
+    Example:
+        >>> located("--config=configs/digits.py:smoke").endswith("/digits.py:smoke")
+        True
+    """
+    name, _, value = argument.partition("=")
+    file, colon, variant = value.partition(":")
+    if name not in ("--config", "-config") or Path(file).exists():
+        return argument
+    for folder in _CONFIGS:
+        path = folder / file.removeprefix("configs/")
+        if file.startswith("configs/") and path.exists():
+            return f"{name}={path}{colon}{variant}"
+    return argument
+
+
+def _help() -> str:
+    lines = [str(__doc__), "Flags:"]
+    own = (
+        _CONFIG,
+        _WORKDIR,
+        _DRY_RUN,
+        _DISTRIBUTED,
+        _COORDINATOR,
+        _PROCESSES,
+        _PROCESS,
+    )
+    for flag in own:
+        lines.append(f"  --{flag.name:<12} {flags.FLAGS[flag.name].help}")
+    return "\n".join(lines)
+
+
 def _one_line(message: object) -> str:
     return " ".join(str(message).split())
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """Run the command line."""
     app.run(main, flags_parser=parse)
+
+
+if __name__ == "__main__":
+    command()

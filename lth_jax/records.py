@@ -16,7 +16,9 @@ import jax
 
 from lth_jax import processes
 
-HARMLESS = ("check", "main", "report")  # modules that change no number of a run
+# Modules and packages that change no number of a run.
+HARMLESS = ("check", "configs", "dry_run", "export", "main", "report")
+HARMLESS += ("sparse", "ticket", "torch_layout")
 
 
 class RecordsError(ValueError):
@@ -169,7 +171,7 @@ def code() -> str:
     digest, root = hashlib.sha256(), Path(__file__).parent
     for path in sorted(root.rglob("*.py")):
         name = path.relative_to(root).as_posix()
-        if name.removesuffix(".py") not in HARMLESS:
+        if name.removesuffix(".py").split("/")[0] not in HARMLESS:
             digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 

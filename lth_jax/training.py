@@ -115,6 +115,38 @@ def measure(
     ]
 
 
+def sizes(lottery: Lottery, trained: Fleet) -> list[dict[str, Any]]:
+    """Return the rows of what tickets cost, in all and by layer.
+
+    `parameters` that are not pruned, biases and normalisation among them;
+    `multiply_adds` of one example, by weights that are not pruned; and the density of
+    every layer (`density_of_fc1/kernel`), in the order of the network.
+    """
+    layers, rows = lottery.experiment.layers, []
+    for member, network in trained.items():
+        if not member.is_ticket:
+            continue
+        left = masks_lib.by_layer(network.masks)
+        pruned = sum(total - kept for kept, total in left.values())
+        densities = {
+            path: left[path][0] / left[path][1]
+            for path in (f"{layer.path}/kernel" for layer in layers)
+            if path in left
+        }
+        measured = {
+            "parameters": float(
+                sum(w.size for w in jax.tree.leaves(network.params)) - pruned
+            ),
+            "multiply_adds": sum(
+                layer.multiply_adds * densities.get(f"{layer.path}/kernel", 1)
+                for layer in layers
+            ),
+        }
+        measured |= {f"density_of_{path}": d for path, d in densities.items()}
+        rows += [numbered(member, network, *number) for number in measured.items()]
+    return rows
+
+
 def numbered(
     member: Member, network: TrainState, measure: str, value: float | Array
 ) -> dict[str, Any]:

@@ -15,11 +15,11 @@ PURE = {"masks", "lowest", "scores", "prune", "rewind", "measures"}
 # A layer imports itself and what stands above it.
 LAYERS = [
     PURE,
-    {"processes", "data", "models", "optim"},
-    {"state", "fleet", "fit", "evaluate", "admm", "branches"},
+    {"processes", "data", "models", "optim", "sparse", "ticket"},
+    {"state", "fleet", "fit", "evaluate", "admm", "branches", "torch_layout"},
     {"records", "methods", "checkpoint", "studies", "report"},
     {"fields", "config", "plan", "workdir", "interruption", "experiment"},
-    {"training", "lottery", "check", "main"},
+    {"training", "lottery", "check", "dry_run", "export", "main"},
 ]
 
 

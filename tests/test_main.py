@@ -99,7 +99,14 @@ def test_results_are_one_number_a_row(digits):
     }
     measures = ("train_loss", "test_accuracy", "test_loss")
     numbers = {(*network, measure) for network in networks for measure in measures}
-    assert len(rows) == len(numbers) == 2 * (1 + 4 * 3) * 3
+    layers = [f"density_of_{layer}/kernel" for layer in ("fc1", "fc2", "fc")]
+    numbers |= {
+        (*network, measure)
+        for network in networks
+        for measure in ("parameters", "multiply_adds", *layers)
+        if network[-1] in ("dense", "ticket")
+    }
+    assert len(rows) == len(numbers) == 2 * ((1 + 4 * 3) * 3 + 5 * 5)
 
 
 def test_densities_are_exact(digits):
@@ -135,16 +142,17 @@ def test_the_folder_says_what_was_run_and_where(digits):
     assert environment["devices"] == ["cpu"] * len(os.sched_getaffinity(0))
 
 
-def test_the_end_is_a_table(digits, accuracies):
+def test_the_end_is_a_table_and_the_path_of_the_report(digits, accuracies):
     lines = digits[3].splitlines()
     assert lines[0] == "test accuracy in %, mean ± standard deviation, n = 2"
     assert lines[1].startswith(f"dense: {100 * accuracies[0, 'dense']:.2f} ± ")
-    last = lines[-1].split()
+    assert lines[-2:] == ["", f"report: {digits[1]}/report/index.html"]
+    last = lines[-3].split()
     assert last[0] == "6.25%"
     assert last[1] == f"{100 * accuracies[4, 'ticket']:.2f}"
 
 
-def test_the_same_command_again_only_prints_the_table(digits):
+def test_the_same_command_again_only_reports(digits):
     command, workdir, records, table = digits
     again = call(*command)
     assert (again.returncode, again.stdout) == (0, table)

@@ -1,0 +1,209 @@
+"""Dry run: what a config would train, how long that takes here, and how much disk."""
+
+import itertools
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from lth_jax import config as config_lib
+from lth_jax import experiment as experiment_lib
+from lth_jax.branches import BRANCHES, Origin
+from lth_jax.experiment import Experiment
+from lth_jax.fit import fit
+from lth_jax.plan import Plan
+from lth_jax.state import TrainState
+
+_SECONDS = 3  # how long training is timed
+
+
+@dataclass(frozen=True)
+class Level:
+    """What is trained at a level.
+
+    Attributes:
+        number: of the level, 0 for the dense networks.
+        density: fraction of the prunable weights that are kept.
+        trainings: networks trained.
+        steps: training steps of all of them.
+        saved: networks whose states stay on disk.
+    """
+
+    number: int
+    density: float
+    trainings: int
+    steps: int
+    saved: int
+
+
+def describe(config: ConfigDict) -> str:
+    """Return the plan of a run as text; some steps are trained, to time them.
+
+    Every field of the config as it is resolved, and what is trained at every level.
+
+    Raises:
+        ConfigError, DataError: as `lottery.run` would.
+    """
+    experiment = experiment_lib.build(config)
+    levels = list(plan(config, experiment))
+    rate = steps_per_second(config, experiment)
+    trainings, steps, saved = (
+        sum(getattr(level, name) for level in levels)
+        for name in ("trainings", "steps", "saved")
+    )
+    fields = sorted(config_lib.flatten(config).items())
+    lines = [f"config.{name}={value}" for name, value in fields]
+    lines += ["", f"{'level':>5}  {'density':>8}  {'trainings':>9}  {'steps':>13}"]
+    lines += [
+        f"{level.number:>5}  {level.density:>8.2%}  {level.trainings:>9,}  "
+        f"{level.steps:>13,}"
+        for level in levels
+    ]
+    return "\n".join(
+        [
+            *lines,
+            f"total            {trainings:>9,}  {steps:>13,}",
+            "",
+            f"time: about {_duration(steps / rate)}, {rate:,.0f} steps a second here",
+            f"disk: at most {saved * _bytes(experiment) / 1e6:,.1f} MB of checkpoints",
+            "Nothing was written. To train, leave --dry_run out.",
+        ]
+    )
+
+
+def plan(config: ConfigDict, experiment: Experiment) -> Iterator[Level]:
+    """Yield what is trained at each level."""
+    networks, length = Plan(config), experiment.length
+    steps = list(experiment.rewind_steps)
+    initial = jax.eval_shape(experiment.initialise, jax.random.key(0))
+    layers = [mask.size for mask in jax.tree.leaves(initial.masks)]
+    dense, points = len(networks.origins), {0, *steps, length}
+    for level, density in enumerate(densities(config, layers)):
+        members = list(networks.members(level, steps))
+        taken = sum(
+            BRANCHES[m.branch].lengths * length - start(m.branch, m.rewind_step, length)
+            for m in members
+        )
+        tickets = sum(member.branch in ("ticket", "dense") for member in members)
+        if level == 0:
+            yield Level(
+                number=0,
+                density=density,
+                trainings=len(members) + dense,
+                steps=taken + dense * length,
+                saved=dense * (len(points) + len(steps)) + tickets,
+            )
+            continue
+        if config.prune.method == "admm":
+            options = config.prune.admm
+            updates = len(options.rho) * options.updates
+            taken += dense * len(steps) * updates * experiment.admm_interval
+        yield Level(level, density, len(members), taken, tickets)
+
+
+def densities(config: ConfigDict, layers: Sequence[int]) -> Iterator[float]:
+    """Yield the density of every level, 0 included; exact.
+
+    Args:
+        config: of the run.
+        layers: number of prunable weights in each layer.
+    """
+    totals = [sum(layers)] if config.prune.scope == "global" else list(layers)
+    kept = totals
+    yield 1.0
+    if config.prune.densities:
+        for density in config.prune.densities:
+            share = 1 - Fraction(str(density))
+            yield sum(total - math.ceil(share * total) for total in totals) / sum(
+                totals
+            )
+        return
+    share = Fraction(str(config.prune.fraction))
+    for _ in range(config.prune.levels):
+        kept = [number - math.ceil(share * number) for number in kept]
+        yield sum(kept) / sum(totals)
+
+
+def start(branch: str, rewind_step: int, length: int) -> int:
+    """Return the step at which a branch starts: tried on a network of one weight."""
+
+    def at(step: int) -> TrainState:
+        return TrainState(
+            step=jnp.int32(step),
+            params={"w": jnp.ones((1, 1))},
+            batch_stats={},
+            opt_state=(),
+            masks={"w": jnp.ones((1, 1), bool)},
+            data_seed=jnp.uint32(0),
+            learning_rate=jnp.float32(1),
+            weight_decay=None,
+            loss=jnp.float32(0),
+            loss_from=jnp.int32(0),
+        )
+
+    origin = Origin(
+        dense=at,
+        rewind_step=rewind_step,
+        length=length,
+        fresh=(),
+        initialise=lambda key: at(0),
+        masks=at(0).masks,
+        others=(at(0).masks,),
+        trained=at(length),
+        key=jax.random.key(0),
+    )
+    return int(BRANCHES[branch].start(origin).step)
+
+
+def steps_per_second(config: ConfigDict, experiment: Experiment) -> float:
+    """Train a fleet as large as the run's largest, and return its steps a second."""
+    networks, rewind_steps = Plan(config), list(experiment.rewind_steps)
+    sizes = [len(networks.origins)]
+    sizes += [
+        sum(1 for _ in networks.members(level, rewind_steps))
+        for level in range(networks.levels + 1)
+    ]
+    program, initial = experiment.program, experiment.initialise(jax.random.key(0))
+    fleet = [initial] * max(sizes)
+    group = list(next(iter(program.layout.groups(fleet))))
+    calls = itertools.count()
+    # The first call compiles.
+    group = fit(group, experiment.length, program, pause=lambda: next(calls) > 0)
+    group = [replace(member, step=initial.step) for member in group]
+    began, done = time.monotonic(), []
+    group = fit(
+        group,
+        experiment.length,
+        program,
+        progress=done.append,
+        pause=lambda: time.monotonic() - began > _SECONDS,
+    )
+    jax.block_until_ready(group)
+    return sum(done) / (time.monotonic() - began)
+
+
+def _bytes(experiment: Experiment) -> int:
+    """Return the size of a saved network: masks take a bit a weight."""
+    initial = jax.eval_shape(experiment.initialise, jax.random.key(0))
+    bits = sum(mask.size for mask in jax.tree.leaves(initial.masks))
+    return bits // 8 + sum(
+        x.size * x.dtype.itemsize for x in jax.tree.leaves(replace(initial, masks=()))
+    )
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in words.
+
+    Example:
+        >>> _duration(5_400)
+        '1.5 hours'
+    """
+    for name, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {name}"
+    return f"{seconds:.0f} seconds"

@@ -1,0 +1,254 @@
+"""Figures: from rows to matplotlib.
+
+A branch has one colour, marker and line everywhere. The colours are those of Okabe and
+Ito (2008), which colour-blind people tell apart; the markers do so in print. Lines are
+means over replicates, bands their standard deviation.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib import colors, ticker
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+
+from lth_jax.report import frames
+from lth_jax.report.drawing import FEW, TEXT, Curve, draw, few, grid, of_run, style
+from lth_jax.report.frames import TRAINING, Rows
+
+
+def by_density(rows: Rows, measure: str = "test_accuracy") -> Figure | None:
+    """Draw a measure against the share of weights that remain, on a log axis.
+
+    A panel for every rewind step (and setting), with a line for every branch and the
+    dense networks as a level. Of several runs, a panel for every branch, with a line
+    for every run, and the dense networks of a run in the same kind of line.
+
+    Returns:
+        The figure, or None if no sparse network has the measure.
+    """
+    numbers = frames.summary(rows, measure)
+    sparse = numbers[numbers["level"] > 0].sort_values("level")
+    sparse = sparse.assign(x=100 * sparse["density"])
+    several = sparse["run"].nunique() > 1
+    levels, curves = {}, []
+    for i, (names, lines) in enumerate(sparse.groupby(TRAINING)):
+        training = _name(numbers, names)
+        dense = _level(numbers, names, [lines["x"].max(), lines["x"].min()])
+        for branch, points in _branches(rows, lines):
+            if several:
+                panel, label, look = branch, training, style(branch) | of_run(i)
+                level = style("dense") | {"linestyle": look["linestyle"]}
+            else:
+                panel, label, look = training, branch, style(branch)
+                level = style("dense")
+            curves.append(Curve(panel, label, look, points))
+            levels.setdefault((panel, *names[:2]), Curve(panel, "dense", level, dense))
+    curves = [*levels.values(), *curves]
+    return draw(curves, measure, "weights remaining in %", "log")
+
+
+def by_rewind_step(rows: Rows, measure: str = "test_accuracy") -> Figure | None:
+    """Draw a measure against the step that was rewound to.
+
+    A panel for some of the levels (and every run and setting), with a line for every
+    branch and the dense networks as a level.
+
+    Returns:
+        The figure, or None without two rewind steps.
+    """
+    numbers = frames.summary(rows, measure)
+    numbers = numbers.assign(x=numbers["rewind_step"].astype(float))
+    curves = []
+    for names, networks in numbers.groupby(TRAINING[:2]):
+        steps = networks.groupby("level")["x"].nunique()
+        for level in few(steps.index[steps > 1]):
+            lines = networks[networks["level"] == level].sort_values("x")
+            if level:
+                ends = [lines["x"].min(), lines["x"].max()]
+                lines = pd.concat([lines, _level(numbers, (*names, 0), ends)])
+            panel = ", ".join(filter(None, [_name(numbers, names), _share(lines)]))
+            for branch, points in _branches(rows, lines):
+                curves.append(Curve(panel, branch, style(branch), points))
+    return draw(curves, measure, "rewound to step", "symlog")
+
+
+def along_paths(rows: Rows, split: str = "test") -> Figure | None:
+    """Draw the error on the straight path between two copies (Frankle et al., 2020).
+
+    Rows of panels are rewind steps, columns are levels: some of each.
+
+    Returns:
+        The figure, or None if no such error was measured.
+    """
+    numbers = _family(rows, f"{split}_error_between_copies_at_")
+    numbers["x"] = numbers.pop("member").astype(float)
+    return _by_training(
+        rows, numbers, f"{split}_error", "way from one copy to the other"
+    )
+
+
+def while_training(rows: Rows, measure: str = "train_loss") -> Figure | None:
+    """Draw a measure against the training step.
+
+    Rows of panels are rewind steps, columns are levels: some of each.
+
+    Returns:
+        The figure, or None if no training was measured on its way.
+    """
+    numbers = frames.tidy(rows)
+    if numbers.empty:
+        return None
+    numbers = numbers[(numbers["measure"] == measure) & (numbers["branch"] != "admm")]
+    keys = [*frames.NETWORK, "step"]
+    copies = numbers.groupby([*keys, "replicate"], as_index=False)[["density", "value"]]
+    numbers = frames.over_replicates(copies.mean(), keys)
+    if numbers.empty or numbers.groupby(frames.NETWORK)["step"].nunique().max() < 2:
+        return None
+    numbers["x"] = numbers["step"]
+    return _by_training(rows, numbers, measure, "step")
+
+
+def layers(rows: Rows) -> Figure | None:
+    """Draw what remains of every layer of the tickets, by level.
+
+    Returns:
+        The figure, or None if layers were not recorded.
+    """
+    numbers = _family(rows, "density_of_").query("level > 0 and branch == 'ticket'")
+    trainings = list(numbers.groupby(TRAINING))[: 2 * FEW]
+    if not trainings:
+        return None
+    names = list(dict.fromkeys(numbers["member"]))
+    least = numbers.loc[numbers["mean"] > 0, "mean"].min()
+    norm = colors.LogNorm(100 * min(least, 0.5), 100)
+    with matplotlib.rc_context({**TEXT, "axes.grid": False}):
+        columns = min(len(trainings), FEW)
+        figure, axes = grid(len(trainings), columns, (3.4, 0.8 + 0.15 * len(names)))
+        for ax, (training, ticket) in zip(axes, trainings):
+            shown = ticket.pivot(index="member", columns="level", values="mean")
+            shown = np.ma.masked_less_equal(100 * shown.loc[names], 0)
+            ax.imshow(shown, "cividis", norm, aspect="auto")
+            ax.set_title(_name(numbers, training))
+            paths = [name.removesuffix("/kernel") for name in names]
+            ax.set_yticks(range(len(names)), paths, fontsize=6)
+            density = ticket.groupby("level")["density"].first()
+            ticks = few(range(len(density)))
+            ax.set_xticks(ticks, [f"{100 * density.iloc[i]:.3g}" for i in ticks])
+        figure.supxlabel("weights remaining in the network in %", fontsize=8)
+        bar = figure.colorbar(
+            ScalarMappable(norm, "cividis"),
+            ax=axes,
+            label="remaining in the layer in %",
+        )
+        bar.ax.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        bar.ax.yaxis.set_major_formatter("{x:.3g}")
+        bar.ax.yaxis.set_minor_formatter(ticker.NullFormatter())
+    return figure
+
+
+def overlaps(numbers: pd.DataFrame) -> Figure | None:
+    """Draw R_p (Liu et al., 2021) as bars, each with what independence would give.
+
+    Args:
+        numbers: columns pair (which networks), p, value, null, and std if known; all
+            but pair are fractions.
+
+    Returns:
+        The figure, or None if there are no numbers.
+    """
+    if numbers.empty:
+        return None
+    pairs, shares = numbers["pair"].unique(), sorted(numbers["p"].unique())
+    width = 0.8 / len(shares)
+    shades = matplotlib.colormaps["cividis"](np.linspace(0.15, 0.85, len(shares)))
+    with matplotlib.rc_context(TEXT):
+        figure, (ax,) = grid(1, 1, (1.5 + 0.5 * len(numbers), 2.9))
+        for i, (p, shade) in enumerate(zip(shares, shades)):
+            bars = numbers[numbers["p"] == p].set_index("pair").reindex(pairs)
+            x = np.arange(len(pairs)) + (i - (len(shares) - 1) / 2) * width
+            spread = 100 * bars["std"] if "std" in bars else None
+            heights, null = 100 * bars["value"], 100 * bars["null"]
+            label = f"p = {100 * p:g} %"
+            ax.bar(x, heights, 0.9 * width, yerr=spread, color=shade, label=label)
+            ends, label = (x - width / 2, x + width / 2), "" if i else "independent"
+            ax.hlines(null, *ends, colors="#D55E00", linewidth=2, label=label or None)
+        ax.set_xticks(range(len(pairs)), pairs)
+        ax.grid(visible=False, axis="x")
+        ax.set_ylabel("overlap of the largest weights, $R_p$ in %")
+        figure.legend(loc="outside upper center", ncols=len(shares) + 1, frameon=False)
+    return figure
+
+
+def _by_training(
+    rows: Rows, numbers: pd.DataFrame, measure: str, x_label: str
+) -> Figure | None:
+    """Draw numbers against their `x`: some rewind steps by some levels.
+
+    The dense networks are in every panel: those of the rewind step, or else of step 0.
+    """
+    curves, columns = [], 1
+    for names, networks in numbers.sort_values("x").groupby(TRAINING[:2]):
+        dense = networks[networks["level"] == 0]
+        sparse = networks.drop(dense.index) if networks["level"].any() else networks
+        levels = few(sorted(sparse["level"].unique()))
+        columns = max(columns, len(levels))
+        for step, level in itertools.product(few(_steps(sparse)), levels):
+            lines = sparse[(sparse["rewind_step"] == step) & (sparse["level"] == level)]
+            if lines.empty:
+                continue
+            panel = f"{_name(numbers, (*names, step))}\n{_share(lines)}"
+            own = dense[dense["rewind_step"] == (step if step in _steps(dense) else 0)]
+            if level:
+                lines = pd.concat([lines, own])
+            for branch, points in _branches(rows, lines):
+                curves.append(Curve(panel, branch, style(branch), points))
+    share_y = "col" if measure.endswith("error") else "all"
+    return draw(curves, measure, x_label, "linear", columns, share_y)
+
+
+def _steps(numbers: pd.DataFrame) -> list[int]:
+    return sorted(numbers["rewind_step"].unique().tolist())
+
+
+def _family(rows: Rows, start: str) -> pd.DataFrame:
+    """Return the summaries of measures that share a start; `member`: what follows."""
+    found = [m for m in frames.measures(rows) if m.startswith(start)]
+    members = [frames.summary(rows, m).assign(member=m[len(start) :]) for m in found]
+    return pd.concat(members or [frames.summary([], "").assign(member="")])
+
+
+def _level(
+    numbers: pd.DataFrame, names: Sequence, ends: Sequence[float]
+) -> pd.DataFrame:
+    """Return the dense networks of a training as a level line from end to end."""
+    run, setting, _ = names
+    dense = numbers[
+        (numbers["run"] == run)
+        & (numbers["setting"] == setting)
+        & (numbers["level"] == 0)
+        & (numbers["rewind_step"] == 0)
+        & (numbers["branch"] == "dense")
+    ]
+    return pd.concat([dense.assign(x=end) for end in ends])
+
+
+def _branches(rows: Rows, lines: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield (branch, lines) in the order of the rows."""
+    for branch in frames.branches(rows):
+        points = lines[lines["branch"] == branch]
+        if not points.empty:
+            yield branch, points
+
+
+def _name(numbers: pd.DataFrame, names: Sequence) -> str:
+    """Return a training's name, with its run only where there are several."""
+    run, *others = names
+    return frames.name(run if numbers["run"].nunique() > 1 else "", *others)
+
+
+def _share(lines: pd.DataFrame) -> str:
+    return f"{100 * lines['density'].iloc[0]:.3g} % of the weights"

@@ -1,0 +1,208 @@
+"""Frames: from results.jsonl to pandas, and to tables.
+
+A network is named by five columns: `run` (its folder), `setting` (learning rate and
+weight decay, where a run has several; else empty), `rewind_step`, `level`, `branch`.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+TRAINING = ["run", "setting", "rewind_step"]
+NETWORK = [*TRAINING, "level", "branch"]
+
+Rows = pd.DataFrame | Iterable[dict[str, Any]]
+
+_SWEPT = {"learning_rate": "learning rate", "weight_decay": "weight decay"}
+_UNITS = {"accuracy": (100, "%"), "error": (100, "%"), "instability": (100, "%")}
+_UNITS |= {"angle": (1, "degrees"), "loss": (1, "nats")}
+
+
+def load(*workdirs: Path | str) -> pd.DataFrame:
+    """Return the rows of some runs, as `tidy` does; a run may be on its way.
+
+    Raises:
+        FileNotFoundError: a folder has no results.jsonl.
+    """
+    rows = []
+    for name, workdir in zip(names(*workdirs), workdirs):
+        lines = (Path(workdir) / "results.jsonl").read_text().split("\n")
+        # What follows the last line's end is being written at this moment.
+        rows += [json.loads(line) | {"run": name} for line in lines[:-1]]
+    return tidy(rows)
+
+
+def names(*workdirs: Path | str) -> list[str]:
+    """Return the shortest names of folders that tell them apart.
+
+    Example:
+        >>> names("runs/a/low", "runs/b/low")
+        ['a/low', 'b/low']
+    """
+    parts = [Path(workdir).absolute().parts for workdir in workdirs]
+    for length in range(1, max(map(len, parts), default=0)):
+        found = ["/".join(part[-length:]) for part in parts]
+        if len(set(found)) == len(set(parts)):
+            return found
+    return [str(workdir) for workdir in workdirs]
+
+
+def tidy(rows: Rows) -> pd.DataFrame:
+    """Return rows with the columns `run` and `setting`, one name for pairs of copies.
+
+    What compares two copies (`distance_to_copy_1`) becomes one measure, whichever they
+    are (`distance_between_copies`).
+    """
+    frame = pd.DataFrame(rows)
+    if "setting" in frame or frame.empty:
+        return frame
+    swept = [
+        frame[name].map(f"{text} {{:g}}".format, na_action="ignore")
+        for name, text in _SWEPT.items()
+        if name in frame
+    ]
+    frame["setting"] = [
+        ", ".join(x for x in row if x == x) for row in zip(*swept)
+    ] or ""
+    frame["run"] = frame.get("run", "")
+    renamed = {
+        m: re.sub(r"_to_copy_\d+", "_between_copies", m) for m in measures(frame)
+    }
+    frame["measure"] = frame["measure"].map(renamed)
+    return frame
+
+
+def measures(rows: Rows) -> list[str]:
+    """Return the names of the measures in rows, in their order."""
+    frame = tidy(rows)
+    return [] if frame.empty else list(dict.fromkeys(frame["measure"]))
+
+
+def branches(rows: Rows) -> list[str]:
+    """Return the names of the branches in rows, in their order."""
+    frame = tidy(rows)
+    return [] if frame.empty else list(dict.fromkeys(frame["branch"]))
+
+
+def frame(rows: Rows, measure: str) -> pd.DataFrame:
+    """Return a measure at the end of every training, one row a replicate.
+
+    Copies of a replicate, and pairs of copies, are averaged. A training that has not
+    come as far as others of its branch is on its way, and left out; so is what ADMM
+    trains before it prunes. `density` is that of the level's ticket.
+
+    Columns: run, setting, rewind_step, level, branch, replicate, density, value.
+    """
+    keys, found = [*NETWORK, "replicate"], tidy(rows)
+    if found.empty:
+        return pd.DataFrame(columns=[*keys, "density", "value"])
+    found = found[found["branch"] != "admm"]
+    tickets = found[found["branch"].isin(["ticket", "dense"])]
+    of_ticket = tickets.groupby([*TRAINING, "level"])["density"].mean()
+    found = found[found["measure"] == measure]
+    last = found.groupby(["run", "branch"])["step"].transform("max")
+    ends = found[found["step"] == last]
+    means = ends.groupby(keys, as_index=False)[["density", "value"]].mean()
+    means = means.join(of_ticket.rename("of_ticket"), on=[*TRAINING, "level"])
+    means["density"] = means.pop("of_ticket").fillna(means["density"])
+    return means
+
+
+def summary(rows: Rows, measure: str) -> pd.DataFrame:
+    """Return a measure by network: mean and standard deviation over n replicates.
+
+    The deviation is that of a sample, NaN for one replicate.
+
+    Columns: run, setting, rewind_step, level, branch, density, mean, std, n.
+    """
+    return over_replicates(frame(rows, measure), NETWORK)
+
+
+def over_replicates(numbers: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return mean, std (of a sample) and n of `value`, over what shares `keys`."""
+    return numbers.groupby(keys, as_index=False).agg(
+        density=("density", "mean"),
+        mean=("value", "mean"),
+        std=("value", "std"),
+        n=("value", "count"),
+    )
+
+
+def unit(measure: str) -> tuple[int, str]:
+    """Return what to multiply a measure by to show it, and the unit then.
+
+    Example:
+        >>> unit("test_accuracy"), unit("distance_to_dense")
+        ((100, '%'), (1, ''))
+    """
+    known = [shown for name, shown in _UNITS.items() if name in measure]
+    return known[0] if known else (1, "")
+
+
+def title(measure: str) -> str:
+    """Return a measure's name and unit in words.
+
+    Example:
+        >>> title("test_accuracy")
+        'test accuracy in %'
+    """
+    shown = unit(measure)[1]
+    return measure.replace("_", " ") + (f" in {shown}" if shown else "")
+
+
+def tables(rows: Rows, measure: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield (title, table of text) of a measure: dense networks, then every ticket's.
+
+    Cells are mean ± standard deviation; branches stand in the order of the rows.
+    """
+    rows, (factor, _) = tidy(rows), unit(measure)
+    numbers = summary(rows, measure)
+    if numbers.empty:
+        return
+    several = numbers["run"].nunique() > 1
+    digits = 4 if measure.endswith("loss") else 2 if numbers["mean"].max() < 1000 else 0
+    numbers["cell"] = [
+        f"{factor * mean:,.{digits}f}"
+        + (f" ± {factor * std:,.{digits}f}" if n > 1 else "")
+        for mean, std, n in zip(numbers["mean"], numbers["std"], numbers["n"])
+    ]
+    dense = (numbers["level"] == 0) & (numbers["rewind_step"] == 0)
+    for networks, keys in ((numbers[dense], 2), (numbers[~dense], 3)):
+        for (run, *names), block in networks.groupby(TRAINING[:keys]):
+            cells = block.pivot(index="level", columns="branch", values="cell")
+            cells = cells[[b for b in branches(rows) if b in cells]].fillna("")
+            density = block.groupby("level")["density"].first()
+            cells.insert(0, "density", density.map("{:.2%}".format))
+            heading = name(run if several else "", *names)
+            yield heading, cells.reset_index(drop=True).rename_axis(columns=None)
+
+
+def name(run: str, setting: str, rewind_step: int | None = None) -> str:
+    """Return trainings in words, as the title of a table or a plot.
+
+    Example:
+        >>> name("", "learning rate 0.1", 500)
+        'learning rate 0.1, rewound to step 500'
+    """
+    rewound = "" if rewind_step is None else f"rewound to step {rewind_step}"
+    return ", ".join(filter(None, [run, setting, rewound]))
+
+
+def table(rows: Rows, measure: str = "test_accuracy") -> str:
+    """Return a measure by density and branch as text, a block for every rewind step."""
+    rows = tidy(rows)
+    replicates = frame(rows, measure)["replicate"].nunique()
+    if not replicates:
+        return f"no {title(measure)}"
+    lines = [f"{title(measure)}, mean ± standard deviation, n = {replicates}"]
+    for heading, cells in tables(rows, measure):
+        if "rewound" in heading:
+            lines += ["", f"{heading}:", cells.to_string(index=False, col_space=14)]
+            continue
+        for branch, (cell,) in cells.drop(columns="density").items():
+            lines.append(f"{', '.join(filter(None, [heading, branch]))}: {cell}")
+    return "\n".join(lines)

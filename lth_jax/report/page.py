@@ -1,0 +1,146 @@
+"""Page: one HTML file with everything that runs say, to be opened from disk."""
+
+import base64
+import html
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lth_jax.report import drawing, figures, frames
+from lth_jax.report.frames import Rows
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<link rel="icon" href="data:,">
+<title>{title}</title>
+<style>
+body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1100px;
+  padding: 0 1em; color: #222; background: #fff; }}
+img {{ max-width: 100%; display: block; margin: 1em 0; }}
+table {{ border-collapse: collapse; margin: 0.5em 0 1.5em; }}
+th, td {{ padding: 0.15em 0.8em; text-align: right; border-bottom: 1px solid #ddd;
+  font-variant-numeric: tabular-nums; }}
+pre {{ background: #f6f6f6; padding: 1em; overflow-x: auto; }}
+summary {{ cursor: pointer; }}
+</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+def write(*workdirs: Path | str, directory: Path | str | None = None) -> Path:
+    """Write the report of a run, or of several runs in the same figures.
+
+    Every figure is written as PNG and SVG beside the page, which holds them too: it can
+    be moved, and needs no network.
+
+    Args:
+        workdirs: folders of runs; a run may be on its way.
+        directory: where; by default `report` in the first folder.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        FileNotFoundError: a folder has no results.jsonl.
+    """
+    rows, names = frames.load(*workdirs), frames.names(*workdirs)
+    directory = Path(directory or Path(workdirs[0]) / "report")
+    directory.mkdir(parents=True, exist_ok=True)
+    title = html.escape(", ".join(names))
+    parts = [f"<h1>{title}</h1>"]
+    for name, workdir in zip(names, workdirs):
+        parts.append(_standing(rows[rows["run"] == name], name, Path(workdir)))
+    for heading, name, figure in drawn(rows):
+        drawing.save(figure, directory / name)
+        parts += [f"<h2>{html.escape(heading)}</h2>", _image(directory / name, heading)]
+        parts.append(_tables(rows, name))
+    for name, workdir in zip(names, workdirs):
+        parts += [
+            _file(name, Path(workdir) / f) for f in ("config.json", "environment.json")
+        ]
+    page = directory / "index.html"
+    body = "\n".join(parts)
+    page.write_text(_PAGE.format(title=title, body=body), encoding="utf-8")
+    return page
+
+
+def drawn(rows: pd.DataFrame) -> Iterator[tuple[str, str, Figure]]:
+    """Yield (title, name of the file, figure): whatever there are numbers for.
+
+    A measure's figure by density is named as the measure; accuracies come first. What
+    a training does on its way is shown of a run alone.
+    """
+    found = frames.measures(rows)
+    single = [m for m in found if not m.startswith("density_of_") and "_at_" not in m]
+    measures = sorted(single, key=lambda m: not m.endswith("accuracy"))
+    plan = [
+        (frames.title(m) + words, m + suffix, draw, m)
+        for m in measures
+        for words, suffix, draw in (
+            (", by density", "", figures.by_density),
+            (", by rewind step", "_by_rewind_step", figures.by_rewind_step),
+        )
+    ]
+    if rows["run"].nunique() == 1:
+        plan += [
+            (
+                f"{split} error between copies",
+                f"{split}_paths",
+                figures.along_paths,
+                split,
+            )
+            for split in ("test", "train")
+        ]
+        plan += [
+            (f"{m}, while training", f"{m}_while_training", figures.while_training, m)
+            for m in measures
+            if m.endswith(("accuracy", "loss"))
+        ]
+    for heading, name, draw, argument in plan:
+        if figure := draw(rows, argument):
+            yield heading, name, figure
+    if figure := figures.layers(rows):
+        yield "density of every layer", "layers", figure
+
+
+def _image(path: Path, text: str) -> str:
+    content = base64.b64encode(path.with_suffix(".svg").read_bytes()).decode()
+    source = f"data:image/svg+xml;base64,{content}"
+    return f'<img alt="{html.escape(text)}" src="{source}">'
+
+
+def _tables(rows: Rows, measure: str) -> str:
+    """Return the tables of a measure; only accuracies are unfolded."""
+    text = "".join(
+        (f"<h3>{html.escape(heading)}</h3>" if heading else "")
+        + cells.to_html(index=False, border=0)
+        for heading, cells in frames.tables(rows, measure)
+    )
+    unfolded = " open" if measure.endswith("accuracy") else ""
+    return text and f"<details{unfolded}><summary>table</summary>{text}</details>"
+
+
+def _standing(rows: pd.DataFrame, name: str, workdir: Path) -> str:
+    """Say how far a run is: one that is on its way has a report, too."""
+    prune = json.loads((workdir / "config.json").read_text())["prune"]
+    levels = len(prune["densities"]) or prune["levels"]
+    reached, replicates = rows["level"].max(), rows["replicate"].nunique()
+    text = f"{name}: numbers up to level {reached} of {levels}, n = {replicates}"
+    return f"<p>{html.escape(text)}</p>"
+
+
+def _file(name: str, path: Path) -> str:
+    if not path.exists():
+        return ""
+    text = html.escape(json.dumps(json.loads(path.read_text()), indent=2))
+    summary = html.escape(f"{name}: {path.name}")
+    return f"<details><summary>{summary}</summary><pre>{text}</pre></details>"

@@ -1,0 +1,61 @@
+"""Sparse: an optimizer for losses that know nothing of masks."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from lth_jax import masks as masks_lib
+from lth_jax import rewind
+from lth_jax.masks import Masks
+
+
+def sparse_optimizer(
+    tx: optax.GradientTransformation, masks: Masks
+) -> optax.GradientTransformationExtraArgs:
+    """Return an optimizer that keeps pruned weights, gradients and moments at 0.
+
+    What `tx` sees is under the masks: gradients, parameters, and every part of its
+    state that is shaped like them. Updates set a pruned weight to 0 whatever it was. If
+    the parameters start under the masks, training is that of a loss with
+    `masks.apply(params, masks)` in it.
+
+    Args:
+        tx: any optimizer.
+        masks: True where a weight is kept, None where a parameter is never pruned. They
+            may be traced: under jit, other masks of the same shapes recompile nothing.
+
+    Raises:
+        ValueError: `update` is called without the parameters.
+
+    Example:
+        >>> params = {"w": jnp.array([[1.0, 2.0]]), "b": jnp.array([3.0])}
+        >>> masks = {"w": jnp.array([[True, False]]), "b": None}
+        >>> tx = sparse_optimizer(optax.sgd(0.1), masks)
+        >>> updates, _ = tx.update(params, tx.init(params), params)
+        >>> optax.apply_updates(params, updates)
+        {'b': Array([2.7], dtype=float32), 'w': Array([[0.9, 0. ]], dtype=float32)}
+    """
+    tx = optax.with_extra_args_support(tx)
+
+    def update(
+        updates: optax.Updates,
+        state: optax.OptState,
+        params: optax.Params | None = None,
+        **extra: Any,
+    ) -> tuple[optax.Updates, optax.OptState]:
+        if params is None:
+            raise ValueError("sparse_optimizer: update needs the parameters")
+        masked, state = rewind.to((params, state), masks)
+        updates = masks_lib.apply(updates, masks)
+        updates, state = tx.update(updates, state, masked, **extra)
+        updates = jax.tree.map(
+            lambda u, w, m: u if m is None else jnp.where(m, u, -w),
+            updates,
+            params,
+            masks,
+        )
+        return updates, state
+
+    return optax.GradientTransformationExtraArgs(tx.init, update)

@@ -1,0 +1,136 @@
+"""Ticket: one sparse network in one file, to take away.
+
+The file holds the kept weights and one bit a weight for the mask, so that its size is
+that of the sparse network. It is read without Flax, Orbax or the run.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from lth_jax import masks as masks_lib
+from lth_jax.masks import Masks, Params
+
+
+class Ticket(NamedTuple):
+    """A network under its masks.
+
+    Attributes:
+        params: parameters, exactly 0 where a weight is pruned.
+        batch_stats: statistics of batch normalisation, or {}.
+        masks: True where a weight is kept, None where a parameter is never pruned.
+        about: where it comes from: level, density, the config's model, the data's mean
+            and standard deviation, ...
+    """
+
+    params: Params
+    batch_stats: Params
+    masks: Masks
+    about: dict[str, Any]
+
+
+def save_ticket(path: Path | str, ticket: Ticket) -> None:
+    """Write a ticket as `.safetensors` or `.npz`.
+
+    A masked parameter is two vectors: `values/PATH`, the kept weights in row-major
+    order, and `masks/PATH`, one bit a weight, the first in the highest bit. All others
+    are `params/PATH` and `batch_stats/PATH`. Shapes are in the metadata, `about`.
+
+    Raises:
+        ValueError: another suffix.
+    """
+    arrays, shapes = {}, {}
+    masks, packed = (
+        dict(masks_lib.leaves(tree))
+        for tree in (ticket.masks, masks_lib.pack(ticket.masks))
+    )
+    for name, w in masks_lib.leaves(jax.device_get(ticket.params)):
+        shapes[name] = w.shape
+        if name in masks:
+            arrays[f"values/{name}"] = w[np.asarray(masks[name])]
+            arrays[f"masks/{name}"] = np.asarray(packed[name])
+        else:
+            arrays[f"params/{name}"] = w
+    for name, x in masks_lib.leaves(jax.device_get(ticket.batch_stats)):
+        arrays[f"batch_stats/{name}"] = x
+    save_arrays(path, arrays, ticket.about | {"shapes": shapes})
+
+
+def save_arrays(
+    path: Path | str, arrays: dict[str, np.ndarray], about: dict[str, Any]
+) -> None:
+    """Write arrays, and what to know about them, as `.safetensors` or `.npz`.
+
+    Raises:
+        ValueError: another suffix.
+    """
+    text, path = json.dumps(about), Path(path)
+    if path.suffix == ".safetensors":
+        arrays = {name: np.ascontiguousarray(x) for name, x in arrays.items()}
+        safetensors.numpy.save_file(arrays, path, {"about": text})
+    elif path.suffix == ".npz":
+        np.savez(path, about=np.array(text), **arrays)
+    else:
+        raise ValueError(f"{path}: the suffix is neither .safetensors nor .npz")
+
+
+def load_ticket(path: Path | str) -> Ticket:
+    """Return the ticket in a file that `lth_jax.export` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds no ticket.
+
+    Example:
+        ticket = lth_jax.load_ticket("level_3.safetensors")
+        model = lth_jax.models.create("lenet", num_classes=10)
+        logits = model.apply({"params": ticket.params}, images, train=False)
+    """
+    arrays, about = _load_arrays(Path(path))
+    if "shapes" not in about:
+        raise ValueError(f"{path}: no ticket (PyTorch's layout is for PyTorch)")
+    shapes = about.pop("shapes")
+    found: dict[str, dict[str, Any]] = {"params": {}, "batch_stats": {}, "masks": {}}
+    for name, shape in shapes.items():
+        found["masks"][name], w = None, arrays.get(f"params/{name}")
+        if w is None:
+            bits = np.unpackbits(arrays[f"masks/{name}"], count=int(np.prod(shape)))
+            mask = bits.astype(bool).reshape(shape)
+            w = np.zeros(shape, arrays[f"values/{name}"].dtype)
+            w[mask] = arrays[f"values/{name}"]
+            found["masks"][name] = jnp.asarray(mask)
+        found["params"][name] = jnp.asarray(w)
+    for name, x in arrays.items():
+        kind, _, path_in_it = name.partition("/")
+        if kind == "batch_stats":
+            found[kind][path_in_it] = jnp.asarray(x)
+    return Ticket(**{kind: _nested(flat) for kind, flat in found.items()}, about=about)
+
+
+def _load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    if path.suffix == ".npz":
+        with np.load(path) as file:
+            arrays = dict(file)
+        text = str(arrays.pop("about", "{}"))
+    else:
+        with safetensors.safe_open(path, "numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            text = (file.metadata() or {}).get("about", "{}")
+    return arrays, json.loads(text)
+
+
+def _nested(flat: dict[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for path, leaf in flat.items():
+        *parents, name = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = leaf
+    return tree

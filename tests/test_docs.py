@@ -1,0 +1,58 @@
+"""The guides: every Python block of a page is executed, in order, as a reader would."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
+
+
+def blocks(page):
+    return re.findall(
+        r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem
+)
+def test_the_code_of_a_page_runs(page, tmp_path):
+    (tmp_path / "page.py").write_text("\n".join(blocks(page)))
+    subprocess.run(
+        [sys.executable, "-W", "error::FutureWarning", "page.py"],
+        cwd=tmp_path,
+        env=os.environ
+        | {"PYTHONPATH": str(ROOT), "TFDS_DATA_DIR": str(tmp_path / "tfds")},
+        check=True,
+    )
+
+
+@pytest.mark.parametrize("guide", ["model", "score", "branch"])
+def test_what_a_guide_adds_takes_less_than_30_lines(guide):
+    config = next(
+        block for block in blocks(ROOT / "docs" / f"{guide}.md") if "my_config" in block
+    )
+    assert len(config.partition("def get_config")[0].splitlines()) < 30
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_between_pages_lead_somewhere(page):
+    for link in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text()):
+        assert (page.parent / link).exists()
+
+
+def test_every_field_that_a_page_names_exists():
+    from lth_jax import config as config_lib
+
+    known = config_lib.flatten(config_lib.default()).keys() | {"rewind", "prune.admm"}
+    for page in PAGES:
+        for field in re.findall(
+            r"\bconfig\.((?:[a-z_]+\.)*[a-z_]+)=", page.read_text()
+        ):
+            assert field in known or field == "any.field", f"{page.name}: {field}"

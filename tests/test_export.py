@@ -1,0 +1,318 @@
+"""Tickets to take away: files, what is in them, and what PyTorch makes of them."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import safetensors.numpy
+
+import lth_jax
+from lth_jax import data, export, masks, models, prune, state, torch_layout
+from lth_jax.records import Member
+from lth_jax.workdir import Workdir
+
+DATA = {"shape": [32, 32, 3], "classes": 10, "mean": [0.5] * 3, "std": [0.25] * 3}
+
+
+def network(name, shape, seed=0, **options):
+    """A network under random masks, with batch statistics that are not trivial."""
+    model = models.create(name, num_classes=10, **options)
+    made = state.create(jax.random.key(seed), model, optax.sgd(0.1), shape=shape)
+    kept = prune.random(jax.random.key(1), made.masks, 0.3)
+    noise = jax.random.normal(jax.random.key(2), (600,))
+    shaken = jax.tree.map(
+        lambda x: x + 0.2 * jnp.abs(noise[: x.size]).reshape(x.shape), made.batch_stats
+    )
+    params = jax.tree.map(
+        lambda w: w if w.ndim > 1 else w + 0.1 * noise[: w.size], made.params
+    )
+    params = masks.apply(params, kept)
+    return model, replace(made, params=params, masks=kept, batch_stats=shaken)
+
+
+def make_run(directory, name, dense, ticket, about=DATA):
+    """Write the folder of a run with a rewind state at step 5 and one level."""
+    run = Workdir(directory)
+    origin, member = Member(0, 0, 0, "dense", 0), Member(0, 5, 1, "ticket", 0)
+    directory.mkdir()
+    (directory / "config.json").write_text(json.dumps({"model": {"name": name}}))
+    (directory / "environment.json").write_text(json.dumps({"data": about}))
+    run.save(run.dense, 5, {origin: dense})
+    run.save(run.levels, 1, {member: ticket})
+    return directory
+
+
+@pytest.fixture(scope="module")
+def lenet(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("export") / "run"
+    _, dense = network("lenet", (2, 2, 1), widths=(5, 3))
+    dense = replace(dense, masks=jax.tree.map(jnp.ones_like, dense.masks))
+    _, ticket = network("lenet", (2, 2, 1), seed=1, widths=(5, 3))
+    run = make_run(directory, "lenet", dense, ticket, DATA | {"shape": [2, 2, 1]})
+    return run, dense, ticket
+
+
+@pytest.fixture(scope="module")
+def resnet20(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("export") / "run"
+    model, ticket = network("resnet20", (32, 32, 3))
+    return make_run(directory, "resnet20", ticket, ticket), model, ticket
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """256 real digits, each pixel four by four, in three channels."""
+    dataset = data.load("digits", data_dir=str(tmp_path_factory.mktemp("tfds")))
+    found = np.kron(dataset.test.images[:256], np.ones((1, 4, 4, 3))) / 16 - 0.3
+    return found.astype(np.float32)
+
+
+def same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+    return jax.tree.structure(a) == jax.tree.structure(b)
+
+
+# ------------------------------------------------------------------------ files
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "npz"])
+def test_a_ticket_comes_back_as_it_was(kind, lenet, tmp_path, capsys):
+    run, _, ticket = lenet
+    path = tmp_path / f"ticket.{kind}"
+    arguments = [str(run), "--level=1", f"--format={kind}", f"--out={path}"]
+    export.main(arguments)
+    loaded = lth_jax.load_ticket(path)
+    assert same(loaded.params, ticket.params)
+    assert same(loaded.masks, ticket.masks)
+    assert loaded.about["level"] == 1
+    assert loaded.about["density"] == masks.density(ticket.masks)
+    assert loaded.about["model"] == {"name": "lenet"}
+    assert loaded.about["data"] == DATA | {"shape": [2, 2, 1]}
+    said = capsys.readouterr().out
+    dense = 4 * sum(w.size for w in jax.tree.leaves(ticket.params))
+    assert said.endswith(f"{path.stat().st_size:,} bytes (dense: {dense:,}): {path}\n")
+
+
+def test_a_ticket_with_batch_statistics_comes_back(resnet20, tmp_path):
+    run, _, ticket = resnet20
+    export.main([str(run), "--level=1", f"--out={tmp_path / 'a.safetensors'}"])
+    loaded = lth_jax.load_ticket(tmp_path / "a.safetensors")
+    assert same(loaded.batch_stats, ticket.batch_stats)
+    assert same(loaded.masks, ticket.masks)
+
+
+def test_a_file_takes_what_is_kept_and_a_bit_a_weight(resnet20, tmp_path):
+    run, _, ticket = resnet20
+    path = tmp_path / "ticket.safetensors"
+    export.main([str(run), "--level=1", f"--out={path}"])
+    arrays = safetensors.numpy.load_file(path)
+    kept, total = masks.count(ticket.masks)
+    bits = sum(-(-m.size // 8) for m in jax.tree.leaves(ticket.masks))
+    others = sum(x.size for x in jax.tree.leaves((ticket.params, ticket.batch_stats)))
+    wanted = 4 * (kept + others - total) + bits
+    assert sum(array.nbytes for array in arrays.values()) == wanted
+
+
+def test_a_rewound_ticket_is_the_rewind_state_under_the_masks(lenet):
+    run, dense, ticket = lenet
+    found = export.find(run, 1, rewound=True)
+    assert same(found.params, masks.apply(dense.params, ticket.masks))
+    assert same(found.masks, ticket.masks)
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("--level=4", "--level: 4 is not in .*; levels there: 1"),
+        ("--replicate=3", r"--replicate: 3 is not among \[0\]"),
+        ("--rewind_step=3", r"--rewind_step: 3 is not among \[5\]"),
+        ("--learning_rate=0.1", r"--learning_rate: 0.1 is not among \[None\]"),
+        ("--out=ticket.pt", "ticket.pt: the suffix is neither .safetensors nor .npz"),
+    ],
+)
+def test_what_is_not_there_is_said_in_one_line(argument, said, lenet, monkeypatch):
+    monkeypatch.chdir(lenet[0])
+    with pytest.raises(SystemExit, match=f"^error: {said}$"):
+        export.main([str(lenet[0]), "--level=1", argument])
+
+
+def test_a_file_in_pytorchs_layout_is_no_ticket(lenet, tmp_path):
+    path = tmp_path / "torch.safetensors"
+    export.main([str(lenet[0]), "--level=1", "--format=torch", f"--out={path}"])
+    with pytest.raises(ValueError, match="no ticket"):
+        lth_jax.load_ticket(path)
+
+
+def test_a_ticket_is_read_without_flax_and_orbax(lenet, tmp_path):
+    path = tmp_path / "ticket.npz"
+    export.main([str(lenet[0]), "--level=1", f"--out={path}"])
+    code = (
+        f"import sys, lth_jax; lth_jax.load_ticket({str(path)!r}); "
+        "sys.exit(bool({'flax', 'optax', 'orbax', 'pandas'} & {*sys.modules}))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
+
+
+# ---------------------------------------------------------------------- pytorch
+
+
+def resnet_module(torch, blocks=3, width=16, channels=3):
+    """ResNet as in torchvision, with three stages and 3x3 convolutions at the start."""
+    nn = torch.nn
+
+    class Block(nn.Module):
+        def __init__(self, inputs, outputs, stride):
+            super().__init__()
+            self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+            self.bn1 = nn.BatchNorm2d(outputs)
+            self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+            self.bn2 = nn.BatchNorm2d(outputs)
+            self.downsample = None
+            if stride > 1:
+                projection = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+                self.downsample = nn.Sequential(projection, nn.BatchNorm2d(outputs))
+
+        def forward(self, x):
+            y = torch.relu(self.bn1(self.conv1(x)))
+            x = x if self.downsample is None else self.downsample(x)
+            return torch.relu(self.bn2(self.conv2(y)) + x)
+
+    class ResNet(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1 = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
+            self.bn1 = nn.BatchNorm2d(width)
+            for stage in range(3):
+                inputs = width * 2 ** max(0, stage - 1)
+                layers = [
+                    Block(
+                        inputs if i == 0 else width * 2**stage,
+                        width * 2**stage,
+                        2 if stage and i == 0 else 1,
+                    )
+                    for i in range(blocks)
+                ]
+                setattr(self, f"layer{stage + 1}", nn.Sequential(*layers))
+            self.fc = nn.Linear(4 * width, 10)
+
+        def forward(self, x):
+            x = torch.relu(self.bn1(self.conv1(x)))
+            x = self.layer3(self.layer2(self.layer1(x)))
+            return self.fc(x.mean((2, 3)))
+
+    return ResNet()
+
+
+def vgg_module(torch):
+    """VGG-11 as in torchvision, with one dense layer."""
+    nn = torch.nn
+
+    class VGG(nn.Module):
+        def __init__(self):
+            super().__init__()
+            layers, inputs = [], 3
+            for width in (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512):
+                if width == "M":
+                    layers.append(nn.MaxPool2d(2, 2))
+                    continue
+                conv = nn.Conv2d(inputs, width, 3, padding=1)
+                layers += [conv, nn.BatchNorm2d(width), nn.ReLU()]
+                inputs = width
+            self.features = nn.Sequential(*layers)
+            self.classifier = nn.Linear(512, 10)
+
+        def forward(self, x):
+            return self.classifier(self.features(x).mean((2, 3)))
+
+    return VGG()
+
+
+def lenet_module(torch):
+    nn = torch.nn
+
+    class LeNet(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc1 = nn.Linear(32 * 32 * 3, 30)
+            self.fc2 = nn.Linear(30, 20)
+            self.fc = nn.Linear(20, 10)
+
+        def forward(self, x):
+            x = torch.relu(self.fc1(x.flatten(1)))
+            return self.fc(torch.relu(self.fc2(x)))
+
+    return LeNet()
+
+
+def logits(model, ticket, images):
+    variables = {"params": ticket.params, "batch_stats": ticket.batch_stats}
+    return jax.jit(lambda x: model.apply(variables, x, train=False))(images)
+
+
+def torch_logits(torch, module, arrays, images):
+    tensors = {
+        name: torch.tensor(np.ascontiguousarray(x)) for name, x in arrays.items()
+    }
+    module.load_state_dict(tensors, strict=True)
+    with torch.no_grad():
+        return module.eval()(torch.tensor(images.transpose(0, 3, 1, 2))).numpy()
+
+
+def test_pytorch_gives_the_same_logits_with_an_exported_resnet20(
+    resnet20, images, tmp_path
+):
+    torch = pytest.importorskip("torch")
+    run, model, ticket = resnet20
+    path = tmp_path / "ticket.safetensors"
+    export.main([str(run), "--level=1", "--format=torch", f"--out={path}"])
+    arrays = safetensors.numpy.load_file(path)
+    found = torch_logits(torch, resnet_module(torch), arrays, images)
+    expected = logits(model, ticket, images)
+    assert np.std(expected, axis=0).min() > 1e-2  # of different images
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "options"),
+    [("vgg11", vgg_module, {}), ("lenet", lenet_module, {"widths": (30, 20)})],
+)
+def test_pytorch_gives_the_same_logits(name, module, options, images):
+    torch = pytest.importorskip("torch")
+    model, ticket = network(name, (32, 32, 3), **options)
+    arrays = torch_layout.state_dict(name, ticket.params, ticket.batch_stats, 3)
+    found = torch_logits(torch, module(torch), arrays, images[:32])
+    expected = logits(model, ticket, images[:32])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+
+
+def test_an_imagenet_resnet_is_named_as_torchvisions():
+    """The names of torchvision's resnet50, of which some say all."""
+    model = models.create("resnet50", num_classes=10, width=4)
+    shapes = jax.eval_shape(
+        lambda: model.init(jax.random.key(0), jnp.ones((1, 64, 64, 3)), train=False)
+    )
+    arrays = jax.tree.map(lambda x: np.zeros(x.shape), shapes)
+    found = torch_layout.state_dict("resnet50", **arrays, channels=3)
+    assert len(found) == 320
+    for name in (
+        "conv1.weight",
+        "bn1.num_batches_tracked",
+        "layer1.0.conv3.weight",
+        "layer1.0.downsample.0.weight",
+        "layer4.0.downsample.1.running_var",
+        "layer4.2.bn3.bias",
+        "fc.bias",
+    ):
+        assert name in found
+
+
+def test_a_network_without_a_counterpart_is_named():
+    with pytest.raises(ValueError, match="'squeezenet' has no PyTorch layout"):
+        torch_layout.state_dict("squeezenet", {}, {}, 3)

@@ -1,0 +1,184 @@
+"""The figures: what is drawn, where, and how it looks."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import colors
+
+from lth_jax.branches import BRANCHES
+from lth_jax.records import Member, row
+from lth_jax.report import drawing, figures
+
+
+def number(replicate, k, level, branch, measure, value, *, step=10, copy=0):
+    return row(
+        Member(replicate, k, level, branch, copy),
+        density=0.5**level,
+        step=step,
+        measure=measure,
+        value=value,
+    )
+
+
+ROWS = [
+    number(replicate, k, level, branch, "test_accuracy", 0.9 - 0.1 * level + 0.02 * i)
+    for i, replicate in enumerate(range(2))
+    for k in (0, 5)
+    for level in range(3)
+    for branch in (("ticket", "random_reinit") if level else ("dense",))
+    if level or k == 0
+]
+
+
+def lines(figure):
+    """Return {title of a panel: {colour: line}} of lines with points."""
+    return {
+        ax.get_title(): {line.get_color(): line for line in ax.lines}
+        for ax in figure.axes
+    }
+
+
+def color(branch):
+    return figures.style(branch)["color"]
+
+
+def test_accuracy_stands_over_density_with_the_dense_level():
+    panels = lines(figures.by_density(ROWS))
+    assert list(panels) == ["rewound to step 0", "rewound to step 5"]
+    for panel in panels.values():
+        assert panel.keys() == {color(b) for b in ("dense", "ticket", "random_reinit")}
+        np.testing.assert_allclose(
+            panel[color("ticket")].get_xydata(), [[50, 81], [25, 71]]
+        )
+        np.testing.assert_allclose(panel[color("dense")].get_ydata(), [91, 91])
+    ax = figures.by_density(ROWS).axes[0]
+    assert ax.get_xscale() == "log"
+    assert ax.xaxis_inverted()
+
+
+def test_a_band_is_a_standard_deviation_wide():
+    ax = figures.by_density(ROWS).axes[0]
+    spread = np.std([80, 82], ddof=1)
+    tops = [band.get_paths()[0].vertices[:, 1].max() for band in ax.collections]
+    assert any(abs(top - (81 + spread)) < 1e-6 for top in tops)
+
+
+def test_a_figure_says_over_how_many_networks():
+    (legend,) = figures.by_density(ROWS).legends
+    assert legend.get_title().get_text() == "mean ± standard deviation, n = 2"
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels == ["dense", "ticket", "random_reinit"]
+
+
+def test_accuracy_stands_over_the_rewind_step():
+    panels = lines(figures.by_rewind_step(ROWS))
+    assert list(panels) == ["50 % of the weights", "25 % of the weights"]
+    ticket = panels["25 % of the weights"][color("ticket")]
+    np.testing.assert_allclose(ticket.get_xydata(), [[0, 71], [5, 71]])
+    assert figures.by_rewind_step([r for r in ROWS if r["rewind_step"] == 0]) is None
+
+
+def test_of_several_runs_every_branch_has_a_panel():
+    rows = [found | {"run": run} for run in ("a", "b") for found in ROWS]
+    panels = figures.by_density(rows).axes
+    assert [ax.get_title() for ax in panels] == ["ticket", "random_reinit"]
+    for ax in panels:
+        of_branch = [x for x in ax.lines if x.get_color() == color(ax.get_title())]
+        kinds = {(line.get_linestyle(), line.get_marker()) for line in of_branch}
+        assert len(of_branch) == len(kinds) == 4  # runs by rewind steps
+
+
+def test_the_error_on_a_path_stands_over_the_way():
+    rows = [
+        number(0, 0, 1, "ticket", f"test_error_to_copy_1_at_{alpha:.3f}", alpha / 10)
+        for alpha in (1.0, 0.0, 0.5)
+    ]
+    ((line,),) = (panel.values() for panel in lines(figures.along_paths(rows)).values())
+    np.testing.assert_allclose(line.get_xydata(), [[0, 0], [0.5, 5], [1, 10]])
+    assert figures.along_paths(rows, "train") is None
+
+
+def test_a_training_stands_over_its_steps_beside_the_dense_one():
+    rows = [
+        number(0, 0, level, branch, "train_loss", 1 / step, step=step)
+        for level, branch in ((0, "dense"), (1, "ticket"))
+        for step in (1, 2, 4)
+    ]
+    (panel,) = lines(figures.while_training(rows)).values()
+    assert panel.keys() == {color("dense"), color("ticket")}
+    np.testing.assert_allclose(
+        panel[color("ticket")].get_xydata(), [[1, 1], [2, 0.5], [4, 0.25]]
+    )
+    ends = [row for row in rows if row["step"] == 4]
+    assert figures.while_training(ends) is None
+
+
+def test_layers_stand_in_the_order_of_the_network():
+    rows = [
+        number(0, 0, level, "ticket", f"density_of_{layer}/kernel", density**level)
+        for layer, density in (("fc1", 0.25), ("fc", 0.75))
+        for level in (1, 2)
+    ]
+    ax = figures.layers(rows).axes[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["fc1", "fc"]
+    np.testing.assert_allclose(ax.images[0].get_array(), [[25, 6.25], [75, 56.25]])
+
+
+def test_overlaps_are_bars_with_what_chance_would_give():
+    numbers = pd.DataFrame({"pair": ["a", "b"], "p": 0.2, "value": [0.5, 0.25]})
+    (ax,) = figures.overlaps(numbers.assign(null=[0.4, 0.2])).axes
+    assert [bar.get_height() for bar in ax.patches] == [50, 25]
+    heights = [y for path in ax.collections[0].get_paths() for _, y in path.vertices]
+    assert heights == [40, 40, 20, 20]
+    assert figures.overlaps(numbers.assign(null=0.2).iloc[:0]) is None
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        figures.by_density,
+        figures.by_rewind_step,
+        figures.along_paths,
+        figures.while_training,
+        figures.layers,
+    ],
+)
+def test_without_numbers_there_is_no_figure(draw):
+    assert draw([]) is None
+
+
+def test_every_branch_looks_like_no_other():
+    """By colour, or else by marker and line; an unknown branch has a look, too."""
+    looks = [tuple(figures.style(branch).values()) for branch in BRANCHES]
+    assert len(set(looks)) == len(BRANCHES)
+    assert figures.style("mine") == figures.style("mine")
+
+
+def test_branches_of_a_figure_differ_to_colour_blind_people():
+    """Under Vienot et al.'s (1999) deuteranopia and protanopia, in linear RGB."""
+    seen = {
+        "deuteranopia": [[0.293, 0.707, 0], [0.293, 0.707, 0], [-0.022, 0.022, 1]],
+        "protanopia": [[0.112, 0.888, 0], [0.112, 0.888, 0], [0.004, -0.004, 1]],
+    }
+    usual = ("dense", "ticket", "random_reinit", "shuffled_mask", "fine_tune")
+    for matrix, (a, b) in itertools.product(
+        seen.values(), itertools.combinations(usual, 2)
+    ):
+        one, two = (
+            np.array(matrix) @ np.array(colors.to_rgb(color(branch))) ** 2.2
+            for branch in (a, b)
+        )
+        assert (
+            np.linalg.norm(one.clip(0) ** (1 / 2.2) - two.clip(0) ** (1 / 2.2)) > 0.15
+        )
+
+
+def test_equal_figures_are_equal_files(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        drawing.save(figures.by_density(ROWS), tmp_path / name / "figure")
+    for suffix in ("png", "svg"):
+        one, two = (tmp_path / name / f"figure.{suffix}" for name in ("a", "b"))
+        assert one.read_bytes() == two.read_bytes()

@@ -1,0 +1,203 @@
+"""The report: rows in, text out."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from lth_jax import report
+from lth_jax.records import Member, row
+
+
+def rows(*numbers, measure="test_accuracy", step=10):
+    """Rows of (replicate, rewind step, level, branch, copy, density, value)."""
+    return [
+        row(
+            Member(replicate, k, level, branch, copy),
+            density=density,
+            step=step,
+            measure=measure,
+            value=value,
+        )
+        for replicate, k, level, branch, copy, density, value in numbers
+    ]
+
+
+ROWS = [
+    *rows((0, 0, 0, "dense", 0, 1.0, 0.90), (1, 0, 0, "dense", 0, 1.0, 0.94)),
+    *rows(
+        (0, 5, 1, "ticket", 0, 0.5, 0.91),
+        (0, 5, 1, "ticket", 1, 0.5, 0.93),  # a copy
+        (0, 5, 1, "random_reinit", 0, 0.5, 0.70),
+        (1, 5, 1, "ticket", 0, 0.5, 0.96),
+        (1, 5, 1, "ticket", 1, 0.5, 0.96),
+        (1, 5, 1, "random_reinit", 0, 0.5, 0.80),
+    ),
+    *rows(
+        (0, 5, 2, "ticket", 0, 0.125, 0.9),
+        (1, 5, 2, "ticket", 0, 0.125, 0.9),
+        (0, 5, 2, "random_reinit", 0, 0.125, 0.55),
+        (1, 5, 2, "random_reinit", 0, 0.125, 0.65),
+    ),
+    *rows((0, 0, 1, "ticket", 0, 0.5, 0.8), (1, 0, 1, "ticket", 0, 0.5, 0.8)),
+]
+
+
+def test_a_table_has_a_block_for_each_rewind_step_in_order():
+    """Copies averaged before replicates; branches as they come; sample deviations."""
+    assert report.table(ROWS) == "\n".join(
+        [
+            "test accuracy in %, mean ± standard deviation, n = 2",
+            "dense: 92.00 ± 2.83",
+            "",
+            "rewound to step 0:",
+            "       density         ticket",
+            "        50.00%   80.00 ± 0.00",
+            "",
+            "rewound to step 5:",
+            "       density         ticket  random_reinit",
+            "        50.00%   94.00 ± 2.83   75.00 ± 7.07",
+            "        12.50%   90.00 ± 0.00   60.00 ± 7.07",
+        ]
+    )
+
+
+def test_branches_stand_in_the_order_of_the_records():
+    swapped = [
+        *rows((0, 0, 0, "dense", 0, 1.0, 0.9)),
+        *rows((0, 0, 1, "zeta", 0, 0.5, 0.8), (0, 0, 1, "alpha", 0, 0.5, 0.7)),
+    ]
+    header = report.table(swapped).splitlines()[4]
+    assert header.split() == ["density", "zeta", "alpha"]
+
+
+def test_one_replicate_has_no_spread():
+    lines = report.table(rows((0, 0, 0, "dense", 0, 1.0, 0.9))).splitlines()
+    assert lines == [
+        "test accuracy in %, mean ± standard deviation, n = 1",
+        "dense: 90.00",
+    ]
+
+
+def test_losses_are_not_percentages():
+    text = report.table(
+        rows((0, 0, 0, "dense", 0, 1.0, 0.25), measure="test_loss"), "test_loss"
+    )
+    assert text.splitlines() == [
+        "test loss in nats, mean ± standard deviation, n = 1",
+        "dense: 0.2500",
+    ]
+
+
+def test_only_the_end_of_a_training_counts():
+    """Wherever it stands: a resumed run may record its rows in another order."""
+    early = rows((0, 0, 0, "dense", 0, 1.0, 0.1), step=9)
+    late = rows((0, 0, 0, "dense", 0, 1.0, 0.9), step=100)
+    for order in (early + late, late + early):
+        assert report.frame(order, "test_accuracy")["value"].tolist() == [0.9]
+
+
+def test_a_frame_has_one_row_a_replicate():
+    frame = report.frame(ROWS, "test_accuracy")
+    assert list(frame.columns) == [
+        "run",
+        "setting",
+        "rewind_step",
+        "level",
+        "branch",
+        "replicate",
+        "density",
+        "value",
+    ]
+    first = frame.query("rewind_step == 5 and level == 1 and branch == 'ticket'")
+    assert first["value"].tolist() == pytest.approx([0.92, 0.96])
+    assert len(frame) == 12
+    assert isinstance(frame, pd.DataFrame)
+
+
+def test_settings_have_tables_of_their_own():
+    """Rows name a learning rate and a weight decay only where a run has several."""
+    swept = [
+        row(
+            Member(0, 0, level, branch, 0, rate, None),
+            density=1 / (1 + level),
+            step=10,
+            measure="test_accuracy",
+            value=rate,
+        )
+        for rate in (0.1, 0.01)
+        for level, branch in ((0, "dense"), (1, "ticket"))
+    ]
+    assert report.table(swept).splitlines() == [
+        "test accuracy in %, mean ± standard deviation, n = 1",
+        "learning rate 0.01, dense: 1.00",
+        "learning rate 0.1, dense: 10.00",
+        "",
+        "learning rate 0.01, rewound to step 0:",
+        "       density         ticket",
+        "        50.00%           1.00",
+        "",
+        "learning rate 0.1, rewound to step 0:",
+        "       density         ticket",
+        "        50.00%          10.00",
+    ]
+
+
+def test_what_admm_trains_is_no_network_of_its_level():
+    """It is dense still, and takes more steps than any ticket."""
+    drawn = rows((0, 0, 1, "admm", 0, 1.0, 0.3), step=99)
+    tickets = rows((0, 0, 0, "dense", 0, 1.0, 0.9), (0, 0, 1, "ticket", 0, 0.5, 0.8))
+    assert report.table(drawn + tickets) == report.table(tickets)
+
+
+def test_the_density_of_a_level_is_its_tickets():
+    """Another branch may be denser by a weight, as layers are rounded."""
+    frame = report.frame(
+        rows((0, 0, 1, "random_mask", 0, 0.51, 0.9), (0, 0, 1, "ticket", 0, 0.5, 0.8)),
+        "test_accuracy",
+    )
+    assert frame["density"].tolist() == [0.5, 0.5]
+
+
+def test_a_run_without_the_measure_has_no_table():
+    assert report.table([]) == "no test accuracy in %"
+    assert report.table(ROWS, "angle_to_dense") == "no angle to dense in degrees"
+
+
+def test_a_branch_is_left_out_while_none_of_its_networks_is_done():
+    """Others of the branch tell how long a training is."""
+    going = [
+        *rows((0, 0, 0, "dense", 0, 1.0, 0.9), (0, 0, 1, "ticket", 0, 0.5, 0.8)),
+        *rows((1, 0, 1, "ticket", 0, 0.5, 0.1), step=3),
+    ]
+    frame = report.frame(going, "test_accuracy")
+    assert frame["value"].tolist() == [0.9, 0.8]
+
+
+def test_all_pairs_of_copies_are_one_measure():
+    pairs = [
+        *rows((0, 0, 1, "ticket", 0, 0.5, 1.0), measure="distance_to_copy_1"),
+        *rows((0, 0, 1, "ticket", 0, 0.5, 2.0), measure="distance_to_copy_2"),
+        *rows((0, 0, 1, "ticket", 1, 0.5, 6.0), measure="distance_to_copy_2"),
+    ]
+    frame = report.frame(pairs, "distance_between_copies")
+    assert frame["value"].tolist() == [3.0]
+
+
+def test_a_run_that_is_being_written_is_read_up_to_its_last_line(tmp_path):
+    lines = [json.dumps(found) + "\n" for found in ROWS]
+    (tmp_path / "results.jsonl").write_text("".join(lines) + lines[0][:20])
+    assert len(report.load(tmp_path)) == len(ROWS)
+    assert report.table(report.load(tmp_path)) == report.table(ROWS)
+
+
+def test_runs_are_told_apart_by_their_folders(tmp_path):
+    for run in ("a", "b"):
+        (tmp_path / run).mkdir()
+        text = "".join(json.dumps(found) + "\n" for found in ROWS)
+        (tmp_path / run / "results.jsonl").write_text(text)
+    both = report.load(tmp_path / "a", tmp_path / "b")
+    assert set(both["run"]) == {"a", "b"}
+    assert "b, rewound to step 5:" in report.table(both)
+    means = report.summary(both, "test_accuracy").groupby("run")["mean"].sum()
+    assert means["a"] == means["b"]

@@ -1,0 +1,172 @@
+"""The page: complete, self-contained, and shown by a browser without a complaint."""
+
+import base64
+import html.parser
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from lth_jax import report
+from lth_jax.records import Member, row
+from lth_jax.report import __main__ as command_line
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CONFIG = {"prune": {"densities": [], "levels": 3}, "seed": "<&>"}
+
+
+def make_run(directory, branches=("ticket", "random_reinit")):
+    """Write the folder of a run that is at level 2 of 3."""
+    directory.mkdir()
+    numbers = [
+        row(
+            Member(replicate, k, level, branch, 0),
+            density=0.5**level,
+            step=step,
+            measure=measure,
+            value=0.5 + 0.1 * replicate,
+        )
+        for k in (0, 5)
+        for level in range(3)
+        for branch in (branches if level else ("dense",))
+        for replicate in range(2)
+        for step in (10, 20)
+        for measure in ("train_loss", "test_accuracy", "density_of_fc/kernel")
+        if level or k == 0
+    ]
+    lines = [json.dumps(number) + "\n" for number in numbers]
+    (directory / "results.jsonl").write_text("".join(lines))
+    (directory / "config.json").write_text(json.dumps(CONFIG))
+    (directory / "environment.json").write_text(json.dumps({"python": "3"}))
+    return directory
+
+
+@pytest.fixture
+def run(tmp_path):
+    return make_run(tmp_path / "run")
+
+
+class Elements(html.parser.HTMLParser):
+    """All elements of a page, with their attributes, and its text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.text = [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+FIGURES = {
+    "test_accuracy",
+    "test_accuracy_by_rewind_step",
+    "test_accuracy_while_training",
+    "train_loss",
+    "train_loss_by_rewind_step",
+    "train_loss_while_training",
+    "layers",
+}
+
+
+def test_every_figure_is_in_the_page_and_beside_it(run):
+    page = report.write(run)
+    files = {file.name for file in page.parent.iterdir()}
+    assert files == {
+        "index.html",
+        *(f"{name}.{suffix}" for name in FIGURES for suffix in ("png", "svg")),
+    }
+    images = [a for tag, a in Elements(page.read_text()).found if tag == "img"]
+    drawn = {base64.b64decode(a["src"].partition("base64,")[2]) for a in images}
+    assert drawn == {file.read_bytes() for file in page.parent.glob("*.svg")}
+    assert all(image["alt"] for image in images)
+
+
+def test_nothing_in_the_page_comes_from_elsewhere(run):
+    text = report.write(run).read_text()
+    for tag, attributes in Elements(text).found:
+        assert tag not in ("script", "iframe", "object")
+        for name in ("src", "href", "srcset"):
+            assert attributes.get(name, "data:").startswith("data:")
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_the_page_has_the_tables_the_config_and_how_far_the_run_is(run):
+    text = Elements(report.write(run).read_text()).text
+    assert "run: numbers up to level 2 of 3, n = 2" in text
+    assert "rewound to step 5" in text
+    assert "55.00 ± 7.07" in text
+    assert '"seed": "<&>"' in text
+    assert '"python": "3"' in text
+
+
+def test_runs_are_compared_on_one_page(run, tmp_path, capsys):
+    other = make_run(tmp_path / "other", ("ticket", "mine"))
+    command_line.main([str(run), str(other), "--out", str(tmp_path / "both")])
+    table, _, path = capsys.readouterr().out.rpartition("\n\nreport: ")
+    assert table.startswith("test accuracy in %, mean ± standard deviation, n = 2\n")
+    assert path == f"{tmp_path / 'both' / 'index.html'}\n"
+    text = Elements((tmp_path / "both" / "index.html").read_text()).text
+    assert "other: numbers up to level 2 of 3" in text
+    assert "other, rewound to step 5" in text
+    assert not (run / "report").exists()
+
+
+def test_what_is_no_run_is_said_in_one_line(tmp_path):
+    with pytest.raises(SystemExit, match=f"error: {tmp_path}/results.jsonl: no such"):
+        command_line.main([str(tmp_path)])
+
+
+def test_a_report_needs_no_jax(run):
+    code = (
+        "import sys\nfrom lth_jax import report\n"
+        f"report.write({str(run)!r})\nsys.exit('jax' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_a_browser_shows_every_picture_and_has_no_complaint(run, tmp_path):
+    """In headless Chromium, from disk; the screenshot is kept with the test's files."""
+    page, probe = report.write(run), tmp_path / "probe.html"
+    asked = (
+        "<script>addEventListener('load', () => { document.title = JSON.stringify("
+        "[...document.images].map(i => [i.complete, i.naturalWidth, i.clientHeight]))"
+        "})</script></body>"
+    )
+    probe.write_text(page.read_text().replace("</body>", asked))
+    screenshot = tmp_path / "page.png"
+    options = (
+        f"--headless --no-sandbox --disable-gpu --no-first-run --disable-quic "
+        f"--disable-background-networking --disable-component-update --disable-sync "
+        f"--enable-logging=stderr --log-level=0 --user-data-dir={tmp_path / 'user'}"
+    ).split()
+    took = subprocess.run(
+        [CHROMIUM, *options, f"--screenshot={screenshot}", page.as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=100,
+    )
+    assert "CONSOLE" not in took.stderr
+    assert screenshot.stat().st_size > 10_000
+    dumped = subprocess.run(
+        [CHROMIUM, *options, "--dump-dom", probe.as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=100,
+    )
+    (title,) = re.findall("<title>(.*?)</title>", dumped.stdout)
+    images = json.loads(html.unescape(title))
+    assert len(images) == len(FIGURES)
+    for complete, width, height in images:
+        assert complete
+        assert min(width, height) > 100
