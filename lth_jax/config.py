@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -26,12 +27,25 @@ def default() -> ConfigDict:
             "seed": 0,
             "replicates": 3,  # networks with seeds of their own
             "data": {
-                "name": "digits",  # any in-memory TFDS image classification set
+                "name": "digits",  # any TFDS image classification set
                 "dir": "",  # TFDS's data folder; empty for its default
+                "train_split": "train",
+                "test_split": "test",
                 "validation": 0,  # training examples held out
                 "batch_size": 60,  # over all devices that share it
                 "last": "drop",  # an epoch's partial batch: "drop" or "wrap" around
-                "augmentation": "none",  # or "flip_crop"
+                "augmentation": "none",  # or "flip_crop"; of a stream "resized_crop"
+                "feed": "memory",  # or "stream": decoded and resized on the way
+                "stream": {
+                    "image_size": 224,  # pixels, height and width
+                    "resize": 256,  # evaluation: shorter side, before a centre crop
+                    "area": (0.08, 1.0),  # "resized_crop": share of the image, and
+                    "aspect": (3 / 4, 4 / 3),  # width / height
+                    "mean": (0.485, 0.456, 0.406),  # by channel, on the 0 to 1 scale
+                    "std": (0.229, 0.224, 0.225),
+                    "corrupt": "error",  # or "skip": the next image in its place
+                    "workers": -1,  # processes that decode: 0 none, -1 one per core
+                },
             },
             "model": {
                 "name": "lenet",
@@ -52,6 +66,7 @@ def default() -> ConfigDict:
                 "end_value": 0.0,  # of schedules "linear" and "exponential"
                 "warm_up": "0it",
                 "label_smoothing": 0.0,
+                "aux_weight": 0.4,  # of the losses of auxiliary heads (Inception-v3)
             },
             "train": {
                 "length": "10ep",  # '160ep', '500it' or '5ep3it'
@@ -61,6 +76,7 @@ def default() -> ConfigDict:
                 "members": 0,  # most members a device at a time; 0 chooses
                 "checkpoint_minutes": 10.0,  # 0 saves only when a level is done
                 "sync_batch_stats": True,  # in layout "data"
+                "accumulate": 1,  # microbatches, one after another, of a device's batch
             },
             "prune": {
                 "method": "magnitude",
@@ -101,20 +117,32 @@ def default() -> ConfigDict:
     ).lock()
 
 
-def variants(text: str, *choices: str) -> set[str]:
+def variants(text: str, *choices: str | tuple[str, ...]) -> set[str]:
     """Return the variants of a config that stand after its colon, joined by commas.
 
+    Args:
+        text: what stands after the colon.
+        choices: variants; in a tuple, those of which there can only be one.
+
     Raises:
-        ConfigError: one is not among the choices.
+        ConfigError: one is not among the choices, or two exclude each other.
 
     Example:
-        >>> sorted(variants("low,smoke", "low", "warmup", "smoke"))
+        >>> sorted(variants("low,smoke", ("low", "warmup"), "smoke"))
         ['low', 'smoke']
     """
-    names = set(filter(None, text.split(",")))
+    groups = [(choice,) if isinstance(choice, str) else choice for choice in choices]
+    names = [name for name in text.split(",") if name]
     for name in names:
-        known("(variant)", name, choices)
-    return names
+        known("(variant)", name, itertools.chain(*groups))
+    for group in groups:
+        found = sorted({*group} & {*names})
+        if len(found) > 1:
+            raise ConfigError(
+                f"config.(variant): {' and '.join(map(repr, found))} exclude each "
+                "other; choose one"
+            )
+    return set(names)
 
 
 def flatten(config: ConfigDict) -> dict[str, Any]:
