@@ -488,7 +488,7 @@ def test_a_name_that_is_none_is_refused(tmp_path):
 def test_images_of_many_sizes_are_refused_before_they_are_downloaded(tmp_path):
     message = error_of("photographs", data_dir=str(tmp_path))
     assert message.startswith(
-        "config.data.name: 'photographs' cannot be held in memory"
+        "config.data.feed: the images of 'photographs' are of many shapes"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -496,7 +496,9 @@ def test_images_of_many_sizes_are_refused_before_they_are_downloaded(tmp_path):
 def test_a_set_without_a_training_split_is_refused(tmp_path):
     prepare(Trainless(data_dir=tmp_path))
     message = error_of("trainless", data_dir=str(tmp_path))
-    assert message == "config.data.name: 'trainless' has no split 'train'"
+    assert message == (
+        "config.data.train_split: 'trainless' has no split 'train'; it has test"
+    )
 
 
 def test_without_tensorflow_the_error_says_how_to_prepare(tmp_path, monkeypatch):
