@@ -12,8 +12,14 @@ from ml_collections import ConfigDict
 
 from lth_jax import models, optim
 from lth_jax.branches import BRANCHES
+from lth_jax.data import memory, stream
 from lth_jax.methods import METHODS
 from lth_jax.studies import STUDIES
+
+AUGMENTATIONS = {
+    "memory": memory.AUGMENTATIONS,
+    "stream": stream.AUGMENTATIONS,
+}
 
 
 class ConfigError(ValueError):
@@ -190,6 +196,8 @@ def check(config: ConfigDict) -> None:
         "replicates",
         "copies",
         "data.batch_size",
+        "data.stream.image_size",
+        "train.accumulate",
         "prune.levels",
         "study.examples",
     ):
@@ -200,8 +208,10 @@ def check(config: ConfigDict) -> None:
         "train.members",
         "train.checkpoint_minutes",
         "optim.weight_decay",
+        "optim.aux_weight",
     ):
         _at_least(config, name, 0)
+    _at_least(config, "data.stream.workers", -1)
     rates = (config.optim.learning_rate, *config.sweep.learning_rate)
     if not all(rate > 0 for rate in rates):
         raise ConfigError("config.optim.learning_rate: must be above 0")
@@ -215,7 +225,11 @@ def check(config: ConfigDict) -> None:
     known("model.norm_scale", config.model.norm_scale, models.NORM_SCALES)
     known("model.dtype", config.model.dtype, ("float32", "bfloat16"))
     known("data.last", config.data.last, ("drop", "wrap"))
-    known("data.augmentation", config.data.augmentation, ("none", "flip_crop"))
+    known("data.feed", config.data.feed, AUGMENTATIONS)
+    known(
+        "data.augmentation", config.data.augmentation, AUGMENTATIONS[config.data.feed]
+    )
+    known("data.stream.corrupt", config.data.stream.corrupt, ("error", "skip"))
     known("optim.name", config.optim.name, optim.OPTIMIZERS)
     known("optim.schedule", config.optim.schedule, optim.SCHEDULES)
     known("train.layout", config.train.layout, ("fleet", "data"))
@@ -244,6 +258,7 @@ def check(config: ConfigDict) -> None:
     if not config.rewind.steps:
         raise ConfigError("config.rewind.steps: name at least one step, as '0it'")
     _check_densities(config)
+    _check_stream(config)
     lengths(config, steps_per_epoch=1)
 
 
@@ -279,6 +294,33 @@ def _check_densities(config: ConfigDict) -> None:
                 "above 0, at most 1, and never grow"
             )
         above = density
+
+
+def _check_stream(config: ConfigDict) -> None:
+    """Raise ConfigError for a stream that cannot be."""
+    options = config.data.stream
+    if config.data.feed == "stream" and config.train.layout != "data":
+        raise ConfigError(
+            "config.train.layout: a stream has one batch for all devices; use 'data'"
+        )
+    if options.resize < options.image_size:
+        raise ConfigError(
+            f"config.data.stream.resize: {options.resize} is below image_size, "
+            f"{options.image_size}"
+        )
+    for name, most in (("area", 1), ("aspect", float("inf"))):
+        limits = options[name]
+        if not (len(limits) == 2 and 0 < limits[0] <= limits[1] <= most):
+            raise ConfigError(
+                f"config.data.stream.{name}: {tuple(limits)} is not a rising pair "
+                "above 0" + " up to 1" * (most == 1)
+            )
+    for name in ("mean", "std"):
+        if len(options[name]) != 3 or min(options.std) <= 0:
+            raise ConfigError(
+                f"config.data.stream.{name}: {tuple(options[name])} are not three "
+                "numbers" + " above 0" * (name == "std")
+            )
 
 
 def _at_least(config: ConfigDict, name: str, least: int) -> None:

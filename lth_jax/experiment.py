@@ -15,11 +15,12 @@ from jaxtyping import Array, Key
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
-from lth_jax import data, models, optim, state
+from lth_jax import inputs, models, optim, state
 from lth_jax.config import ConfigError, field
-from lth_jax.evaluate import Evaluator, Refresher
+from lth_jax.evaluate import Refresher
 from lth_jax.fit import Program
 from lth_jax.fleet import Layout
+from lth_jax.inputs import Evaluate
 from lth_jax.state import TrainState
 
 
@@ -42,14 +43,14 @@ class Experiment:
     """
 
     program: Program
-    evaluators: dict[str, Evaluator]
+    evaluators: dict[str, Evaluate]
     initialise: Callable[..., TrainState]
     settings: tuple[tuple[float | None, float | None], ...]
     length: int
     rewind_steps: tuple[int, ...]
     evaluate_every: int
     admm_interval: int
-    path: dict[str, Evaluator]
+    path: dict[str, Evaluate]
     refresh: Refresher
 
     def stops(self, start: int, stop: int) -> list[int]:
@@ -66,25 +67,18 @@ def build(config: ConfigDict) -> Experiment:
         ConfigError, DataError: the config cannot be run; one line, naming the field.
     """
     config_lib.check(config)
-    dataset = data.load(
-        config.data.name,
-        data_dir=config.data.dir or None,
-        validation=config.data.validation,
-    )
-    feed = _feed(config, dataset)
-    steps = _lengths(config, feed.steps_per_epoch)
-    model = _model(config, dataset)
-    initialise = _initialise(config, model, dataset)
+    layout = Layout(config.train.layout, _devices(config), config.train.members)
+    input = inputs.build(config, layout)
+    steps = _lengths(config, input.feed.steps_per_epoch)
+    model = _model(config, input.num_classes)
+    initialise = _initialise(config, model, input.feed.shape)
     params = jax.eval_shape(initialise, jax.random.key(0)).params
     # XLA's CPU backend runs a convolution's gradient 65 times slower in a loop, and
     # vectorised over members it becomes a slower grouped convolution.
     convolutions = any(w.ndim == 4 for w in jax.tree.leaves(params))
     slow_loop = convolutions and jax.default_backend() == "cpu"
-    layout = Layout(
-        config.train.layout,
-        _devices(config),
-        members=config.train.members or int(slow_loop),
-    )
+    if slow_loop and not layout.members:
+        layout = dataclasses.replace(layout, members=1)
     program = Program(
         model=model,
         optimizer=_optimizer(config),
@@ -97,22 +91,22 @@ def build(config: ConfigDict) -> Experiment:
             end_value=config.optim.end_value,
             warm_up=steps["optim.warm_up"],
         ),
-        feed=feed,
-        arrays=layout.replicate(feed.arrays),
+        feed=input.feed,
+        supply=input.supply,
         layout=layout,
-        steps_per_call=1 if slow_loop else 500,
+        steps_per_call=1 if slow_loop or input.feed.divided else 500,
         label_smoothing=config.optim.label_smoothing,
+        aux_weight=config.optim.aux_weight,
+        accumulate=config.train.accumulate,
+        unroll=slow_loop,
     )
-    splits = {"validation": dataset.validation, "test": dataset.test}
-    on_path = {"train": dataset.train, "test": dataset.test}
     few = np.arange(config.study.examples)
-    evaluator = partial(
-        Evaluator, model=model, mean=dataset.mean, std=dataset.std, layout=layout
-    )
     return Experiment(
         program=program,
         evaluators={
-            name: evaluator(split=split) for name, split in splits.items() if split
+            name: input.evaluator(model, split)
+            for name, split in input.splits.items()
+            if name != "train"
         },
         initialise=initialise,
         settings=tuple(
@@ -126,8 +120,9 @@ def build(config: ConfigDict) -> Experiment:
         evaluate_every=steps.get("train.evaluate_every", steps["train.length"]),
         admm_interval=steps["prune.admm.interval"],
         path={
-            name: evaluator(split=split.take(few[: len(split)]))
-            for name, split in on_path.items()
+            name: input.evaluator(model, split.take(few[: len(split)]))
+            for name, split in input.splits.items()
+            if name != "validation"
         },
         refresh=Refresher(program, -(-len(few) // config.data.batch_size)),
     )
@@ -138,29 +133,18 @@ def _devices(config: ConfigDict) -> tuple[jax.Device, ...]:
     if wanted > len(devices):
         raise ConfigError(f"config.train.devices: {wanted}, there are {len(devices)}")
     devices = tuple(devices[: wanted or None])
-    if config.train.layout == "data" and config.data.batch_size % len(devices):
+    sharing = len(devices) if config.train.layout == "data" else 1
+    if config.data.batch_size % sharing:
         raise ConfigError(
             f"config.data.batch_size: {config.data.batch_size} cannot be divided over "
-            f"{len(devices)} devices; change it or config.train.devices"
+            f"{sharing} devices; change it or config.train.devices"
+        )
+    if config.data.batch_size // sharing % config.train.accumulate:
+        raise ConfigError(
+            f"config.train.accumulate: {config.train.accumulate} microbatches cannot "
+            f"divide the {config.data.batch_size // sharing} examples of a device"
         )
     return devices
-
-
-def _feed(config: ConfigDict, dataset: data.Dataset) -> data.Memory:
-    batch_size, examples = config.data.batch_size, len(dataset.train)
-    if batch_size > examples:
-        raise ConfigError(
-            f"config.data.batch_size: {batch_size} is more than the {examples} "
-            "training examples"
-        )
-    return data.Memory(
-        dataset.train,
-        dataset.mean,
-        dataset.std,
-        batch_size=batch_size,
-        last=config.data.last,
-        augmentation=config.data.augmentation,
-    )
 
 
 def _lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
@@ -179,12 +163,12 @@ def _lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
     return steps
 
 
-def _model(config: ConfigDict, dataset: data.Dataset) -> models.Network:
+def _model(config: ConfigDict, num_classes: int) -> models.Network:
     together = config.train.layout == "data" and config.train.sync_batch_stats
     with field("model.options"):
         return models.create(
             config.model.name,
-            num_classes=dataset.num_classes,
+            num_classes=num_classes,
             init=config.model.init,
             norm_scale=config.model.norm_scale,
             dtype=config.model.dtype,
@@ -194,7 +178,7 @@ def _model(config: ConfigDict, dataset: data.Dataset) -> models.Network:
 
 
 def _initialise(
-    config: ConfigDict, model: models.Network, dataset: data.Dataset
+    config: ConfigDict, model: models.Network, shape: tuple[int, ...]
 ) -> Callable[..., TrainState]:
     base, weight_decay = config.optim.learning_rate, config.optim.weight_decay
     decays = bool(weight_decay or any(config.sweep.weight_decay))
@@ -202,7 +186,7 @@ def _initialise(
         state.create,
         model=model,
         optimizer=_optimizer(config)(base, weight_decay if decays else None),
-        shape=dataset.train.images.shape[1:],
+        shape=shape,
     )
 
     def initialise(

@@ -43,6 +43,12 @@ class Layout:
         """The number of devices that share a batch."""
         return len(self.devices) if self.name == "data" else 1
 
+    @property
+    def local(self) -> tuple[int, ...]:
+        """The numbers of the devices that belong to this process."""
+        here = jax.process_index()
+        return tuple(i for i, d in enumerate(self.devices) if d.process_index == here)
+
     def spread(
         self,
         fn: Callable[[Any, Any, Any], Any],
@@ -79,6 +85,23 @@ class Layout:
         """Copy arrays to every device."""
         # Over several devices `device_put` aliases its input, whatever `may_alias`.
         return jax.device_put(jax.tree.map(jnp.copy, tree), self._sharding())
+
+    def scatter(self, parts: Sequence[State]) -> State:
+        """Put the n-th of some parts on this process's n-th device, as one pytree.
+
+        Returns:
+            Leaves [devices, ...], split over all devices.
+        """
+        devices = [self.devices[i] for i in self.local]
+
+        def place(*leaves: np.ndarray) -> jax.Array:
+            return jax.make_array_from_single_device_arrays(
+                (len(self.devices), *leaves[0].shape),
+                self._sharding("batch"),
+                [jax.device_put(x[None], d) for x, d in zip(leaves, devices)],
+            )
+
+        return jax.tree.map(place, *parts)
 
     def groups(self, members: Sequence[State]) -> Iterator[Sequence[State]]:
         """Split members into the groups that go at once."""

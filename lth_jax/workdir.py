@@ -16,7 +16,7 @@ from lth_jax.state import TrainState
 Fleet = dict[Member, TrainState]
 
 # A run may go on although these differ: they do not change its numbers.
-_HARMLESS = {"data.dir"}
+_HARMLESS = {"data.dir", "data.stream.workers"}
 
 
 @dataclasses.dataclass(frozen=True)

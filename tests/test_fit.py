@@ -34,8 +34,10 @@ class Queue:
     """A feed that compiles quickly: random images, one after another from the seed."""
 
     steps_per_epoch = EXAMPLES // BATCH
+    divided = False
 
     def __init__(self, shape):
+        self.shape = shape
         rng = np.random.default_rng(0)
         self.arrays = {
             "image": rng.normal(size=(EXAMPLES, *shape)).astype(np.float32),
@@ -66,12 +68,13 @@ ALONE = layout("fleet", 1, members=1)
 def program(optimizer="sgd", layout=ALONE, **changes):
     """A program that is compiled once for all tests."""
     source = changes.pop("feed", feed())
+    arrays = layout.replicate(source.arrays)
     fields = {"model": LENET, "steps_per_call": 3, "label_smoothing": 0.1} | changes
     return Program(
         optimizer=OPTIMIZERS[optimizer],
         schedule=optim.Schedule("linear", 0.1, length=20),
         feed=source,
-        arrays=layout.replicate(source.arrays),
+        supply=lambda data_seed, step: arrays,
         layout=layout,
         **fields,
     )
@@ -179,7 +182,7 @@ def test_what_is_pruned_is_exactly_zero_at_every_step_on_every_device(optimizer,
     states = layout(name).stack(group, of=len(group))
     for _ in range(4):
         before = jax.device_get(states.params)
-        states, _ = steps.advance(states, (steps.arrays, 1))
+        states, _ = steps.advance(states, (steps.supply(0, 0), 1))
         for device in range(2):
             here = jax.tree.map(
                 lambda x, device=device: np.asarray(x.addressable_shards[device].data),
@@ -199,7 +202,7 @@ def test_what_is_pruned_is_exactly_zero_at_every_step_on_every_device(optimizer,
 def test_devices_that_share_a_batch_hold_the_same_state():
     steps = program("sgd", layout("data"))
     states = layout("data").stack([member(0)], of=1)
-    states, _ = steps.advance(states, (steps.arrays, 3))
+    states, _ = steps.advance(states, (steps.supply(0, 0), 3))
     for leaf in jax.tree.leaves(states):
         first, second = (shard.data for shard in leaf.addressable_shards)
         np.testing.assert_array_equal(first, second)

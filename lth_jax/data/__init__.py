@@ -3,16 +3,23 @@
 from lth_jax.data.dataset import DataError, Dataset, Split
 from lth_jax.data.memory import Memory, normalise
 from lth_jax.data.order import batch_indices, steps_per_epoch
-from lth_jax.data.sources import KNOWN, load
+from lth_jax.data.sources import KNOWN, Library, load, open_library
+from lth_jax.data.stream import NO_LABEL, Images, Passage, Stream
 
 __all__ = [
     "KNOWN",
+    "NO_LABEL",
     "DataError",
     "Dataset",
+    "Images",
+    "Library",
     "Memory",
+    "Passage",
     "Split",
+    "Stream",
     "batch_indices",
     "load",
     "normalise",
+    "open_library",
     "steps_per_epoch",
 ]

@@ -179,7 +179,7 @@ def _check_features(builder: Builder) -> None:
         isinstance(image, tfds.features.Image)
         and isinstance(label, tfds.features.ClassLabel)
         and getattr(image, "np_dtype", None) == np.uint8
-        and image.shape[-1] in _DECODING
+        and builder.info.features.shape["image"][-1] in _DECODING
     ):
         raise DataError(
             f"config.data.name: {builder.name!r} is no set to classify images: that "
@@ -189,7 +189,7 @@ def _check_features(builder: Builder) -> None:
 
 def _check_memory(builder: Builder) -> None:
     _check_features(builder)
-    if None in builder.info.features["image"].shape:
+    if None in builder.info.features.shape["image"]:
         raise DataError(
             f"config.data.feed: the images of {builder.name!r} are of many shapes and "
             "cannot be held in memory; use 'stream'"

@@ -43,11 +43,10 @@ class Stored:
         within = indices if self.indices is None else self.indices[indices]
         return dataclasses.replace(self, indices=within)
 
-    def read(self, indices: Sequence[int]) -> list[Record]:
+    def read(self, indices: Sequence[int] | np.ndarray) -> list[Record]:
         """Return the records at some indices, read together."""
-        if self.indices is not None:
-            indices = self.indices[indices]
-        numbers = [int(i) for i in indices]
+        within = indices if self.indices is None else self.indices[indices]
+        numbers = [int(i) for i in within]
         return [
             Record(found["image"], int(found["label"]), self._key(number, found))
             for number, found in zip(numbers, self.source.__getitems__(numbers))

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
-import grain
 import jax
 import numpy as np
 from absl import flags
@@ -206,6 +205,8 @@ def _empty(size: int, side: int) -> Part:
 
 def _prefetch(source: Any, start: int, workers: int) -> Iterator[dict[str, Any]]:
     """Yield the elements of a source from one number on, made ahead by processes."""
+    import grain  # takes as long as importing JAX
+
     elements = grain.MapDataset.source(source)[start:].to_iter_dataset(
         grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
     )
@@ -341,7 +342,7 @@ class Stream:
 
     def batch(
         self,
-        arrays: Part,
+        arrays: dict[str, Array],
         data_seed: Count,
         step: Count,
         part: Count = 0,
