@@ -21,6 +21,7 @@ from lth_jax.evaluate import Refresher
 from lth_jax.fit import Program
 from lth_jax.fleet import Layout
 from lth_jax.inputs import Evaluate
+from lth_jax.models import summary as summary_lib
 from lth_jax.state import TrainState
 
 
@@ -126,6 +127,21 @@ def build(config: ConfigDict) -> Experiment:
         },
         refresh=Refresher(program, -(-len(few) // config.data.batch_size)),
     )
+
+
+def summary(config: ConfigDict) -> str:
+    """Return the table of the network's layers; data need not be there.
+
+    Raises:
+        ConfigError, DataError: there is no such network, or no such data.
+    """
+    config_lib.check(config)
+    shape, num_classes = inputs.describe(config)
+    with field("model"):
+        layers = summary_lib.layers(
+            _model(config, num_classes), shape, config.prune.exclude
+        )
+    return summary_lib.table(layers)
 
 
 def _devices(config: ConfigDict) -> tuple[jax.Device, ...]:

@@ -107,6 +107,19 @@ def _stream(config: ConfigDict, layout: Layout) -> Inputs:
     )
 
 
+def describe(config: ConfigDict) -> tuple[tuple[int, ...], int]:
+    """Return the shape of a config's images and its number of classes, without data.
+
+    Raises:
+        DataError: there is no such set.
+    """
+    in_memory, size = config.data.feed == "memory", config.data.stream.image_size
+    shape, num_classes = data.describe(
+        config.data.name, data_dir=config.data.dir or None, in_memory=in_memory
+    )
+    return (shape if in_memory else (size, size, 3)), num_classes
+
+
 _FEEDS = {"memory": _memory, "stream": _stream}
 
 

@@ -8,7 +8,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from lth_jax import lottery
+from lth_jax import experiment, lottery
 from lth_jax.config import ConfigError
 from lth_jax.data import DataError
 from lth_jax.interruption import Interrupted
@@ -18,9 +18,17 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with its variant after a colon.", lock_config=True
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: new, or to go on.")
+_SUMMARY = flags.DEFINE_bool(
+    "summary", False, "Print the network's layers, and train nothing."
+)
 TRY_AGAIN = 75  # EX_TEMPFAIL: interrupted; the same command goes on from there
 
-flags.mark_flags_as_required(["config", "workdir"])
+flags.mark_flag_as_required("config")
+flags.register_validator(
+    "workdir",
+    lambda workdir: workdir is not None or _SUMMARY.value,
+    "Flag --workdir must have a value other than None.",
+)
 
 
 def main(argv: list[str]) -> None:
@@ -32,7 +40,10 @@ def main(argv: list[str]) -> None:
     # after another on all cores. Other platforms do not look at it.
     jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
     try:
-        lottery.run(_CONFIG.value, Path(str(_WORKDIR.value)))
+        if _SUMMARY.value:
+            print(experiment.summary(_CONFIG.value))
+        else:
+            lottery.run(_CONFIG.value, Path(str(_WORKDIR.value)))
     except (ConfigError, DataError, Diverged) as error:
         sys.exit(f"error: {error}")
     except Interrupted as interrupted:

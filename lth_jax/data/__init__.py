@@ -3,7 +3,7 @@
 from lth_jax.data.dataset import DataError, Dataset, Split
 from lth_jax.data.memory import Memory, normalise
 from lth_jax.data.order import batch_indices, steps_per_epoch
-from lth_jax.data.sources import KNOWN, Library, load, open_library
+from lth_jax.data.sources import KNOWN, Library, describe, load, open_library
 from lth_jax.data.stream import NO_LABEL, Images, Passage, Stream
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Split",
     "Stream",
     "batch_indices",
+    "describe",
     "load",
     "normalise",
     "open_library",

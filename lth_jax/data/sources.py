@@ -103,6 +103,20 @@ def open_library(
     )
 
 
+def describe(
+    name: str, *, data_dir: str | None = None, in_memory: bool = True
+) -> tuple[tuple[int, ...], int]:
+    """Return the shape of a set's images and its number of classes, without reading it.
+
+    Raises:
+        DataError: unknown name, or features unsuitable to be held in memory.
+    """
+    builder = _builder(name, os.path.expanduser(data_dir) if data_dir else None)
+    (_check_memory if in_memory else _check_features)(builder)
+    features = builder.info.features
+    return tuple(features.shape["image"]), features["label"].num_classes
+
+
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """Keep TFDS's prints, progress bars, logs and warnings from the user."""

@@ -241,7 +241,7 @@ class Skipped:
         self.keys: set[str] = set()
 
     def take(self, element: dict[str, Any]) -> Part:
-        """Return an element without the keys of what was skipped to make it."""
+        """Return an element's arrays, out of the shared memory they may come in."""
         for key in element.pop("skipped"):
             if key not in self.keys:
                 self.keys.add(key)
@@ -250,7 +250,7 @@ class Skipped:
                     key,
                     len(self.keys),
                 )
-        return element
+        return {name: np.array(array) for name, array in element.items()}
 
 
 @dataclasses.dataclass(eq=False)
