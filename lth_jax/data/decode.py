@@ -74,7 +74,7 @@ def _decode_any(encoded: bytes) -> np.ndarray:
     try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
     except cv2.error as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(" ".join(str(error).split())) from error
     if image is None:
         raise ValueError("not an image")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -223,6 +223,14 @@ def _prefetch(source: Any, start: int, workers: int) -> Iterator[dict[str, Any]]
     return iter(elements)
 
 
+def _next(elements: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return next(elements)
+    except DataError as error:
+        # Grain adds a paragraph about its own frames.
+        raise DataError(str(error).splitlines()[0]) from error
+
+
 def _start_worker(worker: int, workers: int) -> None:
     """Prepare a process that decodes."""
     import cv2
@@ -331,7 +339,7 @@ class Stream:
                 local,
             )
             self._elements = _prefetch(source, step * len(local), self.workers)
-        made = [self.skipped.take(next(self._elements)) for _ in local]
+        made = [self.skipped.take(_next(self._elements)) for _ in local]
         self._next = (data_seed, step + 1)
         return made
 
@@ -391,7 +399,7 @@ class Passage:
         elements = _prefetch(source, 0, self.workers)
         try:
             for _ in range(len(source) // len(local)):
-                yield [skipped.take(next(elements)) for _ in local]
+                yield [skipped.take(_next(elements)) for _ in local]
         finally:
             _close(elements)
 
