@@ -25,12 +25,14 @@ def images(examples: int, side: int, channels: int) -> data.Dataset:
 
 def lenet(dataset: data.Dataset, layout: Layout) -> Program:
     """Return LeNet-300-100's training, batch 60, Adam."""
+    feed = Memory(dataset.train, dataset.mean, dataset.std, batch_size=60)
+    arrays = layout.replicate(feed.arrays)
     return Program(
         model=models.create("lenet", num_classes=10, widths=(300, 100)),
         optimizer=partial(optim.optimizer, "adam"),
         schedule=optim.Schedule("constant", 1.2e-3, length=24_000),
-        feed=(feed := Memory(dataset.train, dataset.mean, dataset.std, batch_size=60)),
-        arrays=layout.replicate(feed.arrays),
+        feed=feed,
+        supply=lambda data_seed, step: arrays,
         layout=layout,
     )
 
@@ -47,6 +49,7 @@ def resnet20(dataset: data.Dataset) -> Program:
         batch_size=128,
         augmentation="flip_crop",
     )
+    arrays = layout.replicate(feed.arrays)
     return Program(
         model=models.create(
             "resnet20",
@@ -58,7 +61,7 @@ def resnet20(dataset: data.Dataset) -> Program:
         optimizer=partial(optim.optimizer, "sgd", momentum=0.9),
         schedule=optim.Schedule("constant", 0.1, length=63_000),
         feed=feed,
-        arrays=layout.replicate(feed.arrays),
+        supply=lambda data_seed, step: arrays,
         layout=layout,
         steps_per_call=1,
     )

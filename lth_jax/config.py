@@ -1,5 +1,6 @@
 """Config: every field with its default, and what can be wrong with it."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -8,12 +9,22 @@ from ml_collections import ConfigDict
 
 from lth_jax import models, optim
 from lth_jax.branches import BRANCHES
+from lth_jax.data import memory, stream
 from lth_jax.fields import ConfigError, conform, field, known
 from lth_jax.methods import METHODS
 from lth_jax.studies import STUDIES
 
+AUGMENTATIONS = {
+    "memory": memory.AUGMENTATIONS,
+    "stream": stream.AUGMENTATIONS,
+}
+
 # What is in the tuples; lengths are answered by what reads them.
 _ELEMENTS = {
+    "data.stream.area": float,
+    "data.stream.aspect": float,
+    "data.stream.mean": float,
+    "data.stream.std": float,
     "prune.densities": float,
     "prune.exclude": str,
     "prune.admm.rho": float,
@@ -33,16 +44,20 @@ _LEAST = {
     "replicates": 1,
     "copies": 1,
     "data.batch_size": 1,
+    "data.stream.image_size": 1,
+    "data.stream.workers": -1,
     "prune.levels": 1,
     "prune.admm.updates": 1,
     "prune.admm.rho": 0,
     "study.examples": 1,
     "study.points": 2,
     "train.devices": 0,
+    "train.accumulate": 1,
     "train.members": 0,
     "train.checkpoint_minutes": 0,
     "optim.weight_decay": 0,
     "optim.gamma": 0,
+    "optim.aux_weight": 0,
     "optim.end_value": 0,
     "sweep.weight_decay": 0,
     "branch_levels": 1,
@@ -65,12 +80,25 @@ def default() -> ConfigDict:
             "seed": 0,
             "replicates": 3,  # networks with seeds of their own
             "data": {
-                "name": "digits",  # any in-memory TFDS image classification set
+                "name": "digits",  # any TFDS image classification set
                 "dir": "",  # TFDS's data folder; empty for its default
+                "train_split": "train",
+                "test_split": "test",
                 "validation": 0,  # training examples held out
                 "batch_size": 60,  # over all devices that share it
                 "last": "drop",  # an epoch's partial batch: "drop" or "wrap" around
-                "augmentation": "none",  # or "flip_crop"
+                "augmentation": "none",  # or "flip_crop"; of a stream "resized_crop"
+                "feed": "memory",  # or "stream": decoded and resized on the way
+                "stream": {
+                    "image_size": 224,  # pixels, height and width
+                    "resize": 256,  # evaluation: shorter side, before a centre crop
+                    "area": (0.08, 1.0),  # "resized_crop": share of the image, and
+                    "aspect": (3 / 4, 4 / 3),  # width / height
+                    "mean": (0.485, 0.456, 0.406),  # by channel, on the 0 to 1 scale
+                    "std": (0.229, 0.224, 0.225),
+                    "corrupt": "error",  # or "skip": the next image in its place
+                    "workers": -1,  # processes that decode: 0 none, -1 one per core
+                },
             },
             "model": {
                 "name": "lenet",
@@ -91,6 +119,7 @@ def default() -> ConfigDict:
                 "end_value": 0.0,  # of schedules "linear" and "exponential"
                 "warm_up": "0it",
                 "label_smoothing": 0.0,
+                "aux_weight": 0.4,  # of the losses of auxiliary heads (Inception-v3)
             },
             "train": {
                 "length": "10ep",  # '160ep', '500it' or '5ep3it'
@@ -100,6 +129,7 @@ def default() -> ConfigDict:
                 "members": 0,  # most members a device at a time; 0 chooses
                 "checkpoint_minutes": 10.0,  # 0 saves only when a level is done
                 "sync_batch_stats": True,  # in layout "data"
+                "accumulate": 1,  # microbatches, one after another, of a device's batch
             },
             "prune": {
                 "method": "magnitude",
@@ -140,20 +170,32 @@ def default() -> ConfigDict:
     ).lock()
 
 
-def variants(text: str, *choices: str) -> set[str]:
+def variants(text: str, *choices: str | tuple[str, ...]) -> set[str]:
     """Return the variants of a config that stand after its colon, joined by commas.
 
+    Args:
+        text: what stands after the colon.
+        choices: variants; in a tuple, those of which there can only be one.
+
     Raises:
-        ConfigError: one is not among the choices.
+        ConfigError: one is not among the choices, or two exclude each other.
 
     Example:
-        >>> sorted(variants("low,smoke", "low", "warmup", "smoke"))
+        >>> sorted(variants("low,smoke", ("low", "warmup"), "smoke"))
         ['low', 'smoke']
     """
-    names = set(filter(None, text.split(",")))
+    groups = [(choice,) if isinstance(choice, str) else choice for choice in choices]
+    names = [name for name in text.split(",") if name]
     for name in names:
-        known("(variant)", name, choices)
-    return names
+        known("(variant)", name, itertools.chain(*groups))
+    for group in groups:
+        found = sorted({*group} & {*names})
+        if len(found) > 1:
+            raise ConfigError(
+                f"config.(variant): {' and '.join(map(repr, found))} exclude each "
+                "other; choose one"
+            )
+    return set(names)
 
 
 def flatten(config: ConfigDict) -> dict[str, Any]:
@@ -223,7 +265,11 @@ def check(config: ConfigDict) -> None:
     known("model.norm_scale", config.model.norm_scale, models.NORM_SCALES)
     known("model.dtype", config.model.dtype, ("float32", "bfloat16"))
     known("data.last", config.data.last, ("drop", "wrap"))
-    known("data.augmentation", config.data.augmentation, ("none", "flip_crop"))
+    known("data.feed", config.data.feed, AUGMENTATIONS)
+    known(
+        "data.augmentation", config.data.augmentation, AUGMENTATIONS[config.data.feed]
+    )
+    known("data.stream.corrupt", config.data.stream.corrupt, ("error", "skip"))
     known("optim.name", config.optim.name, optim.OPTIMIZERS)
     known("optim.schedule", config.optim.schedule, optim.SCHEDULES)
     known("train.layout", config.train.layout, ("fleet", "data"))
@@ -252,6 +298,7 @@ def check(config: ConfigDict) -> None:
     if not config.rewind.steps:
         raise ConfigError("config.rewind.steps: name at least one step, as '0it'")
     _check_densities(config)
+    _check_stream(config)
     lengths(config, steps_per_epoch=1)
 
 
@@ -287,6 +334,33 @@ def _check_densities(config: ConfigDict) -> None:
                 "above 0, at most 1, and never grow"
             )
         above = density
+
+
+def _check_stream(config: ConfigDict) -> None:
+    """Raise ConfigError for a stream that cannot be."""
+    options = config.data.stream
+    if config.data.feed == "stream" and config.train.layout != "data":
+        raise ConfigError(
+            "config.train.layout: a stream has one batch for all devices; use 'data'"
+        )
+    if options.resize < options.image_size:
+        raise ConfigError(
+            f"config.data.stream.resize: {options.resize} is below image_size, "
+            f"{options.image_size}"
+        )
+    for name, most in (("area", 1), ("aspect", float("inf"))):
+        limits = options[name]
+        if not (len(limits) == 2 and 0 < limits[0] <= limits[1] <= most):
+            raise ConfigError(
+                f"config.data.stream.{name}: {tuple(limits)} is not a rising pair "
+                "above 0" + " up to 1" * (most == 1)
+            )
+    for name in ("mean", "std"):
+        if len(options[name]) != 3 or min(options.std) <= 0:
+            raise ConfigError(
+                f"config.data.stream.{name}: {tuple(options[name])} are not three "
+                "numbers" + " above 0" * (name == "std")
+            )
 
 
 def _get(config: ConfigDict, name: str) -> Any:

@@ -13,7 +13,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from lth_jax import masks as masks_lib
-from lth_jax.data import Split, normalise
+from lth_jax.data import NO_LABEL, Passage, Split, normalise
 from lth_jax.fit import Program
 from lth_jax.fleet import Layout
 from lth_jax.models import Network
@@ -75,29 +75,93 @@ class Evaluator:
         """Return the number of right answers and the summed loss of one member."""
         images, labels = arrays
         size = -(-min(self.batch_size, len(self.split)) // self.layout.parts)
-        variables = {
-            "params": masks_lib.apply(state.params, state.masks),
-            "batch_stats": state.batch_stats,
-        }
 
         def add(
             i: Array, totals: tuple[Array, Array]
         ) -> tuple[Int[Array, ""], Float[Array, ""]]:
             right, loss = totals
             position = (i * self.layout.parts + part) * size + jnp.arange(size)
-            counts = position < len(self.split)
             index = jnp.minimum(position, len(self.split) - 1)
             batch = normalise(images[index], self.mean, self.std)
-            logits: Any = self.model.apply(variables, batch, train=False)
-            losses = optax.softmax_cross_entropy_with_integer_labels(
-                logits, labels[index]
-            )
-            hits = counts & (logits.argmax(-1) == labels[index])
-            return right + hits.sum(), loss + jnp.where(counts, losses, 0).sum()
+            counted = jnp.where(position < len(self.split), labels[index], NO_LABEL)
+            hits, nats, _ = _score(self.model, state, batch, counted)
+            return right + hits, loss + nats
 
         batches = -(-len(self.split) // (size * self.layout.parts))
         totals = lax.fori_loop(0, batches, add, (jnp.int32(0), jnp.float32(0)))
         return lax.psum(totals, self.layout.axis) if self.layout.axis else totals
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StreamEvaluator:
+    """Evaluates members on a split that is read from disk, once for every member.
+
+    Every example counts exactly once, but for those that are skipped as corrupt.
+
+    Attributes:
+        model: network, called with images and train.
+        split: what is read.
+        layout: "data": members are evaluated one after another.
+    """
+
+    model: Network
+    split: Passage
+    layout: Layout
+
+    def __call__(self, members: Sequence[TrainState]) -> list[Evaluation]:
+        """Return the evaluation of every member."""
+        return [self._evaluate(member) for member in members]
+
+    def _evaluate(self, member: TrainState) -> Evaluation:
+        state = self.layout.stack([member], of=1)
+        totals = (0, 0.0, 0)
+        scores: Any = ()
+        for parts in self.split.batches():
+            # One batch computes while the next is decoded.
+            totals = _sum(totals, scores)
+            scores = self._program(state, self.layout.scatter(parts))
+        right, loss, examples = _sum(totals, scores)
+        return Evaluation(right / max(1, examples), loss / max(1, examples))
+
+    @cached_property
+    def _program(self) -> Callable[[Any, Any], tuple[Array, Array, Array]]:
+        return self.layout.spread(self._tally, axes=0)
+
+    def _tally(
+        self, state: TrainState, part: Int[Array, ""] | int, arrays: dict[str, Array]
+    ) -> tuple[Int[Array, ""], Float[Array, ""], Int[Array, ""]]:
+        """Return `_score` of a batch, summed over the devices that have its parts."""
+        del part  # the arrays are of one part
+        images = normalise(arrays["image"], self.split.mean, self.split.std)
+        scores = _score(self.model, state, images, arrays["label"])
+        return lax.psum(scores, self.layout.axis)
+
+
+def _sum(
+    totals: tuple[int, float, int], scores: tuple[Array, Array, Array] | tuple[()]
+) -> tuple[int, float, int]:
+    if not scores:
+        return totals
+    right, loss, examples = jax.device_get(scores)
+    return totals[0] + int(right), totals[1] + float(loss), totals[2] + int(examples)
+
+
+def _score(
+    model: Network,
+    state: TrainState,
+    images: Float[Array, "b h w c"],
+    labels: Int[Array, " b"],
+) -> tuple[Int[Array, ""], Float[Array, ""], Int[Array, ""]]:
+    """Return right answers, summed loss and number of the examples with a label."""
+    variables = {
+        "params": masks_lib.apply(state.params, state.masks),
+        "batch_stats": state.batch_stats,
+    }
+    logits: Any = model.apply(variables, images, train=False)
+    counts = labels != NO_LABEL
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    hits = counts & (logits.argmax(-1) == labels)
+    return hits.sum(), jnp.where(counts, losses, 0).sum(), counts.sum()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -123,34 +187,37 @@ class Refresher:
         layout, refreshed = self.program.layout, []
         for group in layout.groups(members):
             states = layout.stack(group, of=len(members))
-            states = self._run(states, self.program.arrays)
+            data_seed = int(group[0].data_seed)
+            for step in range(self.batches):
+                arrays = self.program.supply(data_seed, step)
+                states = self._run(states, (arrays, np.int32(step)))
             refreshed += layout.unstack(states, len(group))
         return refreshed
 
     @cached_property
     def _run(self) -> Callable[[TrainState, Any], TrainState]:
-        return self.program.layout.spread(self._refresh)
+        axes = (0 if self.program.feed.divided else None, None)
+        return self.program.layout.spread(self._refresh, axes=axes)
 
     def _refresh(
-        self, state: TrainState, part: Int[Array, ""] | int, arrays: Any
+        self, state: TrainState, part: Int[Array, ""] | int, shared: Any
     ) -> TrainState:
         program = self.program
-        params = masks_lib.apply(state.params, state.masks)
-
-        def one(step: Array, batch_stats: Any) -> Any:
-            batch = program.feed.batch(
-                arrays, state.data_seed, step, part, program.layout.parts
-            )
-            _, updates = program.model.apply(
-                {"params": params, "batch_stats": batch_stats},
-                batch["image"],
-                train=True,
-                mutable=["batch_stats"],
-                rngs={"dropout": jax.random.key(0)},
-            )
-            return updates["batch_stats"]
-
-        stats = lax.fori_loop(0, self.batches, one, state.batch_stats)
+        arrays, step = shared
+        batch = program.feed.batch(
+            arrays, state.data_seed, step, part, program.layout.parts
+        )
+        _, updates = program.model.apply(
+            {
+                "params": masks_lib.apply(state.params, state.masks),
+                "batch_stats": state.batch_stats,
+            },
+            batch["image"],
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": jax.random.key(0)},
+        )
+        stats = updates["batch_stats"]
         if program.layout.axis:
             stats = lax.pmean(stats, program.layout.axis)
         return dataclasses.replace(state, batch_stats=stats)

@@ -14,13 +14,15 @@ from jaxtyping import Array, Key, PyTree
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
-from lth_jax import data, models, optim, processes, state
+from lth_jax import inputs, models, optim, processes, state
 from lth_jax.config import ConfigError
-from lth_jax.evaluate import Evaluator, Refresher
+from lth_jax.evaluate import Refresher
 from lth_jax.fields import field, options
 from lth_jax.fit import Program
 from lth_jax.fleet import Layout
-from lth_jax.models import lean, summary
+from lth_jax.inputs import Evaluate
+from lth_jax.models import lean
+from lth_jax.models import summary as summary_lib
 from lth_jax.state import TrainState
 
 _MOST_STEPS = 10**9  # twice as many fit into 32 bits
@@ -47,14 +49,14 @@ class Experiment:
 
     program: Program
     data: dict[str, Any]
-    evaluators: dict[str, Evaluator]
-    layers: list[summary.Layer]
+    evaluators: dict[str, Evaluate]
+    layers: list[summary_lib.Layer]
     initialise: Callable[..., TrainState]
     length: int
     rewind_steps: tuple[int, ...]
     evaluate_every: int
     admm_interval: int
-    path: dict[str, Evaluator]
+    path: dict[str, Evaluate]
     refresh: Refresher
 
     @property
@@ -76,26 +78,21 @@ def build(config: ConfigDict) -> Experiment:
         ConfigError, DataError: the config cannot be run; one line, naming the field.
     """
     config_lib.check(config)
-    dataset = data.load(
-        config.data.name,
-        data_dir=config.data.dir or None,
-        validation=config.data.validation,
-    )
-    feed = _feed(config, dataset)
-    steps = _lengths(config, feed.steps_per_epoch)
-    model = _model(config, dataset)
-    initialise = _initialise(config, model, dataset)
+    layout = Layout(config.train.layout, _devices(config), config.train.members)
+    input = inputs.build(config, layout)
+    steps = _lengths(config, input.feed.steps_per_epoch)
+    model = _model(config, input.num_classes)
+    initialise = _initialise(config, model, input.feed.shape)
     params = jax.eval_shape(initialise, jax.random.key(0)).params
     # XLA's CPU backend runs a convolution's gradient 65 times slower in a loop, and
     # vectorised over members it becomes a slower grouped convolution.
-    convolutions = any(w.ndim == 4 for w in jax.tree.leaves(params))
-    slow_loop = convolutions and _on_cpu()
-    layout = Layout(
-        config.train.layout,
-        _devices(config),
-        members=config.train.members or int(slow_loop),
-        compiler_options=lean.COMPILER_OPTIONS if slow_loop else {},
-    )
+    slow_loop = _on_cpu() and any(w.ndim == 4 for w in jax.tree.leaves(params))
+    if slow_loop:
+        layout = dataclasses.replace(
+            layout,
+            members=layout.members or 1,
+            compiler_options=lean.COMPILER_OPTIONS,
+        )
     program = Program(
         model=model,
         optimizer=_optimizer(config),
@@ -108,47 +105,58 @@ def build(config: ConfigDict) -> Experiment:
             end_value=config.optim.end_value,
             warm_up=steps["optim.warm_up"],
         ),
-        feed=feed,
-        arrays=layout.replicate(feed.arrays),
+        feed=input.feed,
+        supply=input.supply,
         layout=layout,
-        steps_per_call=1 if slow_loop else 500,
+        steps_per_call=1 if slow_loop or input.feed.divided else 500,
         label_smoothing=config.optim.label_smoothing,
+        aux_weight=config.optim.aux_weight,
+        accumulate=config.train.accumulate,
+        unroll=slow_loop,
     )
-    splits = {"validation": dataset.validation, "test": dataset.test}
-    on_path = {"train": dataset.train, "test": dataset.test}
-    examples = config.study.examples
-    evaluator = partial(
-        Evaluator, model=model, mean=dataset.mean, std=dataset.std, layout=layout
-    )
+    few = config.study.examples
     return Experiment(
         program=program,
-        data=data.fingerprint(dataset)
-        | {
-            "steps_per_epoch": feed.steps_per_epoch,
-            "shape": list(dataset.train.images.shape[1:]),
-            "classes": dataset.num_classes,
-            "mean": dataset.mean.tolist(),
-            "std": dataset.std.tolist(),
-        },
+        data=input.about,
         evaluators={
-            name: evaluator(split=split) for name, split in splits.items() if split
+            name: input.evaluator(model, split, layout)
+            for name, split in input.splits.items()
+            if name != "train"
         },
-        layers=summary.layers(model, dataset.train.images.shape[1:]),
+        layers=summary_lib.layers(model, input.feed.shape),
         initialise=initialise,
         length=steps["train.length"],
         rewind_steps=tuple(sorted(set(steps["rewind.steps"]))),
         evaluate_every=steps.get("train.evaluate_every", steps["train.length"]),
         admm_interval=steps["prune.admm.interval"],
         path={
-            name: evaluator(split=split.take(np.arange(min(examples, len(split)))))
-            for name, split in on_path.items()
+            name: input.evaluator(
+                model, split.take(np.arange(min(few, len(split)))), layout
+            )
+            for name, split in input.splits.items()
+            if name != "validation"
         },
-        refresh=Refresher(program, -(-examples // config.data.batch_size)),
+        refresh=Refresher(program, -(-few // config.data.batch_size)),
     )
 
 
 def _on_cpu() -> bool:
     return jax.default_backend() == "cpu"
+
+
+def summary(config: ConfigDict) -> str:
+    """Return the table of the network's layers; data need not be there.
+
+    Raises:
+        ConfigError, DataError: there is no such network, or no such data.
+    """
+    config_lib.check(config)
+    shape, num_classes = inputs.describe(config)
+    with field("model"):
+        layers = summary_lib.layers(
+            _model(config, num_classes), shape, config.prune.exclude
+        )
+    return summary_lib.table(layers)
 
 
 def _devices(config: ConfigDict) -> tuple[jax.Device, ...]:
@@ -159,29 +167,18 @@ def _devices(config: ConfigDict) -> tuple[jax.Device, ...]:
     if wanted > len(devices):
         raise ConfigError(f"config.train.devices: {wanted}, there are {len(devices)}")
     devices = tuple(devices[: wanted or None])
-    if config.train.layout == "data" and config.data.batch_size % len(devices):
+    sharing = len(devices) if config.train.layout == "data" else 1
+    if config.data.batch_size % sharing:
         raise ConfigError(
             f"config.data.batch_size: {config.data.batch_size} cannot be divided over "
-            f"{len(devices)} devices; change it or config.train.devices"
+            f"{sharing} devices; change it or config.train.devices"
+        )
+    if config.data.batch_size // sharing % config.train.accumulate:
+        raise ConfigError(
+            f"config.train.accumulate: {config.train.accumulate} microbatches cannot "
+            f"divide the {config.data.batch_size // sharing} examples of a device"
         )
     return devices
-
-
-def _feed(config: ConfigDict, dataset: data.Dataset) -> data.Memory:
-    batch_size, examples = config.data.batch_size, len(dataset.train)
-    if batch_size > examples:
-        raise ConfigError(
-            f"config.data.batch_size: {batch_size} is more than the {examples} "
-            "training examples"
-        )
-    return data.Memory(
-        dataset.train,
-        dataset.mean,
-        dataset.std,
-        batch_size=batch_size,
-        last=config.data.last,
-        augmentation=config.data.augmentation,
-    )
 
 
 def _lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
@@ -201,13 +198,13 @@ def _lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
     return steps
 
 
-def _model(config: ConfigDict, dataset: data.Dataset) -> models.Network:
+def _model(config: ConfigDict, num_classes: int) -> models.Network:
     together = config.train.layout == "data" and config.train.sync_batch_stats
     layers = {"conv": lean.Conv, "norm": lean.BatchNorm} if _on_cpu() else {}
     with options("model.options"):
         return models.create(
             config.model.name,
-            num_classes=dataset.num_classes,
+            num_classes=num_classes,
             init=config.model.init,
             norm_scale=config.model.norm_scale,
             dtype=config.model.dtype,
@@ -218,7 +215,7 @@ def _model(config: ConfigDict, dataset: data.Dataset) -> models.Network:
 
 
 def _initialise(
-    config: ConfigDict, model: models.Network, dataset: data.Dataset
+    config: ConfigDict, model: models.Network, shape: tuple[int, ...]
 ) -> Callable[..., TrainState]:
     base, weight_decay = config.optim.learning_rate, config.optim.weight_decay
     decays = bool(weight_decay or any(config.sweep.weight_decay))
@@ -226,7 +223,7 @@ def _initialise(
         state.create,
         model=model,
         optimizer=_optimizer(config)(base, weight_decay if decays else None),
-        shape=dataset.train.images.shape[1:],
+        shape=shape,
     )
 
     def initialise(

@@ -24,11 +24,24 @@ Batch = dict[str, Array]
 
 @runtime_checkable
 class Feed(Protocol):
-    """Where batches come from."""
+    """Where batches come from.
+
+    Attributes:
+        divided: its arrays are batches, of which every device holds its part alone;
+            otherwise they are the same on all devices. Divided arrays are those of one
+            member and one step.
+    """
+
+    divided: bool
 
     @property
     def steps_per_epoch(self) -> int:
         """The number of steps in which the data is seen once."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Height, width and channels of an image."""
         ...
 
     def batch(
@@ -39,7 +52,10 @@ class Feed(Protocol):
         part: int | Int[Array, ""] = 0,
         parts: int = 1,
     ) -> Batch:
-        """Return the `part`-th of `parts` equal parts of a step's batch."""
+        """Return the `part`-th of `parts` equal parts of a step's batch.
+
+        Of divided arrays it returns the part that they are.
+        """
         ...
 
 
@@ -52,25 +68,37 @@ class Program:
         optimizer: from learning rate and weight decay (both traced) to an optax one.
         schedule: learning rate of a step.
         feed: where batches come from.
-        arrays: the feed's data, on the devices of the layout.
+        supply: from data seed and step to the feed's arrays for the call that starts
+            there, on the devices of the layout.
         layout: how members lie on the devices.
-        steps_per_call: steps in one compiled call; 1 compiles no loop.
+        steps_per_call: steps in one compiled call; 1 compiles no loop over steps.
         label_smoothing: mass that is spread over all classes.
+        aux_weight: of the losses of auxiliary heads, whose logits come after the first.
+        accumulate: number of microbatches, equal parts of a device's batch, whose
+            gradients are averaged. Batch normalisation sees one at a time.
+        unroll: compile no loop over microbatches.
     """
 
     model: nn.Module
     optimizer: Callable[..., optax.GradientTransformation]
     schedule: Callable[[int | Int[Array, ""]], Float[Array, ""]]
     feed: Feed
-    arrays: PyTree
+    supply: Callable[[int, int], PyTree]
     layout: Layout
     steps_per_call: int = 500
     label_smoothing: float = 0.0
+    aux_weight: float = 0.4
+    accumulate: int = 1
+    unroll: bool = False
 
     @cached_property
     def advance(self) -> Callable[[TrainState, Any], tuple[TrainState, Array]]:
         """Map (states, (arrays, steps)) to (states, whether they are finite)."""
-        return self.layout.spread(partial(advance, program=self), donate=True)
+        return self.layout.spread(
+            partial(advance, program=self),
+            axes=(0 if self.feed.divided else None, None),
+            donate=True,
+        )
 
     @cached_property
     def flow(self) -> Callable[[PyTree, PyTree], Any]:
@@ -129,13 +157,15 @@ def _fit_group(
     if start == stop or pause():
         return group
     states = program.layout.stack(group, of=fleet_size)
+    data_seed = int(group[0].data_seed)  # only a feed of one member looks at it
     finite = np.array(True)
     for step in range(start, stop, program.steps_per_call):
         steps = min(program.steps_per_call, stop - step)
+        arrays = program.supply(data_seed, step)
         # One call computes while the next is prepared, and no more: progress stays true
         # and memory bounded.
         lost = not np.all(finite)
-        states, finite = program.advance(states, (program.arrays, steps))
+        states, finite = program.advance(states, (arrays, steps))
         progress(steps * len(group))
         if processes.agree(lost) or pause():
             break
@@ -160,7 +190,7 @@ def advance(
         batch = program.feed.batch(
             arrays, state.data_seed, state.step, part, program.layout.parts
         )
-        return train_step(state, batch, program=program)
+        return train_step(state, batch, part, program=program)
 
     if program.steps_per_call == 1:
         state = one(0, state)
@@ -169,16 +199,19 @@ def advance(
     return state, jnp.isfinite(state.loss)
 
 
-def train_step(state: TrainState, batch: Batch, *, program: Program) -> TrainState:
-    """Take one step of one member.
+def train_step(
+    state: TrainState,
+    batch: Batch,
+    part: int | Int[Array, ""] = 0,
+    *,
+    program: Program,
+) -> TrainState:
+    """Take one step of one member on its batch, or on the `part`-th part of it.
 
     Gradients, loss and batch statistics are averaged over the devices that share the
     batch. A weight whose mask is False, its gradient and its moments stay exactly 0.
     """
-    (loss, updates), grads = jax.value_and_grad(batch_loss, has_aux=True)(
-        state.params, state, batch, program
-    )
-    batch_stats = updates.get("batch_stats", {})
+    loss, grads, batch_stats = gradients(state, batch, part, program)
     if program.layout.axis is not None:
         loss, grads, batch_stats = lax.pmean(
             (loss, grads, batch_stats), program.layout.axis
@@ -199,18 +232,58 @@ def train_step(state: TrainState, batch: Batch, *, program: Program) -> TrainSta
     )
 
 
+def gradients(
+    state: TrainState, batch: Batch, part: int | Int[Array, ""], program: Program
+) -> tuple[Float[Array, ""], PyTree, PyTree]:
+    """Return a batch's mean loss, its gradients and the batch statistics after it."""
+    graded = jax.value_and_grad(batch_loss, has_aux=True)
+
+    def add(totals: Any, numbered: tuple[Int[Array, ""], Batch]) -> tuple[Any, None]:
+        number, microbatch = numbered
+        loss, grads, batch_stats = totals
+        (new_loss, updates), new_grads = graded(
+            state.params,
+            dataclasses.replace(state, batch_stats=batch_stats),
+            microbatch,
+            program,
+            part=part * program.accumulate + number,
+        )
+        grads = jax.tree.map(jnp.add, grads, new_grads)
+        return (loss + new_loss, grads, updates.get("batch_stats", {})), None
+
+    number = program.accumulate
+    microbatches = jax.tree.map(lambda x: x.reshape(number, -1, *x.shape[1:]), batch)
+    zeros = jax.tree.map(jnp.zeros_like, state.params)
+    (loss, grads, batch_stats), _ = lax.scan(
+        add,
+        (jnp.float32(0), zeros, state.batch_stats),
+        (jnp.arange(number), microbatches),
+        unroll=program.unroll or number == 1,
+    )
+    return loss / number, jax.tree.map(lambda g: g / number, grads), batch_stats
+
+
 def batch_loss(
     params: PyTree,
     state: TrainState,
     batch: Batch,
     program: Program,
+    *,
+    part: int | Int[Array, ""] = 0,
     temperature: float = 1.0,
 ) -> tuple[Float[Array, ""], PyTree]:
     """Return a batch's mean loss in training mode, and what it changes in the state.
 
-    Logits are divided by the temperature.
+    Args:
+        params: parameters.
+        state: the member, whose own parameters are not looked at.
+        batch: images and labels.
+        program: what and how to train.
+        part: the number of the batch among those that make a step: each has its own
+            dropout.
+        temperature: that logits are divided by.
     """
-    dropout = keys.derive(state.data_seed, keys.DROPOUT, state.step)
+    step_key = keys.derive(state.data_seed, keys.DROPOUT, state.step)
     logits, updates = program.model.apply(
         {
             "params": masks_lib.apply(params, state.masks),
@@ -219,25 +292,30 @@ def batch_loss(
         batch["image"],
         train=True,
         mutable=["batch_stats"],
-        rngs={"dropout": dropout},
+        rngs={"dropout": jax.random.fold_in(step_key, part)},
     )
-    logits = logits / temperature
-    return cross_entropy(logits, batch["label"], program.label_smoothing), updates
+    loss, *auxiliary = (
+        cross_entropy(head / temperature, batch["label"], program.label_smoothing)
+        for head in jax.tree.leaves(logits)
+    )
+    return loss + program.aux_weight * sum(auxiliary), updates
 
 
 def next_loss(
     state: TrainState, temperature: float = 1.0, *, program: Program
 ) -> Callable[[PyTree], Float[Array, ""]]:
     """Return the loss on a state's next batch, as a function of the parameters."""
-    batch = program.feed.batch(program.arrays, state.data_seed, state.step)
+    arrays = program.supply(int(state.data_seed), int(state.step))
+    batch = program.feed.batch(arrays, state.data_seed, state.step)
     batch = jax.device_put(batch, program.layout.local[0])
-    return lambda params: batch_loss(params, state, batch, program, temperature)[0]
+    return lambda params: batch_loss(
+        params, state, batch, program, temperature=temperature
+    )[0]
 
 
 def flow(params: PyTree, batch_stats: PyTree, *, program: Program) -> Any:
     """Return the logits for an image of ones, normalised by the statistics given."""
-    batch = jax.eval_shape(program.feed.batch, program.arrays, jnp.uint32(0), 0)
-    ones = jnp.ones((1, *batch["image"].shape[1:]))
+    ones = jnp.ones((1, *program.feed.shape))
     variables = {"params": params, "batch_stats": batch_stats}
     return program.model.apply(variables, ones, train=False)
 

@@ -52,10 +52,11 @@ class Layout:
     @property
     def local(self) -> tuple[jax.Device, ...]:
         """The devices of this process."""
-        return tuple(self.devices[i] for i in self._positions)
+        return tuple(self.devices[i] for i in self.positions)
 
     @property
-    def _positions(self) -> list[int]:
+    def positions(self) -> list[int]:
+        """The numbers of this process's devices among all."""
         mine = jax.process_index()
         return [i for i, d in enumerate(self.devices) if d.process_index == mine]
 
@@ -94,13 +95,29 @@ class Layout:
                 donate_argnums=0 if donate else (),
                 compiler_options=self.compiler_options,
             )
-        parts = np.array(self._positions)
+        parts = np.array(self.positions)
         return lambda states, shared: program(states, parts, shared)
 
     def replicate(self, tree: State) -> State:
         """Copy arrays to every device of this process."""
         # Over several devices `device_put` aliases its input, whatever `may_alias`.
         return jax.device_put(jax.tree.map(jnp.copy, tree), self._sharding())
+
+    def scatter(self, parts: Sequence[State]) -> State:
+        """Put the n-th of some parts on this process's n-th device, as one pytree.
+
+        Returns:
+            Leaves [devices, ...], split over all devices.
+        """
+
+        def place(*leaves: np.ndarray) -> jax.Array:
+            return jax.make_array_from_single_device_arrays(
+                (len(self.local), *leaves[0].shape),
+                self._sharding("batch"),
+                [jax.device_put(x[None], d) for x, d in zip(leaves, self.local)],
+            )
+
+        return jax.tree.map(place, *parts)
 
     def groups(self, members: Sequence[State]) -> Iterator[Sequence[State]]:
         """Split members into the groups that go at once."""
@@ -121,7 +138,7 @@ class Layout:
             return self.replicate(group[0])
         size = self._size(of)
         each = size // len(self.devices)
-        mine = [i * each + j for i in self._positions for j in range(each)]
+        mine = [i * each + j for i in self.positions for j in range(each)]
         filled = [group[min(i, len(group) - 1)] for i in mine]
         stacked = _stack(filled, len(self.local))
         return jax.device_put(stacked, self._sharding("batch"))

@@ -19,7 +19,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from lth_jax import dry_run, lottery, processes, report
+from lth_jax import dry_run, experiment, lottery, processes, report
 from lth_jax.checkpoint import CheckpointError
 from lth_jax.config import ConfigError
 from lth_jax.data import DataError
@@ -34,6 +34,9 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: new, or to go on.")
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print what would be trained, for how long; write nothing."
+)
+_SUMMARY = flags.DEFINE_bool(
+    "summary", False, "Print the network's layers, and train nothing."
 )
 _ERRORS = (
     ConfigError,
@@ -55,7 +58,12 @@ TRY_AGAIN = 75  # EX_TEMPFAIL: interrupted; the same command goes on from there
 
 _CONFIGS = [Path(__file__).parents[up] / "configs" for up in (0, 1)]  # wheel, checkout
 
-flags.mark_flags_as_required(["config", "workdir"])
+flags.mark_flag_as_required("config")
+flags.register_validator(
+    "workdir",
+    lambda workdir: workdir is not None or _SUMMARY.value,
+    "Flag --workdir must have a value other than None.",
+)
 
 
 def main(argv: list[str]) -> None:
@@ -70,6 +78,9 @@ def main(argv: list[str]) -> None:
     try:
         if _DISTRIBUTED.value or _COORDINATOR.value:
             processes.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+        if _SUMMARY.value:
+            print(experiment.summary(_CONFIG.value))
+            return
         if _DRY_RUN.value:
             print(dry_run.describe(_CONFIG.value))
             return

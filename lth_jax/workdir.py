@@ -34,7 +34,7 @@ from lth_jax.state import TrainState
 
 Fleet = dict[Member, TrainState]
 
-HARMLESS = {"data.dir", "train.checkpoint_minutes"}
+HARMLESS = {"data.dir", "data.stream.workers", "train.checkpoint_minutes"}
 _HINTS = {
     "code": "; go back to that one or, if you know that the change is harmless, remove "
     '"code" from environment.json'

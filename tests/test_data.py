@@ -16,7 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from lth_jax.data import DataError, Memory, Split, keys, load, normalise, order
+from lth_jax.data import (
+    DataError,
+    Memory,
+    Split,
+    decode,
+    describe,
+    keys,
+    load,
+    normalise,
+    open_library,
+    order,
+)
 from lth_jax.data.augment import Views, crop_flip, draw_views
 from lth_jax.data.dataset import assemble, channel_statistics
 from lth_jax.data.digits import Digits
@@ -488,7 +499,7 @@ def test_a_name_that_is_none_is_refused(tmp_path):
 def test_images_of_many_sizes_are_refused_before_they_are_downloaded(tmp_path):
     message = error_of("photographs", data_dir=str(tmp_path))
     assert message.startswith(
-        "config.data.name: 'photographs' cannot be held in memory"
+        "config.data.feed: the images of 'photographs' are of many shapes"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -496,7 +507,9 @@ def test_images_of_many_sizes_are_refused_before_they_are_downloaded(tmp_path):
 def test_a_set_without_a_training_split_is_refused(tmp_path):
     prepare(Trainless(data_dir=tmp_path))
     message = error_of("trainless", data_dir=str(tmp_path))
-    assert message == "config.data.name: 'trainless' has no split 'train'"
+    assert message == (
+        "config.data.train_split: 'trainless' has no split 'train'; it has test"
+    )
 
 
 def test_without_tensorflow_the_error_says_how_to_prepare(tmp_path, monkeypatch):
@@ -540,3 +553,38 @@ def test_a_damaged_image_is_an_error(tmp_path):
         f"config.data.dir: 'damaged' in {tmp_path}/damaged/1.0.0 holds an image that "
         "cannot be decoded"
     )
+
+
+def test_what_cannot_be_downloaded_is_prepared_by_hand(tmp_path):
+    with pytest.raises(DataError) as caught:
+        open_library("imagenet2012", data_dir=str(tmp_path))
+    assert str(caught.value) == (
+        f"config.data.dir: 'imagenet2012' is not in {tmp_path}/imagenet2012/5.1.0 and "
+        "TFDS cannot download it. manual_dir should contain two files: "
+        "ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar. You need to register on "
+        "https://image-net.org/download-images in order to get the link to download "
+        f"the dataset. The manual_dir is {tmp_path}/downloads/manual. Then run pip "
+        "install 'lth_jax[tf]' and python -c \"import tensorflow_datasets as tfds; "
+        f"tfds.builder('imagenet2012', data_dir='{tmp_path}')"
+        ".download_and_prepare(file_format='array_record')\""
+    )
+
+
+def test_a_set_is_described_before_it_is_there(tmp_path):
+    assert describe("cifar100", data_dir=str(tmp_path)) == ((32, 32, 3), 100)
+    with pytest.raises(DataError, match="of 'imagenet2012' are of many shapes"):
+        describe("imagenet2012", data_dir=str(tmp_path))
+
+
+def test_a_library_holds_out_what_memory_does(tmp_path):
+    prepare(Colours(data_dir=tmp_path))
+    library = open_library("colours", data_dir=str(tmp_path), validation=2)
+    memory = load("colours", data_dir=str(tmp_path), validation=2)
+    for split in ("train", "validation", "test"):
+        stored, held = getattr(library, split), getattr(memory, split)
+        records = stored.read(range(len(stored)))
+        assert [r.label for r in records] == held.labels.tolist()
+        for record, image in zip(records, held.images):
+            seen = decode.view(record.image, lambda h, w: decode.Window(0, 0, h, w), 4)
+            np.testing.assert_array_equal(seen[0, 0], image[0, 0])
+    assert library.num_classes == memory.num_classes

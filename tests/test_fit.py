@@ -34,8 +34,10 @@ class Queue:
     """A feed that compiles quickly: random images, one after another from the seed."""
 
     steps_per_epoch = EXAMPLES // BATCH
+    divided = False
 
     def __init__(self, shape):
+        self.shape = shape
         rng = np.random.default_rng(0)
         self.arrays = {
             "image": rng.normal(size=(EXAMPLES, *shape)).astype(np.float32),
@@ -66,12 +68,13 @@ ALONE = layout("fleet", 1, members=1)
 def program(optimizer="sgd", layout=ALONE, **changes):
     """A program that is compiled once for all tests."""
     source = changes.pop("feed", feed())
+    arrays = layout.replicate(source.arrays)
     fields = {"model": LENET, "steps_per_call": 3, "label_smoothing": 0.1} | changes
     return Program(
         optimizer=OPTIMIZERS[optimizer],
         schedule=optim.Schedule("linear", 0.1, length=20),
         feed=source,
-        arrays=layout.replicate(source.arrays),
+        supply=lambda data_seed, step: arrays,
         layout=layout,
         **fields,
     )
@@ -179,7 +182,7 @@ def test_what_is_pruned_is_exactly_zero_at_every_step_on_every_device(optimizer,
     states = layout(name).stack(group, of=len(group))
     for _ in range(4):
         before = jax.device_get(states.params)
-        states, _ = steps.advance(states, (steps.arrays, 1))
+        states, _ = steps.advance(states, (steps.supply(0, 0), 1))
         for device in range(2):
             here = jax.tree.map(
                 lambda x, device=device: np.asarray(x.addressable_shards[device].data),
@@ -199,7 +202,7 @@ def test_what_is_pruned_is_exactly_zero_at_every_step_on_every_device(optimizer,
 def test_devices_that_share_a_batch_hold_the_same_state():
     steps = program("sgd", layout("data"))
     states = layout("data").stack([member(0)], of=1)
-    states, _ = steps.advance(states, (steps.arrays, 3))
+    states, _ = steps.advance(states, (steps.supply(0, 0), 3))
     for leaf in jax.tree.leaves(states):
         first, second = (shard.data for shard in leaf.addressable_shards)
         np.testing.assert_array_equal(first, second)
@@ -451,3 +454,139 @@ def test_cross_entropy(logits, labels, smoothing, loss):
     np.testing.assert_allclose(cross_entropy(*arguments), loss, rtol=1e-5)
     jitted = jax.jit(cross_entropy, static_argnums=2)
     np.testing.assert_allclose(jitted(*arguments), loss, rtol=1e-5)
+
+
+# ---------------------------------------------------- large batches, other networks
+
+
+@pytest.mark.parametrize("where", [ALONE, layout("data", 2)], ids=lambda w: w.name)
+@pytest.mark.parametrize("unroll", [False, True])
+def test_microbatches_take_the_step_of_the_whole_batch(where, unroll):
+    accumulating = program("sgd", where, accumulate=2, unroll=unroll)
+    assert_close(fit([member(0)], 6, accumulating), fit([member(0)], 6, program()))
+
+
+def test_batch_statistics_go_through_the_microbatches():
+    """Each microbatch is normalised by itself and moves the running averages."""
+    model, shape = Convolutional(num_classes=CLASSES), (4, 4, 2)
+    start = ticket(model, shape)
+    steps = program(
+        "sgd", ALONE, model=model, feed=feed(shape), steps_per_call=1, accumulate=2
+    )
+    (trained,) = fit([start], 1, steps)
+    batch = feed(shape).batch(feed(shape).arrays, start.data_seed, 0)["image"]
+    mean = np.zeros(2)
+    for half in np.split(np.asarray(batch), 2):
+        x = jax.lax.conv_general_dilated(
+            half,
+            start.params["conv"]["kernel"],
+            (1, 1),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        mean = 0.9 * mean + 0.1 * np.asarray(x).mean((0, 1, 2))
+    np.testing.assert_allclose(
+        trained.batch_stats["norm1"]["mean"], mean, rtol=1e-4, atol=1e-6
+    )
+
+
+class TwoHeaded(nn.Module):
+    """A network whose second head is auxiliary."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        x = x.reshape(len(x), -1)
+        logits, auxiliary = nn.Dense(CLASSES)(x), nn.Dense(CLASSES)(x)
+        return (logits, auxiliary) if train else logits
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.4])
+def test_auxiliary_heads_count_with_their_weight(weight):
+    model = TwoHeaded()
+    start = state.create(
+        jax.random.key(0), model, OPTIMIZERS["sgd"](0.1, None), shape=SHAPE
+    )
+    (trained,) = fit([start], 1, program(model=model, aux_weight=weight))
+    batch = feed().batch(feed().arrays, start.data_seed, 0)
+    heads = model.apply({"params": start.params}, batch["image"], train=True)
+    labels = jnp.asarray(batch["label"])
+    first, second = (cross_entropy(head, labels, 0.1) for head in heads)
+    np.testing.assert_allclose(trained.loss, first + weight * second, rtol=1e-5)
+    moved = jax.tree.map(
+        lambda a, b: bool((a != b).any()), start.params, trained.params
+    )
+    assert moved["Dense_0"]["kernel"]
+    assert moved["Dense_1"]["kernel"] == (weight > 0)
+
+
+class Dropping(nn.Module):
+    """Keeps in its statistics which inputs it dropped, example by example."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        kept = nn.Dropout(0.5, deterministic=not train)(jnp.ones((len(x), 64)))
+        seen = self.variable("batch_stats", "kept", jnp.zeros, (2, 64))
+        if train:
+            rows = lax.all_gather(kept[:1], "batch", tiled=True)
+            seen.value = rows if len(rows) == 2 else seen.value
+        return nn.Dense(CLASSES)(x.reshape(len(x), -1)) * kept.mean()
+
+
+def test_devices_that_share_a_batch_drop_differently():
+    start = state.create(
+        jax.random.key(0), Dropping(), OPTIMIZERS["sgd"](0.1, None), shape=SHAPE
+    )
+    (trained,) = fit([start], 1, program("sgd", layout("data"), model=Dropping()))
+    first, second = trained.batch_stats["kept"]
+    assert not np.array_equal(first, second)
+
+
+def test_computing_in_bfloat16_leaves_everything_else_in_float32():
+    half = Convolutional(num_classes=CLASSES, dtype=jnp.bfloat16)
+    full, shape = Convolutional(num_classes=CLASSES), (4, 4, 2)
+    start = ticket(full, shape)
+    trained = {
+        model.dtype: fit(
+            [start],
+            3,
+            program("sgd", model=model, feed=feed(shape), steps_per_call=1),
+        )[0]
+        for model in (half, full)
+    }
+    types = jax.tree.map(lambda x: x.dtype, trained[jnp.bfloat16])
+    assert types == jax.tree.map(lambda x: x.dtype, start)
+    difference = jax.tree.map(
+        lambda a, b: float(jnp.abs(a - b).max()),
+        trained[jnp.bfloat16].params,
+        trained[jnp.float32].params,
+    )
+    assert 0 < max(jax.tree.leaves(difference)) < 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet20", "vgg16"])
+def test_one_device_and_two_come_to_the_same_masks(name):
+    """20 steps of 8 examples, statistics over the whole batch, then half is pruned."""
+    model, shape = models.create(name, num_classes=CLASSES), (32, 32, 3)
+    source = Queue(shape)
+    start = state.create(
+        jax.random.key(0), model, OPTIMIZERS["sgd"](0.1, None), shape=shape
+    )
+    trained = []
+    for where in (ALONE, layout("data", 2)):
+        steps = program(
+            "sgd",
+            where,
+            model=model.clone(axis_name=where.axis),
+            feed=source,
+            steps_per_call=1,
+        )
+        steps = dataclasses.replace(
+            steps, schedule=optim.Schedule("constant", 0.01, length=20)
+        )
+        trained += fit([start], 20, steps)
+    losses = [float(network.loss) / 20 for network in trained]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+    kept = [prune.magnitude(n.params, n.masks, 0.5) for n in trained]
+    same = jax.tree.map(lambda a, b: float((a == b).mean()), *kept)
+    assert min(jax.tree.leaves(same)) > 0.99

@@ -18,7 +18,7 @@ LAYERS = [
     {"processes", "data", "models", "optim", "sparse", "ticket"},
     {"state", "fleet", "fit", "evaluate", "admm", "branches", "torch_layout"},
     {"records", "methods", "checkpoint", "studies", "report"},
-    {"fields", "config", "plan", "workdir", "interruption", "experiment"},
+    {"fields", "config", "inputs", "plan", "workdir", "interruption", "experiment"},
     {"training", "lottery", "check", "dry_run", "export", "main"},
 ]
 
@@ -79,7 +79,7 @@ def test_imports_point_downward(graph):
 def test_each_large_library_has_one_importer():
     assert importers("orbax") == {"checkpoint.py"}
     assert {path.split("/")[0] for path in importers("tensorflow_datasets")} == {"data"}
-    assert importers("absl") == {"main.py"}
+    assert importers("grain") == {"data/stream.py"}
 
 
 def test_the_report_needs_no_jax():

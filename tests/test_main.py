@@ -306,3 +306,27 @@ def test_a_mistake_is_all_that_a_user_sees(tmp_path):
     assert (called.returncode, called.stdout) == (1, "")
     assert re.fullmatch(r"error: config\.optim\.name: .*\n", called.stderr)
     assert not (tmp_path / "run").exists()
+
+
+# ---------------------------------------------------------------------- summary
+
+
+def test_a_summary_needs_neither_data_nor_a_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(main.jax.config, "update", lambda *_: None)
+    config = f"--config={ROOT / 'configs' / 'resnet20.py'}:stabilizing"
+    arguments = ["main", config, "--summary", f"--config.data.dir={tmp_path}"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with flagsaver.flagsaver():
+        main.main(main.parse(sys.argv))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == [
+        "layer",
+        "output",
+        "parameters",
+        "prunable",
+        "multiply-adds",
+    ]
+    assert lines[1].split() == ["conv1", "32x32x16", "432", "432", "442,368"]
+    assert lines[-2].split() == ["fc", "10", "650", "0", "640"]
+    assert lines[-1].split()[:3] == ["total", "272,474", "267,696"]
+    assert list(tmp_path.iterdir()) == []

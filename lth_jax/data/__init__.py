@@ -3,17 +3,25 @@
 from lth_jax.data.dataset import DataError, Dataset, Split, fingerprint
 from lth_jax.data.memory import Memory, normalise
 from lth_jax.data.order import batch_indices, steps_per_epoch
-from lth_jax.data.sources import KNOWN, load
+from lth_jax.data.sources import KNOWN, Library, describe, load, open_library
+from lth_jax.data.stream import NO_LABEL, Images, Passage, Stream
 
 __all__ = [
     "KNOWN",
+    "NO_LABEL",
     "DataError",
     "Dataset",
+    "Images",
+    "Library",
     "Memory",
+    "Passage",
     "Split",
+    "Stream",
     "batch_indices",
+    "describe",
     "fingerprint",
     "load",
     "normalise",
+    "open_library",
     "steps_per_epoch",
 ]

@@ -66,19 +66,27 @@ def assemble(
         >>> dataset.train.labels, dataset.validation.labels
         (array([0, 1, 3], dtype=int32), array([2], dtype=int32))
     """
-    if not 0 <= validation < len(train):
-        raise DataError(
-            f"config.data.validation: {validation} is not in 0..{len(train) - 1}: "
-            f"it is taken from {len(train)} training images"
-        )
-    held_out = None
-    if validation:
-        # Unlike a Generator's, the stream of a RandomState never changes (NEP 19).
-        order = np.random.RandomState(0).permutation(len(train))
-        held_out = train.take(np.sort(order[:validation]))
-        train = train.take(np.sort(order[validation:]))
+    kept, held = held_out(len(train), validation)
+    validating = train.take(held) if validation else None
+    train = train.take(kept) if validation else train
     mean, std = channel_statistics(train.images)
-    return Dataset(train, held_out, test, num_classes, mean, std)
+    return Dataset(train, validating, test, num_classes, mean, std)
+
+
+def held_out(examples: int, validation: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which training examples are kept and which are held out, both rising.
+
+    Raises:
+        DataError: `validation` is negative or leaves no training image.
+    """
+    if not 0 <= validation < examples:
+        raise DataError(
+            f"config.data.validation: {validation} is not in 0..{examples - 1}: "
+            f"it is taken from {examples} training images"
+        )
+    # Unlike a Generator's, the stream of a RandomState never changes (NEP 19).
+    order = np.random.RandomState(0).permutation(examples)
+    return np.sort(order[validation:]), np.sort(order[:validation])
 
 
 def fingerprint(dataset: Dataset) -> dict[str, Any]:

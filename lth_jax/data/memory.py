@@ -53,6 +53,8 @@ class Memory:
     last: str = "drop"
     augmentation: str = "none"
 
+    divided = False  # every device holds all of `arrays`
+
     def __post_init__(self):
         if self.augmentation not in AUGMENTATIONS:
             raise ValueError(
@@ -65,6 +67,11 @@ class Memory:
     def steps_per_epoch(self) -> int:
         """Number of steps of an epoch, in which every example has its turn."""
         return order.steps_per_epoch(len(self.split), self.batch_size, self.last)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Height, width and channels of an image."""
+        return self.split.images.shape[1:]
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """What each layer of a network costs, without computing anything."""
 
 import math
+import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ class Layer(NamedTuple):
       path: names of the modules, joined with '/'.
       output_shape: shape of the output for one example.
       parameters: number of parameters.
-      prunable: number of parameters in arrays of rank 2 or more.
+      prunable: number of parameters in arrays of rank 2 or more, if not excluded.
       multiply_adds: multiplications by a kernel for one example; 0 without a kernel.
     """
 
@@ -30,7 +31,9 @@ class Layer(NamedTuple):
     multiply_adds: int
 
 
-def layers(module: nn.Module, input_shape: Sequence[int]) -> list[Layer]:
+def layers(
+    module: nn.Module, input_shape: Sequence[int], exclude: Sequence[str] = ()
+) -> list[Layer]:
     """List the layers of `module` in the order of their calls.
 
     An auxiliary head is among them, as in training.
@@ -38,6 +41,7 @@ def layers(module: nn.Module, input_shape: Sequence[int]) -> list[Layer]:
     Args:
       module: a network, called as `module(x, train)`.
       input_shape: height, width and channels of one example.
+      exclude: regular expressions for the paths of parameters never to be pruned.
 
     >>> from lth_jax import models
     >>> layers(models.create("lenet", num_classes=10), (28, 28, 1))[0]
@@ -51,7 +55,8 @@ def layers(module: nn.Module, input_shape: Sequence[int]) -> list[Layer]:
         params = context.module.variables.get("params", {})
         own = {k: v.shape for k, v in params.items() if hasattr(v, "shape")}
         if context.method_name == "__call__" and own:
-            found.append(_layer("/".join(context.module.path), output.shape[1:], own))
+            path = "/".join(context.module.path)
+            found.append(_layer(path, output.shape[1:], own, exclude))
         return output
 
     with nn.intercept_methods(record):
@@ -64,15 +69,23 @@ def layers(module: nn.Module, input_shape: Sequence[int]) -> list[Layer]:
 
 
 def _layer(
-    path: str, output_shape: tuple[int, ...], params: dict[str, tuple[int, ...]]
+    path: str,
+    output_shape: tuple[int, ...],
+    params: dict[str, tuple[int, ...]],
+    exclude: Sequence[str],
 ) -> Layer:
+    prunable = [
+        shape
+        for name, shape in params.items()
+        if len(shape) > 1 and not any(re.search(p, f"{path}/{name}") for p in exclude)
+    ]
     # The last axis of a kernel is the output's features: the others are summed over.
     *summed, _ = params.get("kernel", (0, 0))
     return Layer(
         path=path,
         output_shape=output_shape,
         parameters=sum(map(math.prod, params.values())),
-        prunable=sum(math.prod(shape) for shape in params.values() if len(shape) > 1),
+        prunable=sum(map(math.prod, prunable)),
         multiply_adds=math.prod(summed) * math.prod(output_shape),
     )
 

@@ -1,0 +1,136 @@
+"""Decode: a window of an encoded image, at the size that training or evaluation needs.
+
+An image is decoded once, and only as large as needed: libjpeg-turbo scales by eighths
+while it decodes, which costs less from one half downwards.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import simplejpeg
+from jaxtyping import Float, UInt8
+
+ATTEMPTS = 10  # to draw a window that fits, before the centre is taken
+
+
+class Window(NamedTuple):
+    """A rectangle of an image, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def view(
+    encoded: bytes,
+    choose: Callable[[int, int], Window],
+    size: int,
+    *,
+    mirrored: bool = False,
+) -> UInt8[np.ndarray, "size size 3"]:
+    """Return a window of an image, in RGB, resized to `size` x `size`.
+
+    Resizing is bilinear, which skips no pixel: what would shrink to less than half is
+    decoded at a smaller scale.
+
+    Args:
+        encoded: JPEG, PNG or whatever else OpenCV reads.
+        choose: from the image's height and width to the window.
+        size: height and width of the view, in pixels.
+        mirrored: flip it from left to right.
+
+    Raises:
+        ValueError: it cannot be decoded, or not to its end.
+
+    Example:
+        >>> png = cv2.imencode(".png", np.zeros((30, 40, 3), np.uint8))[1].tobytes()
+        >>> view(png, lambda height, width: central(height, width, 1.0), 8).shape
+        (8, 8, 3)
+    """
+    if encoded[:2] == b"\xff\xd8":  # of JPEG
+        height, width = simplejpeg.decode_jpeg_header(encoded)[:2]
+        window = choose(height, width)
+        image = simplejpeg.decode_jpeg(
+            encoded,
+            min_height=-(-size * height // window.height),
+            min_width=-(-size * width // window.width),
+            min_factor=2,
+        )
+    else:
+        image = _decode_any(encoded)
+        height, width = image.shape[:2]
+        window = choose(height, width)
+    rows = _scaled(window.top, window.height, image.shape[0], height)
+    columns = _scaled(window.left, window.width, image.shape[1], width)
+    resized = cv2.resize(image[rows, columns], (size, size))
+    return cv2.flip(resized, 1) if mirrored else resized
+
+
+def _decode_any(encoded: bytes) -> np.ndarray:
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    except cv2.error as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    if image is None:
+        raise ValueError("not an image")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _scaled(start: int, length: int, size: int, full: int) -> slice:
+    """Return a range of pixels of an image that was decoded smaller, at least one."""
+    first = start * size // full
+    return slice(first, max(first + 1, round((start + length) * size / full)))
+
+
+def central(height: int, width: int, share: float) -> Window:
+    """Return the square in the centre whose side is a share of the shorter side.
+
+    Example:
+        >>> central(300, 400, 0.5)
+        Window(top=75, left=125, height=150, width=150)
+    """
+    side = max(1, round(share * min(height, width)))
+    return Window((height - side) // 2, (width - side) // 2, side, side)
+
+
+def random_window(
+    height: int,
+    width: int,
+    draws: Float[np.ndarray, "attempts 4"],
+    area: tuple[float, float],
+    aspect: tuple[float, float],
+) -> Window:
+    """Return a window of random area, shape and place.
+
+    Szegedy et al. (2015), Section 6: the area is uniform; the shape is, as has become
+    usual, uniform in the logarithm of width / height. The first draw that fits into the
+    image counts; if none does, the largest central window of a shape within `aspect`.
+
+    Args:
+        height, width: of the image, in pixels.
+        draws: numbers from [0, 1): of the area, the shape, the top and the left.
+        area: least and greatest share of the image's area.
+        aspect: least and greatest width / height.
+
+    Example:
+        >>> draws = np.array([[0.5, 0.5, 0.0, 0.999]])
+        >>> random_window(100, 100, draws, area=(0.0, 0.5), aspect=(0.5, 2.0))
+        Window(top=0, left=50, height=50, width=50)
+    """
+    shares = area[0] + draws[:, 0] * (area[1] - area[0])
+    shapes = aspect[0] * (aspect[1] / aspect[0]) ** draws[:, 1]
+    widths = np.rint(np.sqrt(shares * height * width * shapes)).clip(1)
+    heights = np.rint(np.sqrt(shares * height * width / shapes)).clip(1)
+    fitting = np.flatnonzero((heights <= height) & (widths <= width))
+    if not len(fitting):
+        wide = min(width, max(1, round(height * aspect[1])))
+        high = min(height, max(1, round(width / aspect[0])))
+        return Window((height - high) // 2, (width - wide) // 2, high, wide)
+    i = fitting[0]
+    high, wide = int(heights[i]), int(widths[i])
+    top = int(draws[i, 2] * (height - high + 1))
+    return Window(top, int(draws[i, 3] * (width - wide + 1)), high, wide)

@@ -1,0 +1,266 @@
+"""The configs: every variant can be run, and the smallest of each is."""
+
+import importlib.util
+import itertools
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+import tiny_imagenet
+
+from lth_jax import config as config_lib
+from lth_jax import experiment, inputs, lottery
+from lth_jax.config import ConfigError
+
+ROOT = Path(__file__).parents[1]
+RATES = ("standard", "low", "warmup")
+SCHEDULES = ("one_shot", "iterative")
+# By config: variants that exclude each other, the default first, or that stand alone.
+VARIANTS = {
+    "digits": (),
+    "lenet": (("stabilizing",),),
+    "resnet20": (RATES, ("lmc", "stabilizing"), ("one_shot",), ("cifar100",)),
+    "vgg11": (("standard", "low"), ("iterative", "one_shot", "admm"), ("cifar100",)),
+    "vgg16": (RATES, ("one_shot",), ("cifar100",)),
+    "vgg19": (RATES, ("one_shot",), ("cifar100",)),
+    "mobilenet_v2": (
+        ("standard", "low"),
+        ("iterative", "one_shot", "admm"),
+        ("cifar100",),
+    ),
+    "resnet50": (SCHEDULES,),
+    "inception_v3": (SCHEDULES, ("tpu_code",)),
+    "squeezenet": (SCHEDULES, ("tpu_code",)),
+}
+IMAGENET = ("resnet50", "inception_v3", "squeezenet")
+# As published; with the biases before batch-norm where the papers' tables have them.
+PARAMETERS = {
+    "digits": 19_500 + 30_100 + 1_010,
+    "lenet": 266_610,
+    "resnet20": 272_474,
+    "vgg11": 9_231_114 - 2_752,
+    "vgg16": 14_728_266,
+    "vgg19": 20_040_522,
+    "mobilenet_v2": 2_296_922,
+    "resnet50": 25_557_032,
+    "inception_v3": 27_161_264,
+    "squeezenet": 1_248_424,
+}
+
+
+def get(name, *variants):
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"configs/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(",".join(filter(None, variants)))
+
+
+def all_variants():
+    for name, groups in VARIANTS.items():
+        groups = [("", *group) for group in (*groups, ("smoke",))]
+        yield from ((name, *some) for some in itertools.product(*groups))
+    for rate, smoke in itertools.product(("", "low"), ("", "smoke")):
+        yield "resnet20", "correlation", rate, smoke
+
+
+def test_every_config_is_among_them():
+    assert {path.stem for path in (ROOT / "configs").glob("*.py")} == VARIANTS.keys()
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_all_variants_are_valid_and_locked(name):
+    found = [variants for variants in all_variants() if variants[0] == name]
+    for variants in found:
+        config = get(*variants)
+        config_lib.check(config)
+        assert config.is_locked
+        assert config.to_dict().keys() == config_lib.default().to_dict().keys()
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_changes_something_unless_it_is_the_default(name):
+    plain = get(name).to_json()
+    for default, *others in VARIANTS[name]:
+        if others:
+            assert get(name, default).to_json() == plain
+        for variant in others or [default]:
+            assert get(name, variant).to_json() != plain
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_docstring_is_the_record_and_has_the_command(name):
+    text = (ROOT / f"configs/{name}.py").read_text()
+    assert f"--config=configs/{name}.py" in text
+    assert "smoke" in text.split('"""')[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "variants"),
+    [
+        ("vgg16", "low,warmup"),
+        ("resnet20", "lmc,stabilizing"),
+        ("resnet20", "warmup,correlation"),
+        ("resnet50", "one_shot,iterative"),
+        ("vgg11", "admm,one_shot"),
+    ],
+)
+def test_variants_that_exclude_each_other_are_refused(name, variants):
+    a, b = sorted(variants.split(","))
+    with pytest.raises(ConfigError) as caught:
+        get(name, variants)
+    assert str(caught.value) == (
+        f"config.(variant): {a!r} and {b!r} exclude each other; choose one"
+    )
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_networks_have_their_published_sizes(name):
+    last = experiment.summary(get(name)).splitlines()[-1].split()
+    assert int(last[1].replace(",", "")) == PARAMETERS[name]
+
+
+# ------------------------------------------------------------------------ smoke
+
+
+@pytest.fixture(scope="module")
+def imagenet(tmp_path_factory):
+    """imagenet2012 as a user prepares it, of 40 training images and 13 others."""
+    folder = tmp_path_factory.mktemp("imagenet")
+    tiny_imagenet.write_tars(folder / "downloads" / "manual", 10, 13)
+    prepare(tfds.builder("imagenet2012", data_dir=folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cifar(tmp_path_factory):
+    """CIFAR-10 and CIFAR-100 of TFDS's builders, from files of a few random images."""
+    folder = tmp_path_factory.mktemp("cifar")
+    write_cifar(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        manager = tfds.download.DownloadManager
+        patch.setattr(manager, "download_and_extract", lambda self, url: str(folder))
+        for name in ("cifar10", "cifar100"):
+            prepare(tfds.builder(name, data_dir=folder))
+    return folder
+
+
+def write_cifar(folder):
+    """Write what the archives of both sets hold, 40 images a file."""
+    rng = np.random.default_rng(0)
+    sets = {
+        "cifar-10-batches-bin": (
+            [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"],
+            {"batches.meta.txt": 10},
+            1,
+        ),
+        "cifar-100-binary": (
+            ["train.bin", "test.bin"],
+            {"coarse_label_names.txt": 20, "fine_label_names.txt": 100},
+            2,
+        ),
+    }
+    for name, (files, labels, label_bytes) in sets.items():
+        (folder / name).mkdir()
+        for file in files:
+            rows = rng.integers(256, size=(40, label_bytes + 3072), dtype=np.uint8)
+            rows[:, :label_bytes] %= 10
+            (folder / name / file).write_bytes(rows.tobytes())
+        for file, classes in labels.items():
+            names = "".join(f"class{i}\n" for i in range(classes))
+            (folder / name / file).write_text(names)
+
+
+@pytest.mark.filterwarnings("ignore")  # TensorFlow's, and TFDS's about it
+def prepare(builder):
+    builder.download_and_prepare(file_format="array_record")
+
+
+def run(config, folder, workdir):
+    """Run a config on the data in a folder; return its rows."""
+    with config.unlocked():
+        config.data.dir = str(folder)
+    lottery.run(config, workdir)
+    lines = (workdir / "results.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+CIFAR_SMOKES = [
+    ("resnet20",),
+    ("resnet20", "cifar100"),
+    ("resnet20", "correlation"),
+    pytest.param(("vgg11", "admm"), marks=pytest.mark.slow),
+    pytest.param(("vgg16", "one_shot"), marks=pytest.mark.slow),
+    pytest.param(("vgg19", "cifar100"), marks=pytest.mark.slow),
+    pytest.param(("mobilenet_v2",), marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("variants", CIFAR_SMOKES, ids=",".join)
+def test_the_smallest_run_on_cifar(variants, cifar, tmp_path):
+    rows = run(get(*variants, "smoke"), cifar, tmp_path)
+    assert {row["branch"] for row in rows} >= {"dense", "ticket"}
+    assert {row["level"] for row in rows} == {0, 1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", IMAGENET)
+def test_the_smallest_run_on_imagenet(name, imagenet, tmp_path):
+    """Dense training, rewind state, a pruning round and the ticket on two devices."""
+    config = get(name, "smoke")
+    rows = run(config, imagenet, tmp_path)
+    numbers = {(r["branch"], r["step"], r["measure"]): r["value"] for r in rows}
+    end = 3 if name != "inception_v3" else 2
+    assert {key[:2] for key in numbers} == {
+        ("dense", 1),
+        ("dense", end),
+        ("ticket", end),
+    }
+    for branch in ("dense", "ticket"):
+        assert 0 <= numbers[branch, end, "test_accuracy"] <= 1
+        assert numbers[branch, end, "test_loss"] > 0
+    wanted = config.prune.densities[0]
+    densities = {r["density"] for r in rows if r["branch"] == "ticket"}
+    assert densities == {pytest.approx(wanted, abs=1e-4)}
+    saved = {path.name for path in (tmp_path / "checkpoints" / "dense").iterdir()}
+    assert {"0", "1", str(end)} <= saved
+
+
+def test_imagenet_is_read_from_disk(imagenet):
+    config = get("resnet50", "smoke")
+    with config.unlocked():
+        config.data.dir = str(imagenet)
+        config.data.validation = 5
+    made = experiment.build(config)
+    assert made.program.feed.steps_per_epoch == 35 // 8
+    assert made.program.feed.shape == (32, 32, 3)
+    assert list(made.evaluators) == ["validation", "test"]
+    assert len(made.evaluators["test"].split) == 13
+    arrays = made.program.supply(0, 0)
+    assert {k: v.shape for k, v in arrays.items()} == {
+        "image": (2, 4, 32, 32, 3),
+        "label": (2, 4),
+    }
+    assert arrays["image"].sharding.device_set == set(jax.devices()[:2])
+    assert set(arrays["label"].ravel().tolist()) <= {0, 1, 2, 3}
+    (record,) = made.program.feed.images.records.read([0])
+    assert record.key.startswith("n01") and record.key.endswith(".JPEG")
+
+
+def test_a_stream_shares_its_batches(imagenet):
+    config = get("resnet50", "smoke")
+    with config.unlocked():
+        config.train.layout = "fleet"
+    with pytest.raises(ConfigError, match=r"^config\.train\.layout: .* use 'data'$"):
+        experiment.build(config)
+
+
+def test_images_of_many_sizes_have_no_place_in_memory():
+    config = get("resnet50")
+    with config.unlocked():
+        config.data.feed = "memory"
+        config.data.augmentation = "none"
+    with pytest.raises(ValueError, match=r"^config\.data\.feed: .* use 'stream'$"):
+        inputs.describe(config)
