@@ -109,7 +109,7 @@ def _check_type(name: str, value: Any, wanted: type) -> None:
     if not fits:
         shown = " ".join(repr(value).split())[:100]
         raise ConfigError(f"config.{name}: {shown} is not of type {wanted.__name__}")
-    if isinstance(value, int | float) and abs(value) >= 2**32:
+    if isinstance(value, int) and abs(value) >= 2**32:
         raise ConfigError(f"config.{name}: {value} is above 2**32")
 
 
