@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +21,8 @@ from lth_jax import processes
 Tree = TypeVar("Tree", bound=PyTree)
 
 _CHECKSUMS = "checksums.json"
+_WRITER = ThreadPoolExecutor(1)
+_PENDING: dict[Path, Future[None]] = {}  # what it writes, by the series' folder
 
 
 class CheckpointError(ValueError):
@@ -48,16 +51,45 @@ class Series:
             return []
         return sorted(int(p.name) for p in self.directory.iterdir() if p.name.isdigit())
 
-    def save(self, number: int, tree: PyTree, **about: Any) -> None:
+    def save(
+        self, number: int, tree: PyTree, *, wait: bool = True, **about: Any
+    ) -> None:
         """Save a pytree of arrays, and what to know about it.
 
         A number that is there already is left as it is.
 
+        Args:
+            number: of the checkpoint.
+            tree: of arrays.
+            wait: return when it is on the disk; otherwise it is written while others
+                go on, and `wait` says whether it could be.
+            about: JSON.
+
         Raises:
-            CheckpointError: it cannot be written; what was saved before is untouched.
+            CheckpointError: it, or the one before, cannot be written; what was saved
+                before is untouched.
         """
         packed = jax.device_get(jax.tree.map(_pack, tree))
-        processes.by_first(lambda: self._save(number, packed, about))
+        self.wait()
+        if wait:
+            processes.by_first(lambda: self._save(number, packed, about))
+        elif processes.is_first():
+            task = _WRITER.submit(self._save, number, packed, about)
+            _PENDING[self.directory] = task
+
+    def wait(self) -> None:
+        """Wait until what is being saved is on the disk.
+
+        Raises:
+            CheckpointError: it cannot be written.
+        """
+
+        def work() -> None:
+            task = _PENDING.pop(self.directory, None)
+            if task:
+                task.result()
+
+        processes.by_first(work)
 
     def _save(self, number: int, packed: PyTree, about: dict[str, Any]) -> None:
         if number in self.numbers():
@@ -75,7 +107,7 @@ class Series:
                 "with that put right, the same command goes on"
             ) from error
         for old in self.numbers()[: -self.keep] if self.keep else ():
-            self.remove(old)
+            self._remove(old)
 
     def restore(self, number: int, like: Tree) -> Tree:
         """Return a saved pytree.
@@ -140,16 +172,16 @@ class Series:
 
     def remove(self, number: int) -> None:
         """Remove a checkpoint, at once: nobody finds half of it."""
+        processes.by_first(lambda: self._remove(number))
+
+    def _remove(self, number: int) -> None:
         removed = self.directory / f"{number}.removed"
-
-        def work() -> None:
-            (self.directory / str(number)).replace(removed)
-            shutil.rmtree(removed, ignore_errors=True)
-
-        processes.by_first(work)
+        (self.directory / str(number)).replace(removed)
+        shutil.rmtree(removed, ignore_errors=True)
 
     def clear(self) -> None:
         """Remove all checkpoints, at once: nobody finds half of one."""
+        self.wait()
         removed = self.directory.with_suffix(".removed")
 
         def work() -> None:

@@ -123,7 +123,8 @@ def describe(config: ConfigDict) -> tuple[tuple[int, ...], int]:
     shape, num_classes = data.describe(
         config.data.name, data_dir=config.data.dir or None, in_memory=in_memory
     )
-    return (shape if in_memory else (size, size, 3)), num_classes
+    fixed = tuple(int(n) for n in shape if n) if in_memory else (size, size, 3)
+    return fixed, num_classes
 
 
 _FEEDS = {"memory": _memory, "stream": _stream}

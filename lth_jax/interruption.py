@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 
 from lth_jax import processes
@@ -46,9 +47,14 @@ class Interruption:
         late = time.monotonic() - self._since > self._seconds
         return processes.agree(bool(self._signal) or late)
 
-    def handle(self) -> None:
-        """Go on after a pause, or raise Interrupted if a signal asked for it."""
+    def handle(self, settle: Callable[[], None]) -> None:
+        """Go on after a pause, or raise Interrupted if a signal asked for it.
+
+        Args:
+            settle: waits until everything is saved.
+        """
         if processes.agree(bool(self._signal)):
+            settle()
             name = self._signal.name if self._signal else "another process's signal"
             raise Interrupted(f"{name}: saved; the same command goes on")
         self._since = time.monotonic()

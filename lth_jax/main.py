@@ -94,6 +94,17 @@ def main(argv: list[str]) -> None:
     except Interrupted as interrupted:
         print(interrupted, file=sys.stderr)
         sys.exit(TRY_AGAIN)
+    except jax.errors.JaxRuntimeError as error:
+        if not processes.several():
+            raise
+        reason = " ".join(str(error).split())[:200]
+        print(
+            f"error: another process has ended ({reason}); start all of them again: "
+            "the same commands go on",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)  # the way out through JAX waits for the others
     except KeyboardInterrupt:  # before anything was trained
         sys.exit(128 + signal.SIGINT)
 

@@ -45,7 +45,11 @@ def join(
     """
     try:
         jax.distributed.initialize(
-            coordinator, processes, process, heartbeat_timeout_seconds=_PATIENCE
+            coordinator,
+            processes,
+            process,
+            heartbeat_timeout_seconds=_PATIENCE,
+            shutdown_timeout_seconds=_PATIENCE,
         )
     except (ValueError, RuntimeError) as error:
         raise ProcessError(f"--distributed: {' '.join(str(error).split())}") from error

@@ -82,7 +82,7 @@ def train(lottery: Lottery, fleet: Fleet, stop: int, done: Fleet) -> Fleet:
             trained.update(zip(together, networks))
             if lottery.interruption.due():
                 lottery.workdir.pause(done | trained)
-                lottery.interruption.handle()
+                lottery.interruption.handle(lottery.workdir.paused.wait)
     return trained
 
 

@@ -76,11 +76,14 @@ class Workdir:
         """The networks of a level that is on its way, by number of the pause."""
         return Series(self.directory / "checkpoints" / "paused", keep=2)
 
-    def save(self, series: Series, number: int, fleet: Fleet) -> None:
+    def save(
+        self, series: Series, number: int, fleet: Fleet, *, wait: bool = True
+    ) -> None:
         """Save networks, and the size of the records: what they know goes with them."""
         series.save(
             number,
             [*fleet.values()],
+            wait=wait,
             members=[*fleet],
             masks=[masks_lib.checksum(network.masks) for network in fleet.values()],
             records=self.records.size(),
@@ -103,8 +106,10 @@ class Workdir:
         self.paused.clear()
 
     def pause(self, fleet: Fleet) -> None:
-        """Save the networks of a level that is on its way."""
-        self.save(self.paused, max(self.paused.numbers(), default=0) + 1, fleet)
+        """Save the networks of a level that is on its way, while it goes on."""
+        self.paused.wait()
+        number = max(self.paused.numbers(), default=0) + 1
+        self.save(self.paused, number, fleet, wait=False)
 
     def resume(self, fleet: Fleet) -> Fleet:
         """Return networks where they were paused last, or else as they are."""
@@ -221,6 +226,7 @@ class Workdir:
             CheckpointError: dense networks, a level or rows are damaged or missing,
                 which are never made again in silence.
         """
+        self.paused.wait()  # for a run that this process has left
         processes.by_first(lambda: self._recover(steps, levels))
 
     def _recover(self, steps: Sequence[int], levels: int) -> None:

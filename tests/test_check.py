@@ -183,9 +183,11 @@ def test_networks_that_are_missing_or_too_many_are_named(workdir, run):
 def test_a_ticket_that_does_not_start_at_the_rewind_state_is_named(workdir, run):
     dense = workdir.load(workdir.dense, 2, run[1])
     workdir.pause({TICKET: dense[TICKET.origin]})
+    workdir.paused.wait()
     assert problems(workdir) == []
     moved = jax.tree.map(lambda w: w + 1, dense[TICKET.origin].params)
     workdir.pause({TICKET: dataclasses.replace(dense[TICKET.origin], params=moved)})
+    workdir.paused.wait()
     said = problems(workdir)
     assert len(said) == 4
     assert f"{CALLED}: fc1/kernel is not the mask times the rewind state" in said[-1]

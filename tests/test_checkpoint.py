@@ -132,6 +132,26 @@ def test_a_save_that_fails_leaves_nothing_and_can_be_done_again(series):
     assert series.restore(1, {"v": jnp.ones(2)})["v"].tolist() == [0, 0]
 
 
+def test_a_save_in_the_background_is_there_when_it_was_waited_for(series):
+    for number in (1, 2):
+        series.save(number, {"w": jnp.full(2, number)}, wait=False, records=number)
+    series.wait()
+    assert series.numbers() == [1, 2]
+    assert series.restore(2, {"w": jnp.ones(2, int)})["w"].tolist() == [2, 2]
+    series.save(3, {"w": jnp.ones(2)}, wait=False)
+    series.clear()
+    assert series.numbers() == []
+
+
+@pytest.mark.parametrize("then", [Series.wait, Series.clear, "save"])
+def test_a_save_that_fails_in_the_background_is_said_next(series, then):
+    series.save(1, {"w": jnp.ones(0)}, wait=False)
+    with pytest.raises(CheckpointError, match="dense/1 cannot be saved"):
+        then(series) if then != "save" else series.save(2, {"w": jnp.ones(2)})
+    series.save(2, {"w": jnp.ones(2)})
+    assert series.numbers() == [2]
+
+
 @pytest.mark.parametrize("moment", ["_checksums", "_sync"])
 def test_a_save_that_is_cut_off_is_not_listed_and_is_tidied_up(
     series, monkeypatch, moment

@@ -13,19 +13,21 @@ from lth_jax.interruption import Interrupted, Interruption
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_is_heard_at_the_next_pause(number):
     before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+    settled = []
     with Interruption(0.0) as interruption:
         assert not interruption.due()
         os.kill(os.getpid(), number)
         assert interruption.due()
         with pytest.raises(Interrupted, match=f"^{number.name}: saved"):
-            interruption.handle()
+            interruption.handle(lambda: settled.append(number))
+    assert settled == [number]
     assert before == [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
 
 
 def test_a_pause_is_due_when_its_time_has_come():
     with Interruption(1e-9) as interruption:
         assert interruption.due()
-        interruption.handle()
+        interruption.handle(lambda: pytest.fail("nobody leaves"))
     with Interruption(3600.0) as interruption:
         assert not interruption.due()
 

@@ -584,7 +584,7 @@ class Restless(Interruption):
         self.asked += 1
         return self.asked > 2
 
-    def handle(self):
+    def handle(self, settle):
         self.asked = 0
 
 

@@ -60,7 +60,11 @@ def start(workdir, arguments, number, devices):
 
 def end(started):
     """Wait for processes; return their exit statuses and what they said."""
-    said = [process.communicate(timeout=300) for process in started]
+    try:
+        said = [process.communicate(timeout=900) for process in started]
+    finally:
+        for process in started:
+            process.kill()
     return [process.returncode for process in started], said
 
 

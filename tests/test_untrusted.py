@@ -88,6 +88,7 @@ def run(tmp_path):
         network = state.create(jax.random.key(0), lenet, sgd, shape=(2, 2, 1))
         workdir.save(workdir.dense, 0, {Member(0, 0, 0, "dense", 0): network})
         workdir.pause({Member(0, 0, 0, "../../../outside", 0): network})
+        workdir.paused.wait()
         workdir.paused.save(2, {"../../../outside": jnp.ones(3)}, records=0)
         workdir.paused.save(3, {"/outside": jnp.ones(3)}, records=0, members=["../.."])
         return workdir

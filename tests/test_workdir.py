@@ -215,6 +215,7 @@ def begun(workdir):
     for step in (3, 4):
         measured(workdir, 2 + step / 10, level=2)
         workdir.pause(fleet(step, level=2))
+    workdir.paused.wait()
     return workdir
 
 
@@ -305,6 +306,7 @@ def test_networks_go_on_from_their_last_pause(workdir):
     assert steps(workdir.resume(fleet(0))) == [0, 1]
     for step in (4, 5, 6):
         workdir.pause(fleet(step))
+    workdir.paused.wait()
     resumed = workdir.resume(fleet(0))
     assert list(resumed) == list(fleet(0))
     assert steps(resumed) == [6, 7]
@@ -314,6 +316,7 @@ def test_networks_go_on_from_their_last_pause(workdir):
 
 def test_a_pause_of_others_is_none_of_their_business(workdir):
     workdir.pause(fleet(4, level=1))
+    workdir.paused.wait()
     assert steps(workdir.resume(fleet(0, level=2))) == [0, 1]
     assert workdir.resume({}) == {}
 
@@ -321,6 +324,7 @@ def test_a_pause_of_others_is_none_of_their_business(workdir):
 def test_nobody_goes_back_to_a_pause(workdir):
     """A run may be killed after its networks are saved, before pauses are forgotten."""
     workdir.pause(fleet(4))
+    workdir.paused.wait()
     assert steps(workdir.resume(fleet(9))) == [9, 10]
 
 

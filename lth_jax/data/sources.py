@@ -105,7 +105,7 @@ def open_library(
 
 def describe(
     name: str, *, data_dir: str | None = None, in_memory: bool = True
-) -> tuple[tuple[int, ...], int]:
+) -> tuple[tuple[int | None, ...], int]:
     """Return the shape of a set's images and its number of classes, without reading it.
 
     Raises:
