@@ -75,8 +75,8 @@ def save_arrays(
         arrays = {name: np.ascontiguousarray(x) for name, x in arrays.items()}
         safetensors.numpy.save_file(arrays, path, {"about": text})
     elif path.suffix == ".npz":
-        contents: dict[str, Any] = {"about": np.array(text), **arrays}
-        np.savez(path, **contents)
+        arrays = arrays | {"about": np.array(text)}
+        np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]  (no paths)
     else:
         raise ValueError(f"{path}: the suffix is neither .safetensors nor .npz")
 

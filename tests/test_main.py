@@ -264,6 +264,27 @@ def test_flags_are_checked_too(arguments, said, monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_configs_of_the_package_are_found_from_anywhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    argument = "--config=configs/digits.py:smok"
+    said = complaint(monkeypatch, "--workdir=run", argument)
+    assert "'smok' is not known; choose from smoke" in said
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "digits.py").touch()
+    assert main.located(argument) == argument  # one's own goes first
+    assert main.located("--config=configs/none.py") == "--config=configs/none.py"
+
+
+def test_help_names_every_flag_and_how_to_see_the_config(capsys):
+    with pytest.raises(SystemExit) as left:
+        main.parse(["main", "--help"])
+    assert not left.value.code
+    text = capsys.readouterr().out
+    for flag in ("config", "workdir", "dry_run", "distributed", "coordinator"):
+        assert f"  --{flag} " in text
+    assert "To see the resolved config" in text
+
+
 def test_a_misspelt_field_in_a_file_is_named(monkeypatch, tmp_path):
     file = tmp_path / "config.py"
     file.write_text(
