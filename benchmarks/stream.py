@@ -5,8 +5,9 @@
 
 Both take a random window of the same JPEGs of 500x375 pixels, quality 90, resize it
 bilinearly to 224x224 and mirror half of them, on one thread of a process that is bound
-to one core. tf.data does it by `decode_and_crop_jpeg`. The two take turns, round after
-round, and a round's figure is of all images; what counts is the median.
+to one core. tf.data does it by `decode_and_crop_jpeg` with its default arguments, which
+mean a fast DCT. The two take turns, round after round, and a round's figure is of all
+images; what counts is the median.
 """
 
 import argparse

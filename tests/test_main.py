@@ -281,7 +281,7 @@ def test_data_that_is_not_there_comes_with_the_command_that_gets_it(tmp_path):
     assert (called.returncode, called.stdout) == (1, "")
     assert re.fullmatch(
         r"error: config\.data\.dir: 'imagenet2012' is not in .* two files: .* Then run "
-        r'pip .*python -c "import tensorflow_datasets as tfds; .*download_and_prep.*"\n',
+        r"pip .*python -c \"import tensorflow_datasets as tfds; .*prepare.*\"\n",
         called.stderr,
     )
     assert not (tmp_path / "run").exists()
