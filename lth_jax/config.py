@@ -356,11 +356,13 @@ def _check_stream(config: ConfigDict) -> None:
                 "above 0" + " up to 1" * (most == 1)
             )
     for name in ("mean", "std"):
-        if len(options[name]) != 3 or min(options.std) <= 0:
+        if len(options[name]) != 3:
             raise ConfigError(
                 f"config.data.stream.{name}: {tuple(options[name])} are not three "
-                "numbers" + " above 0" * (name == "std")
+                "numbers, one a channel"
             )
+    if min(options.std) <= 0:
+        raise ConfigError("config.data.stream.std: must be above 0")
 
 
 def _get(config: ConfigDict, name: str) -> Any:

@@ -200,3 +200,39 @@ def test_an_error_about_a_value_gets_the_fields_name():
         config_lib.field("a.b"),
     ):
         raise ValueError("too small")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"data.feed": "stream"}, "train.layout: a stream has one batch for all devi"),
+        (
+            {"data.feed": "disk"},
+            "data.feed: 'disk' is not known; choose from memory, s",
+        ),
+        (
+            {"data.augmentation": "resized_crop"},
+            "data.augmentation: 'resized_crop' is not known; choose from flip_crop, n",
+        ),
+        ({"data.stream.resize": 200}, "data.stream.resize: 200 is below image_size, 2"),
+        ({"data.stream.area": (0.0, 1.0)}, "data.stream.area: (0.0, 1.0) is not a ri"),
+        ({"data.stream.area": (0.5, 1.5)}, "data.stream.area: (0.5, 1.5) is not a ri"),
+        ({"data.stream.aspect": (2.0, 1.0)}, "data.stream.aspect: (2.0, 1.0) is not"),
+        ({"data.stream.std": (1.0, 1.0, 0.0)}, "data.stream.std: must be above 0"),
+        ({"data.stream.workers": -2}, "data.stream.workers: -2 is below -1"),
+        ({"train.accumulate": 0}, "train.accumulate: 0 is below 1"),
+        ({"optim.aux_weight": -0.1}, "optim.aux_weight: -0.1 is below 0"),
+    ],
+    ids=str,
+)
+def test_a_stream_that_cannot_be_is_named_by_its_field(changes, said):
+    assert complaint(**changes).startswith(f"config.{said}")
+
+
+def test_variants_may_exclude_each_other():
+    assert config_lib.variants("b,c", ("a", "b"), "c") == {"b", "c"}
+    with pytest.raises(ConfigError) as caught:
+        config_lib.variants("b,a", ("a", "b"), "c")
+    assert str(caught.value) == (
+        "config.(variant): 'a' and 'b' exclude each other; choose one"
+    )

@@ -142,6 +142,11 @@ def test_held_out_examples_are_a_split_of_their_own(build):
         ),
         ({"train.devices": 3}, "config.train.devices: 3, there are 2"),
         (
+            {"train.accumulate": 7},
+            "config.train.accumulate: 7 microbatches cannot divide the 60 examples of "
+            "a device",
+        ),
+        (
             {"prune.exclude": ("conv",)},
             "config.prune.exclude: exclude: 'conv' matches no prunable parameter; "
             "they are fc/kernel, fc1/kernel, fc2/kernel",

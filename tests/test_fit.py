@@ -36,8 +36,8 @@ class Queue:
     steps_per_epoch = EXAMPLES // BATCH
     divided = False
 
-    def __init__(self, shape):
-        self.shape = shape
+    def __init__(self, shape, batch_size=BATCH):
+        self.shape, self.batch_size = shape, batch_size
         rng = np.random.default_rng(0)
         self.arrays = {
             "image": rng.normal(size=(EXAMPLES, *shape)).astype(np.float32),
@@ -45,8 +45,8 @@ class Queue:
         }
 
     def batch(self, arrays, data_seed, step, part=0, parts=1):
-        size = BATCH // parts
-        first = jnp.int32(data_seed % EXAMPLES) + step * BATCH + part * size
+        size = self.batch_size // parts
+        first = jnp.int32(data_seed % EXAMPLES) + step * self.batch_size + part * size
         index = (first + jnp.arange(size)) % EXAMPLES
         return jax.tree.map(lambda x: x[index], arrays)
 
@@ -566,9 +566,12 @@ def test_computing_in_bfloat16_leaves_everything_else_in_float32():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet20", "vgg16"])
 def test_one_device_and_two_come_to_the_same_masks(name):
-    """20 steps of 8 examples, statistics over the whole batch, then half is pruned."""
+    """20 steps of 16 examples, statistics over the whole batch, then half is pruned.
+
+    Rounding grows from step to step, the faster the higher the learning rate.
+    """
     model, shape = models.create(name, num_classes=CLASSES), (32, 32, 3)
-    source = Queue(shape)
+    source = Queue(shape, batch_size=16)
     start = state.create(
         jax.random.key(0), model, OPTIMIZERS["sgd"](0.1, None), shape=shape
     )
@@ -582,11 +585,11 @@ def test_one_device_and_two_come_to_the_same_masks(name):
             steps_per_call=1,
         )
         steps = dataclasses.replace(
-            steps, schedule=optim.Schedule("constant", 0.01, length=20)
+            steps, schedule=optim.Schedule("constant", 1e-3, length=20)
         )
         trained += fit([start], 20, steps)
     losses = [float(network.loss) / 20 for network in trained]
-    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
     kept = [prune.magnitude(n.params, n.masks, 0.5) for n in trained]
     same = jax.tree.map(lambda a, b: float((a == b).mean()), *kept)
-    assert min(jax.tree.leaves(same)) > 0.99
+    assert min(jax.tree.leaves(same)) > 0.999

@@ -16,7 +16,7 @@ def photograph(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     for octave in range(7):
         size = (max(2, height >> octave), max(2, width >> octave), 3)
         noise = rng.normal(size=size).astype(np.float32)
-        image += 1.7**octave * cv2.resize(noise, (width, height))
+        image += 1.385**octave * cv2.resize(noise, (width, height))
     image = 120 + 55 * (image - image.mean()) / image.std()
     return image.clip(0, 255).astype(np.uint8)
 

@@ -74,6 +74,7 @@ class Images:
             lambda h, w: decode.random_window(h, w, draws, self.area, self.aspect),
             self.size,
             mirrored=bool(mirrored),
+            exact=False,
         )
 
     def check_label(self, record: Record) -> None:
