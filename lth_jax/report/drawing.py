@@ -191,7 +191,7 @@ def _scale_y(ax: Axes, curves: Sequence[Curve], measure: str) -> None:
         # Where controls fail, what matters would be a thin stripe: they may leave.
         of_interest = [c for c in curves if {c.panel, c.label} & {"ticket", "dense"}]
         best, worst = _range(curves)[1], _range(of_interest or curves)[0]
-        bottom = max(_range(curves)[0], worst - (best - worst))
+        bottom = max(_range(curves)[0], worst - 2 * (best - worst))
         margin = 0.05 * (best - bottom)
         ax.set_ylim(100 * (bottom - margin), 100 * (best + margin))
 
