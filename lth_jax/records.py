@@ -18,7 +18,7 @@ from lth_jax import processes
 
 # Modules and packages that change no number of a run.
 HARMLESS = ("check", "configs", "dry_run", "export", "main", "report")
-HARMLESS += ("sparse", "ticket", "torch_layout")
+HARMLESS += ("sparse", "tensorboard", "ticket", "torch_layout")
 
 
 class RecordsError(ValueError):

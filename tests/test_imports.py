@@ -19,7 +19,7 @@ LAYERS = [
     {"state", "fleet", "fit", "evaluate", "admm", "branches", "torch_layout"},
     {"records", "methods", "checkpoint", "studies", "report"},
     {"fields", "config", "inputs", "plan", "workdir", "interruption", "experiment"},
-    {"training", "lottery", "check", "dry_run", "export", "main"},
+    {"training", "lottery", "check", "dry_run", "export", "tensorboard", "main"},
 ]
 
 

@@ -1,0 +1,78 @@
+"""The rows of a run as event files."""
+
+import json
+import struct
+import sys
+
+import pytest
+
+from lth_jax import tensorboard
+
+pytest.importorskip("tensorboardX")
+ROW = {"replicate": 0, "rewind_step": 2, "level": 1, "branch": "ticket", "copy": 0}
+
+
+def scalars(folder):
+    """Return the (step, tag, value) of the event files in a folder."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    found = []
+    for path in folder.glob("events.*"):
+        data = path.read_bytes()
+        while data:  # length, its checksum, an event, its checksum
+            (length,) = struct.unpack("<Q", data[:8])
+            event = Event.FromString(data[12 : 12 + length])
+            found += [(event.step, v.tag, v.simple_value) for v in event.summary.value]
+            data = data[16 + length :]
+    return found
+
+
+@pytest.fixture
+def workdir(tmp_path, monkeypatch):
+    rows = [
+        ROW | {"step": 10, "measure": "test_accuracy", "value": 0.5},
+        ROW | {"step": 20, "measure": "test_accuracy", "value": 0.75},
+        ROW | {"branch": "random_reinit", "step": 20, "measure": "loss", "value": 2.0},
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "results.jsonl").write_text(lines)
+    monkeypatch.setattr(sys, "argv", ["tensorboard", str(tmp_path)])
+    return tmp_path
+
+
+def test_a_network_has_its_rows(workdir, capsys):
+    for _ in range(2):  # the second call writes them anew
+        tensorboard.main()
+        folder = workdir / "tensorboard"
+        name = "replicate_0,rewind_step_2,level_1,copy_0"
+        assert scalars(folder / "ticket" / name) == [
+            (10, "test_accuracy", 0.5),
+            (20, "test_accuracy", 0.75),
+        ]
+        assert scalars(folder / "random_reinit" / name) == [(20, "loss", 2.0)]
+    assert f"3 rows: tensorboard --logdir={folder}" in capsys.readouterr().out
+
+
+def test_following_writes_what_comes_and_begins_again_after_a_cut(workdir, monkeypatch):
+    path = workdir / "results.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    row = json.dumps(ROW | {"step": 30, "measure": "loss", "value": 1.0}) + "\n"
+    stages = iter(["".join([*lines, row]), lines[0]])
+
+    def sleep(_):
+        try:
+            path.write_text(next(stages))
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr(sys, "argv", ["tensorboard", str(workdir), "--follow"])
+    monkeypatch.setattr(tensorboard.time, "sleep", sleep)
+    tensorboard.main()
+    (folder,) = (workdir / "tensorboard").glob("*/*")
+    assert scalars(folder) == [(10, "test_accuracy", 0.5)]
+
+
+def test_a_file_that_is_no_records_is_one_line(workdir):
+    (workdir / "results.jsonl").write_text("no row\n")
+    with pytest.raises(SystemExit, match="error: .*line 1, is not a row"):
+        tensorboard.main()
