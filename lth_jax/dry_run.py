@@ -200,7 +200,7 @@ def _duration(seconds: float) -> str:
     """Return a time in words.
 
     Example:
-        >>> _duration(5_400)
+        >>> _duration(5_400.0)
         '1.5 hours'
     """
     for name, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):

@@ -508,7 +508,8 @@ def test_a_set_without_a_training_split_is_refused(tmp_path):
     prepare(Trainless(data_dir=tmp_path))
     message = error_of("trainless", data_dir=str(tmp_path))
     assert message == (
-        "config.data.train_split: 'trainless' has no split 'train'; it has test"
+        "config.data.train_split: 'trainless' has no split 'train'; it has "
+        "unlabelled, test"
     )
 
 

@@ -103,14 +103,13 @@ def mutate(tree, draw):
 def digits(tmp_path_factory):
     """Load digits once, from wherever a config says that they are."""
     folder = str(tmp_path_factory.getbasetemp() / "tfds")
-    load = functools.cache(functools.partial(data.load, "digits", data_dir=folder))
+    original = data.load
 
-    def loaded(name, *, data_dir, validation):
-        if name == "digits":
-            return load(validation=validation)
-        return data.sources.load(name, data_dir=folder, validation=validation)
+    @functools.cache
+    def load(name, **options):
+        return original(name, data_dir=folder, **options)
 
-    return loaded
+    return lambda data_dir, **options: load(**options)
 
 
 def answer(tree):
