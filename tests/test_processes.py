@@ -61,7 +61,7 @@ def start(workdir, arguments, number, devices):
 def end(started):
     """Wait for processes; return their exit statuses and what they said."""
     try:
-        said = [process.communicate(timeout=900) for process in started]
+        said = [process.communicate(timeout=1800) for process in started]
     finally:
         for process in started:
             process.kill()
@@ -104,7 +104,7 @@ def test_two_processes_find_what_one_finds(config, layout, tmp_path):
     assert_same_run(one, two)
 
 
-LONG = (*DIGITS, "--config.train.length=4000it", "--config.train.evaluate_every=100it")
+LONG = (*DIGITS, "--config.train.length=1000it", "--config.train.evaluate_every=50it")
 LONG += ("--config.train.checkpoint_minutes=0.01", "--config.prune.levels=1")
 
 
