@@ -30,6 +30,7 @@ from lth_jax.main import TRY_AGAIN
 from lth_jax.workdir import Workdir
 
 ROOT = Path(__file__).parents[1]
+LEVELS = 2
 OVERRIDES = (
     "replicates=3",
     "model.options.widths=(30,)",
@@ -37,7 +38,7 @@ OVERRIDES = (
     "train.evaluate_every=50it",
     "train.checkpoint_minutes=0.005",
     "rewind.steps=('0it','20it')",
-    "prune.levels=2",
+    f"prune.levels={LEVELS}",
 )
 
 
@@ -130,12 +131,15 @@ def attack(folder: Path, kills: int, number: signal.Signals, seed: int = 0) -> O
             time.sleep(moments.uniform(0, 0.8 * length))
             hit = process.poll() is None
             process.send_signal(number)
-        expected = ((TRY_AGAIN, 0) if saves else (-number,)) if hit else (0,)
+        expected = (TRY_AGAIN, 0, -number) if saves else (-number,)
         since = time.monotonic()
-        if end(process, *expected):
+        status = end(process, *(expected if hit else (0,)))
+        if status:
             killed += 1
-            seconds += [time.monotonic() - since] if saves else []
+            seconds += [time.monotonic() - since] if status == TRY_AGAIN else []
             done = len(Workdir(run).levels.numbers())
+            if saves and status != TRY_AGAIN:
+                assert done == LEVELS + 1, "it had not saved, and was not done"
             levels[done] = levels.get(done, 0) + 1
             print(f"kill {killed}: {done} levels done", flush=True)
         else:
