@@ -189,8 +189,8 @@ def run(config, folder, workdir):
 
 CIFAR_SMOKES = [
     ("resnet20",),
-    ("resnet20", "cifar100"),
-    ("resnet20", "correlation"),
+    pytest.param(("resnet20", "cifar100"), marks=pytest.mark.slow),
+    pytest.param(("resnet20", "correlation"), marks=pytest.mark.slow),
     pytest.param(("vgg11", "admm"), marks=pytest.mark.slow),
     pytest.param(("vgg16", "one_shot"), marks=pytest.mark.slow),
     pytest.param(("vgg19", "cifar100"), marks=pytest.mark.slow),
