@@ -10,7 +10,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from jaxtyping import PyTree
 
 from lth_jax import config as config_lib
 from lth_jax import masks as masks_lib
-from lth_jax import prune, scores
+from lth_jax import scores
 from lth_jax.branches import BRANCHES
 from lth_jax.checkpoint import CheckpointError, Series
 from lth_jax.config import ConfigError
@@ -166,22 +165,13 @@ class Check:
                 for layers in (counts, before)
             )
         for path, (kept, total) in counts.items():
-            wanted = before[path][0]
-            if options.densities:
-                share = Fraction(str(options.densities[level - 1]))
-                wanted = total - math.ceil((1 - share) * total)
-            else:
-                wanted -= math.ceil(Fraction(str(options.fraction)) * wanted)
+            wanted = self.plan.left(level, before[path][0], total)
             if kept != wanted:
                 yield f"{path}: {kept} of {total} weights are kept, not {wanted}"
         if options.method == "magnitude":
             scored = trained if options.schedule == "one_shot" else parent
             magnitudes = scores.magnitude(scored.saved["params"])
-            if options.densities:
-                shrink, amount = prune.to_density, options.densities[level - 1]
-            else:
-                shrink, amount = prune.by_fraction, options.fraction
-            smallest = shrink(magnitudes, parent.masks, amount, options.scope)
+            smallest = self.plan.shrink(level, magnitudes, parent.masks)
             if masks_lib.checksum(smallest) != masks_lib.checksum(masks):
                 yield "other weights than the smallest are pruned"
 

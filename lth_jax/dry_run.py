@@ -1,11 +1,9 @@
 """Dry run: what a config would train, how long that takes here, and how much disk."""
 
 import itertools
-import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -82,8 +80,8 @@ def plan(config: ConfigDict, experiment: Experiment) -> Iterator[Level]:
     steps = list(experiment.rewind_steps)
     initial = jax.eval_shape(experiment.initialise, jax.random.key(0))
     layers = [mask.size for mask in jax.tree.leaves(initial.masks)]
-    dense, points = len(networks.origins), {0, *steps, length}
-    for level, density in enumerate(densities(config, layers)):
+    dense = len(networks.origins)
+    for level, density in enumerate(networks.densities(layers)):
         members = list(networks.members(level, steps))
         taken = sum(
             BRANCHES[m.branch].lengths * length - start(m.branch, m.rewind_step, length)
@@ -96,7 +94,7 @@ def plan(config: ConfigDict, experiment: Experiment) -> Iterator[Level]:
                 density=density,
                 trainings=len(members) + dense,
                 steps=taken + dense * length,
-                saved=dense * (len(points) + len(steps)) + tickets,
+                saved=dense * (len(experiment.dense_steps) + len(steps)) + tickets,
             )
             continue
         if config.prune.method == "admm":
@@ -104,29 +102,6 @@ def plan(config: ConfigDict, experiment: Experiment) -> Iterator[Level]:
             updates = len(options.rho) * options.updates
             taken += dense * len(steps) * updates * experiment.admm_interval
         yield Level(level, density, len(members), taken, tickets)
-
-
-def densities(config: ConfigDict, layers: Sequence[int]) -> Iterator[float]:
-    """Yield the density of every level, 0 included; exact.
-
-    Args:
-        config: of the run.
-        layers: number of prunable weights in each layer.
-    """
-    totals = [sum(layers)] if config.prune.scope == "global" else list(layers)
-    kept = totals
-    yield 1.0
-    if config.prune.densities:
-        for density in config.prune.densities:
-            share = 1 - Fraction(str(density))
-            yield sum(total - math.ceil(share * total) for total in totals) / sum(
-                totals
-            )
-        return
-    share = Fraction(str(config.prune.fraction))
-    for _ in range(config.prune.levels):
-        kept = [number - math.ceil(share * number) for number in kept]
-        yield sum(kept) / sum(totals)
 
 
 def start(branch: str, rewind_step: int, length: int) -> int:

@@ -1,9 +1,7 @@
 """Experiment: what a config means, built once."""
 
 import dataclasses
-import math
 from collections.abc import Callable
-from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -23,6 +21,7 @@ from lth_jax.fleet import Layout
 from lth_jax.inputs import Evaluate
 from lth_jax.models import lean
 from lth_jax.models import summary as summary_lib
+from lth_jax.plan import Plan
 from lth_jax.state import TrainState
 
 _MOST_STEPS = 10**9  # twice as many fit into 32 bits
@@ -249,14 +248,8 @@ def _initialise(
 
 def _check_left(config: ConfigDict, layers: list[int]) -> None:
     """Raise ConfigError if the last level would leave nothing of the layers."""
-    weights = [sum(layers)] if config.prune.scope == "global" else layers
-    if config.prune.densities:
-        shares = [1 - Fraction(str(config.prune.densities[-1]))]
-    else:
-        shares = [Fraction(str(config.prune.fraction))] * config.prune.levels
-    for share in shares:
-        weights = [kept - math.ceil(share * kept) for kept in weights]
-    if not sum(weights):
+    *_, last = Plan(config).densities(layers)
+    if not last:
         raise ConfigError(
             f"config.prune: nothing would be left of {sum(layers)} weights at the last "
             "level"

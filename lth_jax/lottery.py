@@ -17,7 +17,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from lth_jax import admm, processes, prune, state
+from lth_jax import admm, processes, state
 from lth_jax import experiment as experiment_lib
 from lth_jax.branches import BRANCHES, Origin
 from lth_jax.evaluate import Evaluation
@@ -127,14 +127,10 @@ def prune_tickets(lottery: Lottery, level: int, tickets: Fleet) -> dict[Member, 
             member: replace(finals[member.origin], masks=ticket.masks)
             for member, ticket in tickets.items()
         }
-    if options.densities:
-        shrink, amount = prune.to_density, options.densities[level - 1]
-    else:
-        shrink, amount = prune.by_fraction, options.fraction
     program = lottery.experiment.program
     this_round = Round(
         networks=networks,
-        shrink=lambda scores, masks: shrink(scores, masks, amount, options.scope),
+        shrink=functools.partial(lottery.shrink, level),
         initial=lambda member: lottery.initial(member.origin),
         key=lambda member: lottery.key(member, state.PRUNING, level),
         loss=functools.partial(next_loss, program=program),

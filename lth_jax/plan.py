@@ -2,12 +2,15 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ml_collections import ConfigDict
 
+from lth_jax import prune
 from lth_jax.branches import BRANCHES
+from lth_jax.masks import Masks
 from lth_jax.records import Member
+from lth_jax.scores import Scores
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,6 +39,40 @@ class Plan:
     def levels(self) -> int:
         """The number of pruning rounds."""
         return len(self.config.prune.densities) or self.config.prune.levels
+
+    def shrink(self, level: int, scores: Scores, masks: Masks) -> Masks:
+        """Return a level's masks from the scores and the masks of the level before."""
+        options = self.config.prune
+        if options.densities:
+            density = options.densities[level - 1]
+            return prune.to_density(scores, masks, density, options.scope)
+        return prune.by_fraction(scores, masks, options.fraction, options.scope)
+
+    def left(self, level: int, kept: int, total: int) -> int:
+        """Return how many weights of the network, or of a layer, a level keeps.
+
+        Args:
+            level: from 1.
+            kept: how many the level before keeps.
+            total: how many are prunable.
+        """
+        options = self.config.prune
+        if options.densities:
+            return prune.at_density(total, options.densities[level - 1])
+        return prune.after_fraction(kept, options.fraction)
+
+    def densities(self, layers: Sequence[int]) -> Iterator[float]:
+        """Yield the density of every level, 0 included; exact.
+
+        Args:
+            layers: number of prunable weights in each layer.
+        """
+        totals = layers if self.config.prune.scope == "layer" else [sum(layers)]
+        kept = totals
+        yield 1.0
+        for level in range(1, self.levels + 1):
+            kept = [self.left(level, n, total) for n, total in zip(kept, totals)]
+            yield sum(kept) / sum(totals)
 
     def branches(self, level: int) -> tuple[str, ...]:
         """Return the branches that are trained at a level."""

@@ -7,6 +7,7 @@ compilation or on how the leaves are sharded over devices. A mask never grows. A
 may become empty; a network never does.
 """
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
@@ -84,7 +85,7 @@ def by_fraction(
     share = Fraction(str(fraction))
     if not 0 < share < 1:
         raise ValueError(f"fraction: {fraction} is not between 0 and 1")
-    return _prune(scores, masks, scope, lambda kept, total: _ceil(share * kept))
+    return _prune(scores, masks, scope, lambda kept, _: after_fraction(kept, share))
 
 
 def to_density(
@@ -105,12 +106,27 @@ def to_density(
     share = Fraction(str(density))
     if not 0 < share <= 1:
         raise ValueError(f"density: {density} is not in (0, 1]")
-    return _prune(
-        scores,
-        masks,
-        scope,
-        lambda kept, total: kept - total + _ceil((1 - share) * total),
-    )
+    return _prune(scores, masks, scope, lambda _, total: at_density(total, share))
+
+
+def after_fraction(kept: int, fraction: float | Fraction) -> int:
+    """Return how many of `kept` weights are left when a fraction of them is removed.
+
+    Example:
+        >>> after_fraction(266_200, 0.2)
+        212960
+    """
+    return kept - math.ceil(Fraction(str(fraction)) * kept)
+
+
+def at_density(total: int, density: float | Fraction) -> int:
+    """Return how many of `total` weights are left at a density.
+
+    Example:
+        >>> at_density(7, 0.5)
+        3
+    """
+    return total - math.ceil((1 - Fraction(str(density))) * total)
 
 
 def magnitude(
@@ -199,16 +215,16 @@ def project(
 
 
 def _prune(
-    scores: Scores, masks: Masks, scope: Scope, number: Callable[[int, int], int]
+    scores: Scores, masks: Masks, scope: Scope, left: Callable[[int, int], int]
 ) -> Masks:
-    """Count and check on the host, then drop `number(kept, total)` weights."""
+    """Count and check on the host, then drop all but `left(kept, total)` weights."""
     _check_scope(scope)
     _check_scores(scores, masks)
     kept, total = masks_lib.count(masks)
-    numbers = {"the network": number(kept, total)}
+    numbers = {"the network": kept - left(kept, total)}
     if scope == "layer":
         layers = masks_lib.by_layer(masks)
-        numbers = {path: number(*counts) for path, counts in layers.items()}
+        numbers = {path: n - left(n, size) for path, (n, size) in layers.items()}
     for where, n in numbers.items():
         if n < 0:
             raise ValueError(f"density: {where} keeps less already; a mask never grows")
@@ -255,7 +271,3 @@ def _aligned(scores: Scores, masks: Masks) -> tuple[list[str], list[Any], list[A
     paths = [path for path, _ in named]
     dtype = jnp.result_type(*(by_path[path].dtype for path in paths))
     return paths, [by_path[path].astype(dtype) for path in paths], [m for _, m in named]
-
-
-def _ceil(x: Fraction) -> int:
-    return -(-x.numerator // x.denominator)

@@ -5,6 +5,7 @@ import pytest
 
 from lth_jax import config as config_lib
 from lth_jax import dry_run, masks, prune
+from lth_jax.plan import Plan
 
 
 def configure(**fields):
@@ -21,7 +22,7 @@ def test_densities_are_those_that_pruning_makes(scope):
     config = configure(
         **{"prune.fraction": 0.3, "prune.levels": 4, "prune.scope": scope}
     )
-    planned = list(dry_run.densities(config, [21, 32]))
+    planned = list(Plan(config).densities([21, 32]))
     assert len(planned) == 5
     for density in planned:
         assert density == masks.density(kept)
@@ -31,7 +32,7 @@ def test_densities_are_those_that_pruning_makes(scope):
 def test_densities_that_are_given_are_rounded_alike():
     params = {"a": jnp.arange(21.0).reshape(3, 7)}
     config = configure(**{"prune.densities": (0.5, 0.1)})
-    for density, planned in zip((0.5, 0.1), list(dry_run.densities(config, [21]))[1:]):
+    for density, planned in zip((0.5, 0.1), list(Plan(config).densities([21]))[1:]):
         kept = prune.to_density(params, masks.full(params), density)
         assert planned == masks.density(kept)
 
