@@ -6,6 +6,7 @@ replicates and rewind steps of a config at once.
 
 import functools
 import itertools
+import operator
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -190,10 +191,8 @@ def draw(
                     network.params, network.proximal, sparse[names[name]], scope
                 )
                 fleet[name] = replace(network, proximal=proximal)
-                lottery.workdir.records.add(
-                    numbered(name, network, f"{side}_residual", value)
-                    for side, value in residuals.items()
-                )
+                numbers = ((f"{side}_residual", r) for side, r in residuals.items())
+                lottery.workdir.records.add(numbered(name, network, numbers))
     lottery.workdir.finish(series, level, fleet)
     return {names[name]: network for name, network in fleet.items()}
 
@@ -266,8 +265,9 @@ def study(lottery: Lottery, level: int, trained: Fleet) -> list[dict[str, Any]]:
         points=options.points,
         every_tensor=options.tensors == "all",
     )
+    found = itertools.chain(*(STUDIES[name](scene) for name in lottery.config.studies))
     return [
-        numbered(member, trained[member], measure, value)
-        for name in lottery.config.studies
-        for member, measure, value in STUDIES[name](scene)
+        row
+        for member, numbers in itertools.groupby(found, operator.itemgetter(0))
+        for row in numbered(member, trained[member], (n[1:] for n in numbers))
     ]

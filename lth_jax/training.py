@@ -1,6 +1,6 @@
 """Training: a fleet of a run goes on, is measured, and is saved when it must stop."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -100,18 +100,16 @@ def measure(
     lottery: Lottery, members: list[Member], networks: list[TrainState]
 ) -> list[dict[str, Any]]:
     """Return the rows of some networks; the training loss since the last ones."""
-    measured = [
-        {"train_loss": float(n.loss) / int(n.step - n.loss_from)} for n in networks
-    ]
+    measured = [{"train_loss": _mean_loss(network)} for network in networks]
     for split, evaluator in lottery.experiment.evaluators.items():
         names = [m for m in lottery.config.measures if m.startswith(f"{split}_")]
         if names:
             for numbers, evaluation in zip(measured, evaluator(networks)):
                 numbers |= {m: getattr(evaluation, m[len(split) + 1 :]) for m in names}
     return [
-        numbered(member, network, name, value)
+        one
         for member, network, numbers in zip(members, networks, measured)
-        for name, value in numbers.items()
+        for one in numbered(member, network, numbers.items())
     ]
 
 
@@ -143,21 +141,19 @@ def sizes(lottery: Lottery, trained: Fleet) -> list[dict[str, Any]]:
             ),
         }
         measured |= {f"density_of_{path}": d for path, d in densities.items()}
-        rows += [numbered(member, network, *number) for number in measured.items()]
+        rows += numbered(member, network, measured.items())
     return rows
 
 
 def numbered(
-    member: Member, network: TrainState, measure: str, value: float | Array
-) -> dict[str, Any]:
-    """Return the row of a number of a network."""
-    return row(
-        member,
-        density=masks_lib.density(network.masks),
-        step=int(network.step),
-        measure=measure,
-        value=float(value),
-    )
+    member: Member, network: TrainState, numbers: Iterable[tuple[str, float | Array]]
+) -> list[dict[str, Any]]:
+    """Return the rows of measures of a network and their values."""
+    density, step = masks_lib.density(network.masks), int(network.step)
+    return [
+        row(member, density=density, step=step, measure=measure, value=float(value))
+        for measure, value in numbers
+    ]
 
 
 def check_finite(
@@ -170,13 +166,18 @@ def check_finite(
     for member, network in zip(members, networks):
         losses, weights = _finite(network)
         if not (losses and weights):
-            loss = float(network.loss) / max(1, int(network.step - network.loss_from))
-            found = numbered(member, network, "train_loss", loss)
+            loss = _mean_loss(network)
+            (found,) = numbered(member, network, [("train_loss", loss)])
             lottery.workdir.records.add([found])
             what = "a weight is not finite" if losses else f"train_loss is {loss}"
             known = (*Member._fields, "step")
             where = ", ".join(f"{key} {found[key]}" for key in known if key in found)
             raise Diverged(f"{what} at {where}")
+
+
+def _mean_loss(network: TrainState) -> float:
+    """Return the mean training loss since it was recorded last."""
+    return float(network.loss) / max(1, int(network.step - network.loss_from))
 
 
 @jax.jit
