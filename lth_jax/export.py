@@ -1,18 +1,15 @@
 """The command line: python -m lth_jax.export WORKDIR --level=3 --format=safetensors."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import jax
 
 from lth_jax import masks as masks_lib
 from lth_jax import torch_layout
-from lth_jax.records import Member
 from lth_jax.ticket import Ticket, save_arrays, save_ticket
-from lth_jax.workdir import Workdir
+from lth_jax.workdir import Workdir, read
 
 
 class ExportError(ValueError):
@@ -56,7 +53,7 @@ def find(
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
     }
-    members = [Member(*m) for m in run.levels.about(level)["members"]]
+    members = run.members(run.levels, level)
     tickets = [member for member in members if member.is_ticket]
     for name, value in wanted.items():
         if value is None:
@@ -69,15 +66,15 @@ def find(
     network = run.levels.raw(level)[members.index(member)]
     masks = masks_lib.unpack(network["masks"], network["params"])
     if rewound:
-        origins = [Member(*m) for m in run.dense.about(member.rewind_step)["members"]]
+        origins = run.members(run.dense, member.rewind_step)
         dense = run.dense.raw(member.rewind_step)
         network = dense[origins.index(member.origin)]
     about = {
         **{name: x for name, x in member._asdict().items() if x is not None},
         "step": int(network["step"]),
         "density": masks_lib.density(masks),
-        "model": _json(workdir / "config.json")["model"],
-        "data": _json(workdir / "environment.json").get("data", {}),
+        "model": read(workdir / "config.json")["model"],
+        "data": read(workdir / "environment.json").get("data", {}),
     }
     params = masks_lib.apply(network["params"], masks)
     return Ticket(params, network["batch_stats"], masks, about)
@@ -143,10 +140,6 @@ def _file_name(ticket: Ticket, kind: str) -> str:
     parts = [f"{name}_{ticket.about[name]}" for name in names if name in ticket.about]
     endings = {"safetensors": ".safetensors", "npz": ".npz"}
     return "_".join(parts) + endings.get(kind, "_torch.safetensors")
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text())
 
 
 if __name__ == "__main__":

@@ -89,6 +89,10 @@ class Workdir:
             records=self.records.size(),
         )
 
+    def members(self, series: Series, number: int) -> list[Member]:
+        """Return which networks were saved, in their order."""
+        return [Member(*member) for member in series.about(number)["members"]]
+
     def load(self, series: Series, number: int, like: TrainState) -> Fleet:
         """Return saved networks.
 
@@ -97,7 +101,7 @@ class Workdir:
             number: of the checkpoint.
             like: a network of the same structure, shapes and types.
         """
-        members = [Member(*member) for member in series.about(number)["members"]]
+        members = self.members(series, number)
         return dict(zip(members, series.restore(number, [like] * len(members))))
 
     def finish(self, series: Series, number: int, fleet: Fleet) -> None:
@@ -116,8 +120,7 @@ class Workdir:
         numbers = self.paused.numbers()
         if not numbers or not fleet:
             return dict(fleet)
-        members = self.paused.about(numbers[-1])["members"]
-        if fleet.keys().isdisjoint(Member(*member) for member in members):
+        if fleet.keys().isdisjoint(self.members(self.paused, numbers[-1])):
             return dict(fleet)  # another training's, which may be of another structure
         like = next(iter(fleet.values()))
         paused = self.load(self.paused, numbers[-1], like)
