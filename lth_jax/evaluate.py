@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from lth_jax import masks as masks_lib
 from lth_jax.data import NO_LABEL, Passage, Split, normalise
-from lth_jax.fit import Program
+from lth_jax.fit import Program, batch_loss
 from lth_jax.fleet import Layout
 from lth_jax.models import Network
 from lth_jax.state import TrainState
@@ -207,16 +207,7 @@ class Refresher:
         batch = program.feed.batch(
             arrays, state.data_seed, step, part, program.layout.parts
         )
-        _, updates = program.model.apply(
-            {
-                "params": masks_lib.apply(state.params, state.masks),
-                "batch_stats": state.batch_stats,
-            },
-            batch["image"],
-            train=True,
-            mutable=["batch_stats"],
-            rngs={"dropout": jax.random.key(0)},
-        )
+        _, updates = batch_loss(state.params, state, batch, program, part=part)
         stats = updates["batch_stats"]
         if program.layout.axis:
             stats = lax.pmean(stats, program.layout.axis)
