@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -10,7 +9,7 @@ from ml_collections import ConfigDict
 from lth_jax import models, optim
 from lth_jax.branches import BRANCHES
 from lth_jax.data import memory, stream
-from lth_jax.fields import ConfigError, conform, field, known
+from lth_jax.fields import ConfigError, conform, field, flat, known
 from lth_jax.methods import METHODS
 from lth_jax.studies import STUDIES
 
@@ -206,14 +205,7 @@ def flatten(config: ConfigDict) -> dict[str, Any]:
         {'data.name': 'digits'}
     """
 
-    def walk(prefix: str, tree: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-        for name, value in tree.items():
-            if isinstance(value, dict) and value:
-                yield from walk(f"{prefix}{name}.", value)
-            else:
-                yield prefix + name, value
-
-    return dict(walk("", json.loads(json.dumps(config.to_dict()))))
+    return dict(flat(json.loads(json.dumps(config.to_dict()))))
 
 
 def from_json(tree: dict[str, Any]) -> ConfigDict:

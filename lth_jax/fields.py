@@ -62,7 +62,7 @@ def conform(tree: Any, like: dict[str, Any], elements: dict[str, type]) -> None:
         Traceback (most recent call last):
         lth_jax.fields.ConfigError: config.data.size: 1.5 is not of type int
     """
-    for name, value in _flat(like):
+    for name, value in flat(like):
         found = tree
         *parents, last = name.split(".")
         for parent in parents:
@@ -75,10 +75,11 @@ def conform(tree: Any, like: dict[str, Any], elements: dict[str, type]) -> None:
     _check_no_more("", tree, like)
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted name, value) of what nested dicts hold."""
     for name, value in tree.items():
         if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
 
