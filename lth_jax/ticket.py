@@ -97,21 +97,17 @@ def load_ticket(path: Path | str) -> Ticket:
     if "shapes" not in about:
         raise ValueError(f"{path}: no ticket (PyTorch's layout is for PyTorch)")
     shapes = about.pop("shapes")
-    found: dict[str, dict[str, Any]] = {"params": {}, "batch_stats": {}, "masks": {}}
-    for name, shape in shapes.items():
-        found["masks"][name], w = None, arrays.get(f"params/{name}")
-        if w is None:
-            bits = np.unpackbits(arrays[f"masks/{name}"], count=int(np.prod(shape)))
-            mask = bits.astype(bool).reshape(shape)
-            w = np.zeros(shape, arrays[f"values/{name}"].dtype)
-            w[mask] = arrays[f"values/{name}"]
-            found["masks"][name] = jnp.asarray(mask)
-        found["params"][name] = jnp.asarray(w)
-    for name, x in arrays.items():
-        kind, _, path_in_it = name.partition("/")
-        if kind == "batch_stats":
-            found[kind][path_in_it] = jnp.asarray(x)
-    return Ticket(**{kind: _nested(flat) for kind, flat in found.items()}, about=about)
+    params, stats = _within(arrays, "params"), _within(arrays, "batch_stats")
+    for name, values in _within(arrays, "values").items():
+        params[name] = np.zeros(shapes[name], values.dtype)
+    params = {name: params[name] for name in shapes}
+    packed = dict.fromkeys(shapes) | _within(arrays, "masks")
+    masks = masks_lib.unpack(packed, params)
+    for name, values in _within(arrays, "values").items():
+        params[name][np.asarray(masks[name])] = values
+    nested = (_nested(tree) for tree in (params, stats, masks))
+    params, stats, masks = (jax.tree.map(jnp.asarray, tree) for tree in nested)
+    return Ticket(params, stats, masks, about)
 
 
 def _load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -124,6 +120,11 @@ def _load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             text = (file.metadata() or {}).get("about", "{}")
     return arrays, json.loads(text)
+
+
+def _within(arrays: dict[str, np.ndarray], kind: str) -> dict[str, Any]:
+    start = f"{kind}/"
+    return {n[len(start) :]: x for n, x in arrays.items() if n.startswith(start)}
 
 
 def _nested(flat: dict[str, Any]) -> dict[str, Any]:
