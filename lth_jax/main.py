@@ -152,6 +152,7 @@ def _help() -> str:
         _CONFIG,
         _WORKDIR,
         _DRY_RUN,
+        _SUMMARY,
         _DISTRIBUTED,
         _COORDINATOR,
         _PROCESSES,
