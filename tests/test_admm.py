@@ -9,16 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trees import assert_same
 
 from lth_jax import admm
 from lth_jax import masks as masks_lib
 
 W = {"a": jnp.array([[3.0, -1.0], [0.5, 2.0]]), "b": jnp.array([9.0])}
 SPARSE = {"a": jnp.array([[True, False], [False, False]]), "b": None}
-
-
-def assert_same(a, b):
-    jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
 def test_a_projection_keeps_the_largest_and_what_is_never_pruned():
@@ -42,14 +39,14 @@ def test_no_weights_of_that_number_are_nearer_than_the_projection(w, kept):
 
 def test_the_first_update_by_hand():
     term = admm.start(W, SPARSE, "layer")
-    assert_same(term.target["a"], [[3.0, 0.0], [0.0, 0.0]])
+    assert_same(term.target["a"], jnp.array([[3.0, 0.0], [0.0, 0.0]]))
     assert_same(term.dual, jax.tree.map(jnp.zeros_like, W))
     assert (term.strength, term.updates) == (0, 0)
     moved = {"a": jnp.array([[1.0, -1.0], [0.5, 2.0]]), "b": jnp.array([0.0])}
     term, residuals = admm.update(moved, term, SPARSE, "layer")
-    assert_same(term.target["a"], [[0.0, 0.0], [0.0, 2.0]])
-    assert_same(term.dual["a"], [[1.0, -1.0], [0.5, 0.0]])
-    assert_same(term.dual["b"], [0.0])
+    assert_same(term.target["a"], jnp.array([[0.0, 0.0], [0.0, 2.0]]))
+    assert_same(term.dual["a"], jnp.array([[1.0, -1.0], [0.5, 0.0]]))
+    assert_same(term.dual["b"], jnp.array([0.0]))
     assert term.updates == 1
     size = np.sqrt(1 + 1 + 0.25 + 4)
     np.testing.assert_allclose(residuals["primal"], 1.5 / size, rtol=1e-6)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from trees import assert_same
 
 from lth_jax import masks as masks_lib
 from lth_jax import models, optim, prune, rewind, state
@@ -62,10 +63,6 @@ def origin(fresh=(), key=7):
         trained=trained(),
         key=jax.random.key(key),
     )
-
-
-def assert_same(a, b):
-    jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
 def assert_masked(started, unmasked, masks):

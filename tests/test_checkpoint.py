@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from trees import assert_same
 
 from lth_jax import checkpoint, models, optim, prune, state
 from lth_jax.checkpoint import CheckpointError, Series
@@ -22,13 +23,6 @@ def series(tmp_path):
 
 def files(series):
     return [path for path in series.directory.rglob("*") if path.is_file()]
-
-
-def assert_same(a, b):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)):
-        assert (x.dtype, x.shape) == (y.dtype, y.shape)
-        np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
 
 
 def test_a_new_series_is_empty_and_looking_makes_no_folder(series):

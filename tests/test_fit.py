@@ -12,6 +12,7 @@ import optax
 import pytest
 from flax import linen as nn
 from jax import lax
+from trees import assert_same
 
 from lth_jax import masks as masks_lib
 from lth_jax import models, optim, prune, rewind, state
@@ -107,10 +108,6 @@ def member(number, optimizer="sgd", density=0.4):
         loss=jnp.float32(number),
     )
     return rewind.to(dense, prune.random(key, initial().masks, density))
-
-
-def assert_same(a, b):
-    jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
 def assert_close(a, b):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from small import build
 from tqdm import tqdm
+from trees import assert_same
 
 from lth_jax import checkpoint, prune, state, training
 from lth_jax import config as config_lib
@@ -144,10 +145,6 @@ def finished(configure, tmp_path_factory):
 
 def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def assert_same(a, b):
-    jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
 def at(ticket, level):

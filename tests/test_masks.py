@@ -1,7 +1,5 @@
 """Masks: what is prunable, multiplied, counted, checked and packed."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,27 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from trees import Net, assert_same, boolean
 
 from lth_jax import masks
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass
-class Net:
-    """A container that is neither a dict nor a list."""
-
-    kernel: object
-    bias: object
-
-
-def boolean(*values):
-    return jnp.array(values, bool)
-
-
-def assert_same(a, b):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    jax.tree.map(np.testing.assert_array_equal, a, b)
-
 
 LENET = {
     "fc1": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)},

@@ -1,6 +1,5 @@
 """Pruning: exact counts, ties, errors, and the same masks however they are computed."""
 
-import dataclasses
 import hashlib
 import itertools
 import json
@@ -15,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from trees import Net, assert_same, boolean
 
 from lth_jax import masks as masks_lib
 from lth_jax import optim, prune, scores
@@ -22,26 +22,8 @@ from lth_jax import optim, prune, scores
 KNOWN = json.loads(Path(__file__).with_name("conformance.json").read_text())
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass
-class Net:
-    """A container that is neither a dict nor a list."""
-
-    kernel: object
-    bias: object
-
-
-def boolean(*values):
-    return jnp.array(values, bool)
-
-
 def bits(mask):
     return np.asarray(mask, int).tolist()
-
-
-def assert_same(a, b):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
 def lowest_dropped(scored, kept, n):

@@ -3,15 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from trees import assert_same
 
 from lth_jax import scores
 
 PARAMS = {"a": jnp.ones((4, 50)), "b": {"w": jnp.ones((30,)), "none": None}}
-
-
-def assert_same(a, b):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
 def test_magnitude_is_the_absolute_value_in_the_parameters_dtype():

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from trees import assert_same
 
 from lth_jax import masks as masks_lib
 from lth_jax import models, optim, state
@@ -14,10 +15,6 @@ ADAM = optim.optimizer("adam", 0.1, None)
 
 def create(seed=0, **fields):
     return state.create(jax.random.key(seed), LENET, ADAM, shape=(2, 2, 1), **fields)
-
-
-def assert_same(a, b):
-    jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
 def test_a_network_starts_dense_at_step_0_with_empty_moments():

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from tiny_imagenet import jpeg, photograph
+from trees import assert_same
 
 from lth_jax.data import (
     NO_LABEL,
@@ -84,10 +85,6 @@ def take(feed, seed, steps):
         {name: np.concatenate([p[name] for p in batch]) for name in ("image", "label")}
         for batch in parts
     ]
-
-
-def assert_same(a, b):
-    jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
 # ------------------------------------------------------------------------ views
