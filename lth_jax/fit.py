@@ -254,12 +254,14 @@ def gradients(
     number = program.accumulate
     microbatches = jax.tree.map(lambda x: x.reshape(number, -1, *x.shape[1:]), batch)
     zeros = jax.tree.map(jnp.zeros_like, state.params)
-    (loss, grads, batch_stats), _ = lax.scan(
-        add,
-        (jnp.float32(0), zeros, state.batch_stats),
-        (jnp.arange(number), microbatches),
-        unroll=program.unroll or number == 1,
-    )
+    totals = (jnp.float32(0), zeros, state.batch_stats)
+    numbered = (jnp.arange(number), microbatches)
+    if program.unroll or number == 1:  # a scan of one would be a loop
+        for i in range(number):
+            totals, _ = add(totals, jax.tree.map(lambda x, i=i: x[i], numbered))
+    else:
+        totals, _ = lax.scan(add, totals, numbered)
+    loss, grads, batch_stats = totals
     return loss / number, jax.tree.map(lambda g: g / number, grads), batch_stats
 
 

@@ -17,7 +17,7 @@ from trees import assert_same
 from lth_jax import masks as masks_lib
 from lth_jax import models, optim, prune, rewind, state
 from lth_jax.data import Memory, Split, batch_indices
-from lth_jax.fit import Program, cross_entropy, fit
+from lth_jax.fit import Program, cross_entropy, fit, train_step
 from lth_jax.fleet import Layout
 
 EXAMPLES, BATCH, CLASSES = 20, 4, 3
@@ -461,6 +461,17 @@ def test_cross_entropy(logits, labels, smoothing, loss):
 def test_microbatches_take_the_step_of_the_whole_batch(where, unroll):
     accumulating = program("sgd", where, accumulate=2, unroll=unroll)
     assert_close(fit([member(0)], 6, accumulating), fit([member(0)], 6, program()))
+
+
+@pytest.mark.parametrize(
+    ("accumulate", "unroll", "loops"), [(1, False, 0), (2, True, 0), (2, False, 1)]
+)
+def test_no_loop_is_compiled_where_there_need_be_none(accumulate, unroll, loops):
+    """XLA's CPU backend runs a convolution's gradient many times slower in a loop."""
+    a, batch = member(0), {"image": jnp.ones((8, *SHAPE)), "label": jnp.ones(8, int)}
+    stepping = program("sgd", ALONE, accumulate=accumulate, unroll=unroll)
+    step = jax.jit(partial(train_step, program=stepping))
+    assert step.lower(a, batch).as_text().count("stablehlo.while") == loops
 
 
 def test_batch_statistics_go_through_the_microbatches():
