@@ -14,6 +14,9 @@ digitised, +- 1):
 
 (At 70 %: 50.5 % rewound to 0, 51 % reinitialised. 0: it does not learn.)
 
+`rewind_sweep`: one-shot to 50 %, rewound to epochs 0, 2, ..., 14; the paper reports a
+match with dense from epoch 10, not which others it tried.
+
 Not in the paper, and here as in the TPU code that it names: decay 0.9 (TensorFlow's
 default), momentum 0.9 and epsilon 1 of RMSprop, squares that start at 1, Glorot kernels
 (uniform there, normal here), no weight decay, dropout 0.5.
@@ -22,7 +25,7 @@ default), momentum 0.9 and epsilon 1 of RMSprop, squares that start at 1, Glorot
 0.005, and Inception-v3 by RMSprop from 0.66: the paper has the two the other way round,
 which may be a slip.
 
-Variants: one of `one_shot iterative`; `tpu_code`; `smoke` (seconds).
+Variants: one of `one_shot iterative rewind_sweep`; `tpu_code`; `smoke` (seconds).
 """
 
 from ml_collections import ConfigDict
@@ -33,7 +36,7 @@ from lth_jax import config as config_lib
 def get_config(variant: str = "") -> ConfigDict:
     """Return the config."""
     variants = config_lib.variants(
-        variant, ("one_shot", "iterative"), "tpu_code", "smoke"
+        variant, ("one_shot", "iterative", "rewind_sweep"), "tpu_code", "smoke"
     )
     config = config_lib.default()
     config.replicates = 1
@@ -68,6 +71,9 @@ def get_config(variant: str = "") -> ConfigDict:
         config.prune.densities = ()
         config.prune.fraction = 0.2
         config.prune.levels = 10
+    if "rewind_sweep" in variants:
+        config.rewind.steps = tuple(f"{epoch}ep" for epoch in range(0, 15, 2))
+        config.prune.densities = (0.5,)
     if "tpu_code" in variants:
         config.optim.name = "sgd"
         config.optim.options = {"momentum": 0.9, "nesterov": True}

@@ -17,15 +17,25 @@ from lth_jax.config import ConfigError
 
 ROOT = Path(__file__).parents[1]
 RATES = ("standard", "low", "warmup")
-SCHEDULES = ("one_shot", "iterative")
+SCHEDULES = ("one_shot", "iterative", "rewind_sweep")
 # By config: variants that exclude each other, the default first, or that stand alone.
 VARIANTS = {
     "digits": (),
-    "lenet": (("stabilizing",),),
-    "resnet20": (RATES, ("lmc", "stabilizing"), ("one_shot",), ("cifar100",)),
+    "lenet": (("lmc", "stabilizing", "stability", "instability"),),
+    "resnet20": (
+        RATES,
+        ("lmc", "instability", "stabilizing", "stability", "rewind_sweep"),
+        ("one_shot",),
+        ("cifar100",),
+    ),
     "vgg11": (("standard", "low"), ("iterative", "one_shot", "admm"), ("cifar100",)),
-    "vgg16": (RATES, ("one_shot",), ("cifar100",)),
-    "vgg19": (RATES, ("one_shot",), ("cifar100",)),
+    "vgg16": (RATES, ("lmc", "instability"), ("one_shot",), ("cifar100",)),
+    "vgg19": (
+        RATES,
+        ("stabilizing", "stability", "rewind_sweep"),
+        ("one_shot",),
+        ("cifar100",),
+    ),
     "mobilenet_v2": (
         ("standard", "low"),
         ("iterative", "one_shot", "admm"),
@@ -190,6 +200,8 @@ def run(config, folder, workdir):
 CIFAR_SMOKES = [
     ("resnet20",),
     pytest.param(("resnet20", "cifar100"), marks=pytest.mark.slow),
+    pytest.param(("resnet20", "instability"), marks=pytest.mark.slow),
+    pytest.param(("resnet20", "stability"), marks=pytest.mark.slow),
     pytest.param(("resnet20", "correlation"), marks=pytest.mark.slow),
     pytest.param(("vgg11", "admm"), marks=pytest.mark.slow),
     pytest.param(("vgg16", "one_shot"), marks=pytest.mark.slow),
