@@ -28,8 +28,8 @@ Points of test error at k = 0, 100, 500 and 2K: ticket 79, 69, 1.3 and 0, dense 
 
 `stability`: `stabilizing` with four data orders of each network at 16.8 %, compared as
 in its Figures 3 and 10 at k = 0 (Figure 4: set `rewind.steps`). Distance by data
-order, ticket and random subnetwork: 66.4 and 66.7 (standard), 7.1 and 28.9 (low), 9.5 and 37.4
-(warmup); by pruning: 54.4 and 53.4, 19.8 and 26.6, 24.8 and 34.6.
+order, ticket and random subnetwork: 66.4 and 66.7 (standard), 7.1 and 28.9 (low), 9.5
+and 37.4 (warmup); by pruning: 54.4 and 53.4, 19.8 and 26.6, 24.8 and 34.6.
 
 `rewind_sweep`: `stabilizing` at more k and down to 4.6 % of the prunable weights, as in
 Figure 5. Ticket in % (digitised, +- 0.15) at 64, 42, 27, 17.8, 8.0 and 4.6 %: 91.0,

@@ -103,13 +103,19 @@ def frame(rows: Rows, measure: str) -> pd.DataFrame:
     found = found[found["branch"] != "admm"]
     tickets = found[found["branch"].isin(["ticket", "dense"])]
     of_ticket = tickets.groupby([*TRAINING, "level"])["density"].mean()
-    found = found[found["measure"] == measure]
-    last = found.groupby(["run", "branch"])["step"].transform("max")
-    ends = found[found["step"] == last]
-    means = ends.groupby(keys, as_index=False)[["density", "value"]].mean()
+    means = (
+        _ends(found, measure).groupby(keys, as_index=False)[["density", "value"]].mean()
+    )
     means = means.join(of_ticket.rename("of_ticket"), on=[*TRAINING, "level"])
     means["density"] = means.pop("of_ticket").fillna(means["density"])
     return means
+
+
+def _ends(found: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Return a measure's rows at the ends of trainings that are done."""
+    found = found[found["measure"] == measure]
+    last = found.groupby(["run", "branch"])["step"].transform("max")
+    return found[found["step"] == last]
 
 
 def summary(rows: Rows, measure: str) -> pd.DataFrame:
@@ -122,6 +128,24 @@ def summary(rows: Rows, measure: str) -> pd.DataFrame:
     return over_replicates(frame(rows, measure), NETWORK)
 
 
+def samples(rows: Rows, measure: str) -> pd.DataFrame:
+    """Return a comparison of networks over all its samples, as the papers count them.
+
+    A sample is a pair of copies of a replicate, or a copy and the dense network of the
+    same data order. Replicates have the same number of samples, so that the mean is
+    that of `summary`.
+
+    Columns: run, setting, rewind_step, level, branch, mean, min, max, n.
+    """
+    found = _ends(tidy(rows), measure)
+    return found.groupby(NETWORK, as_index=False).agg(
+        mean=("value", "mean"),
+        min=("value", "min"),
+        max=("value", "max"),
+        n=("value", "count"),
+    )
+
+
 def over_replicates(numbers: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Return mean, std (of a sample) and n of `value`, over what shares `keys`."""
     return numbers.groupby(keys, as_index=False).agg(
@@ -130,6 +154,38 @@ def over_replicates(numbers: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
         std=("value", "std"),
         n=("value", "count"),
     )
+
+
+def matching(rows: Rows, measure: str = "test_accuracy") -> pd.DataFrame:
+    """Return whether sparse networks match dense ones: replicates in pairs.
+
+    Columns: run, setting, rewind_step, level, branch, density; `difference` to the
+    dense network of the same replicate, its mean over `n` replicates, and `std` (of a
+    sample); and what the papers call a match, of the means:
+
+    - `reaches_dense`: at least as high as dense (Frankle et al., 2019, Section 1);
+    - `within_std`: at most one standard deviation of dense below it (Frankle et al.,
+      2020, Section 4); None where one replicate leaves that unknown;
+    - `within_0.2_points`: less than 0.2 points below it (Section 4.4 there).
+    """
+    numbers = frame(rows, measure)
+    first = (numbers["level"] == 0) & (numbers["rewind_step"] == 0)
+    dense = numbers[first & (numbers["branch"] == "dense")]
+    keys = ["run", "setting", "replicate"]
+    paired = numbers[numbers["level"] > 0].merge(
+        dense[[*keys, "value"]], on=keys, suffixes=("", "_dense")
+    )
+    paired["value"] -= paired["value_dense"]
+    found = over_replicates(paired, NETWORK).rename(columns={"mean": "difference"})
+    found["difference"] = found["difference"].round(9) + 0.0  # of equal means exactly 0
+    spread = dense.groupby(keys[:2])["value"].std().rename("spread")
+    found = found.join(spread, on=keys[:2])
+    found["reaches_dense"] = found["difference"] >= 0
+    found["within_std"] = (found["difference"] >= -found["spread"]).where(
+        found["spread"].notna(), None
+    )
+    found["within_0.2_points"] = found["difference"] > -0.002
+    return found.drop(columns="spread")
 
 
 def unit(measure: str) -> tuple[int, str]:
@@ -157,28 +213,56 @@ def title(measure: str) -> str:
 def tables(rows: Rows, measure: str) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield (title, table of text) of a measure: dense networks, then every ticket's.
 
-    Cells are mean ± standard deviation; branches stand in the order of the rows.
+    Cells are mean ± standard deviation over replicates, of comparisons with the range
+    and number of their samples; branches stand in the order of the rows.
     """
     rows, (factor, _) = tidy(rows), unit(measure)
     numbers = summary(rows, measure)
     if numbers.empty:
         return
-    several = numbers["run"].nunique() > 1
     digits = 4 if measure.endswith("loss") else 2 if numbers["mean"].max() < 1000 else 0
-    numbers["cell"] = [
-        f"{factor * mean:,.{digits}f}"
-        + (f" ± {factor * std:,.{digits}f}" if n > 1 else "")
-        for mean, std, n in zip(numbers["mean"], numbers["std"], numbers["n"])
-    ]
+    shown = "{:,." + str(digits) + "f}"
+    mean, std = ((factor * numbers[name]).map(shown.format) for name in ("mean", "std"))
+    numbers["cell"] = mean + (" ± " + std).where(numbers["n"] > 1, "")
+    if measure.endswith(("_between_copies", "_to_dense")):
+        several = numbers[NETWORK].merge(samples(rows, measure), on=NETWORK)
+        least, most = ((factor * several[m]).map(shown.format) for m in ("min", "max"))
+        ends = " (" + least + " to " + most + ", n = " + several["n"].map(str) + ")"
+        numbers["cell"] += ends.where(several["n"] > 1, "")
     dense = (numbers["level"] == 0) & (numbers["rewind_step"] == 0)
     for networks, keys in ((numbers[dense], 2), (numbers[~dense], 3)):
-        for (run, *names), block in networks.groupby(TRAINING[:keys]):
-            cells = block.pivot(index="level", columns="branch", values="cell")
-            cells = cells[[b for b in branches(rows) if b in cells]].fillna("")
-            density = block.groupby("level")["density"].first()
-            cells.insert(0, "density", density.map("{:.2%}".format))
-            heading = name(run if several else "", *names)
-            yield heading, cells.reset_index(drop=True).rename_axis(columns=None)
+        yield from _by_level(rows, networks, TRAINING[:keys])
+
+
+def _by_level(
+    rows: Rows, numbers: pd.DataFrame, keys: list[str]
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield (title, table) of cells, a line for every level, a column a branch."""
+    several = numbers["run"].nunique() > 1
+    for (run, *names), block in numbers.groupby(keys):
+        cells = block.pivot(index="level", columns="branch", values="cell")
+        cells = cells[[b for b in branches(rows) if b in cells]].fillna("")
+        density = block.groupby("level")["density"].first()
+        cells.insert(0, "density", density.map("{:.2%}".format))
+        heading = name(run if several else "", *names)
+        yield heading, cells.reset_index(drop=True).rename_axis(columns=None)
+
+
+def matching_tables(rows: Rows) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield (title, table of text) of `matching`, a table for every ticket's training.
+
+    Cells are points of test accuracy above dense, mean ± standard deviation of the
+    differences; `≥` where that reaches dense, `≈` where it matches by one standard
+    deviation of dense or by 0.2 points.
+    """
+    numbers = matching(rows)
+    if numbers.empty:
+        return
+    close = (numbers["within_std"] == True) | numbers["within_0.2_points"]  # noqa: E712
+    mark = close.map({True: " ≈", False: ""}).mask(numbers["reaches_dense"], " ≥")
+    spread = numbers["std"].map(" ± {:.2%}".format).where(numbers["n"] > 1, "")
+    numbers["cell"] = numbers["difference"].map("{:+.2%}".format) + spread + mark
+    yield from _by_level(rows, numbers, TRAINING)
 
 
 def name(run: str, setting: str, rewind_step: int | None = None) -> str:

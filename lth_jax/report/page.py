@@ -35,6 +35,11 @@ summary {{ cursor: pointer; }}
 </html>
 """
 
+_MATCHING = (
+    "matching: test accuracy above dense, replicate by replicate "
+    "(≥ reaches dense, ≈ within one standard deviation of dense or 0.2 points)"
+)
+
 
 def write(*workdirs: Path | str, directory: Path | str | None = None) -> Path:
     """Write the report of a run, or of several runs in the same figures.
@@ -63,6 +68,8 @@ def write(*workdirs: Path | str, directory: Path | str | None = None) -> Path:
         drawing.save(figure, directory / name)
         parts += [f"<h2>{html.escape(heading)}</h2>", _image(directory / name, heading)]
         parts.append(_tables(rows, name))
+        if name == "test_accuracy":
+            parts.append(_details(_MATCHING, frames.matching_tables(rows)))
     for name, workdir in zip(names, workdirs):
         parts += [
             _file(name, Path(workdir) / f) for f in ("config.json", "environment.json")
@@ -120,13 +127,20 @@ def _image(path: Path, text: str) -> str:
 
 def _tables(rows: Rows, measure: str) -> str:
     """Return the tables of a measure; only accuracies are unfolded."""
+    unfolded = measure.endswith("accuracy")
+    return _details("table", frames.tables(rows, measure), unfolded=unfolded)
+
+
+def _details(
+    summary: str, tables: Iterator[tuple[str, pd.DataFrame]], *, unfolded: bool = False
+) -> str:
     text = "".join(
         (f"<h3>{html.escape(heading)}</h3>" if heading else "")
         + cells.to_html(index=False, border=0)
-        for heading, cells in frames.tables(rows, measure)
+        for heading, cells in tables
     )
-    unfolded = " open" if measure.endswith("accuracy") else ""
-    return text and f"<details{unfolded}><summary>table</summary>{text}</details>"
+    start = "<details open>" if unfolded else "<details>"
+    return text and f"{start}<summary>{summary}</summary>{text}</details>"
 
 
 def _standing(rows: pd.DataFrame, name: str, workdir: Path) -> str:
