@@ -4,11 +4,12 @@ Iterative magnitude pruning with rewinding (Frankle et al., 2019, Algorithm 1), 
 replicates and rewind steps of a config at once.
 """
 
+import contextlib
 import functools
 import itertools
 import operator
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from lth_jax import admm, processes, state
 from lth_jax import experiment as experiment_lib
 from lth_jax.branches import BRANCHES, Origin
 from lth_jax.evaluate import Evaluation
+from lth_jax.experiment import Experiment
 from lth_jax.fit import next_loss
 from lth_jax.interruption import Interruption
 from lth_jax.masks import Masks
@@ -33,8 +35,15 @@ from lth_jax.training import Diverged, Lottery, numbered, sizes, train
 from lth_jax.workdir import Fleet, Workdir
 
 
-def run(config: ConfigDict, directory: Path) -> None:
+def run(
+    config: ConfigDict, directory: Path, experiment: Experiment | None = None
+) -> None:
     """Find lottery tickets as configured, from wherever `directory` stands.
+
+    Args:
+        config: of the run.
+        directory: its folder.
+        experiment: what the config means, where that is built already.
 
     Raises:
         ConfigError, DataError: before anything is trained or written.
@@ -42,7 +51,18 @@ def run(config: ConfigDict, directory: Path) -> None:
         Diverged: while training.
         Interrupted: the process was asked to end; the same call goes on from there.
     """
-    experiment = experiment_lib.build(config)
+    with opened(config, directory, experiment) as lottery:
+        tickets = train_dense(lottery)
+        for level in range(lottery.levels + 1):
+            tickets = train_level(lottery, level, tickets)
+
+
+@contextlib.contextmanager
+def opened(
+    config: ConfigDict, directory: Path, experiment: Experiment | None = None
+) -> Iterator[Lottery]:
+    """Open a run, new or to go on, and keep other processes out; as `run` does."""
+    experiment = experiment or experiment_lib.build(config)
     workdir = Workdir(directory)
     quiet = None if processes.is_first() else True  # None: unless it is a terminal
     with (
@@ -53,9 +73,7 @@ def run(config: ConfigDict, directory: Path) -> None:
         lottery = Lottery(config, experiment, workdir, progress, interruption)
         workdir.open(config, experiment.data)
         workdir.recover(experiment.dense_steps, lottery.levels)
-        tickets = train_dense(lottery)
-        for level in range(lottery.levels + 1):
-            tickets = train_level(lottery, level, tickets)
+        yield lottery
 
 
 def _waves(lottery: Lottery, level: int) -> list[tuple[int, list[str]]]:

@@ -19,7 +19,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from lth_jax import dry_run, experiment, lottery, processes, report
+from lth_jax import dry_run, experiment, lottery, processes, report, search
 from lth_jax.checkpoint import CheckpointError
 from lth_jax.config import ConfigError
 from lth_jax.data import DataError
@@ -37,6 +37,12 @@ _DRY_RUN = flags.DEFINE_bool(
 )
 _SUMMARY = flags.DEFINE_bool(
     "summary", False, "Print the network's layers, and train nothing."
+)
+_EARLIEST = flags.DEFINE_enum(
+    "earliest_rewind",
+    None,
+    list(search.CRITERIA),
+    "Find the earliest of the config's rewind steps whose tickets are so.",
 )
 _ERRORS = (
     ConfigError,
@@ -85,10 +91,15 @@ def main(argv: list[str]) -> None:
             print(dry_run.describe(_CONFIG.value))
             return
         workdir = Path(str(_WORKDIR.value))
-        lottery.run(_CONFIG.value, workdir)
+        if _EARLIEST.value:
+            found = search.earliest_rewind(_CONFIG.value, workdir, _EARLIEST.value)
+            runs = [probe.workdir for probe in found.probes]
+        else:
+            lottery.run(_CONFIG.value, workdir)
+            found, runs = None, [workdir]
         if processes.is_first():
-            print(report.table(report.load(workdir)))
-            print(f"\nreport: {report.write(workdir)}")
+            print(found or report.table(report.load(workdir)))
+            print(f"\nreport: {report.write(*runs, directory=workdir / 'report')}")
     except _ERRORS as error:
         sys.exit(f"error: {error}")
     except Interrupted as interrupted:
@@ -153,13 +164,14 @@ def _help() -> str:
         _WORKDIR,
         _DRY_RUN,
         _SUMMARY,
+        _EARLIEST,
         _DISTRIBUTED,
         _COORDINATOR,
         _PROCESSES,
         _PROCESS,
     )
     for flag in own:
-        lines.append(f"  --{flag.name:<12} {flags.FLAGS[flag.name].help}")
+        lines.append(f"  --{flag.name:<15} {flags.FLAGS[flag.name].help}")
     return "\n".join(lines)
 
 

@@ -19,7 +19,8 @@ LAYERS = [
     {"state", "fleet", "fit", "evaluate", "admm", "branches", "torch_layout"},
     {"records", "methods", "checkpoint", "studies", "report"},
     {"fields", "config", "inputs", "plan", "workdir", "interruption", "experiment"},
-    {"training", "lottery", "check", "dry_run", "export", "tensorboard", "main"},
+    {"training", "lottery", "search", "check", "dry_run", "export", "tensorboard"},
+    {"main"},
 ]
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from lth_jax import report
 from lth_jax.records import Member, row
+from lth_jax.report import frames
 
 
 def rows(*numbers, measure="test_accuracy", step=10):
@@ -201,3 +202,86 @@ def test_runs_are_told_apart_by_their_folders(tmp_path):
     assert "b, rewound to step 5:" in report.table(both)
     means = report.summary(both, "test_accuracy").groupby("run")["mean"].sum()
     assert means["a"] == means["b"]
+
+
+def matches(*tickets, dense=(0.90, 0.94)):
+    """What is said of tickets with these accuracies, one a replicate."""
+    pairs = enumerate(zip(dense, tickets))
+    found = report.matching(
+        [
+            line
+            for i, (whole, sparse) in pairs
+            for line in rows(
+                (i, 0, 0, "dense", 0, 1.0, whole), (i, 5, 1, "ticket", 0, 0.5, sparse)
+            )
+        ]
+    )
+    return found.iloc[0]
+
+
+def test_replicates_are_compared_in_pairs():
+    found = matches(0.91, 0.98)
+    assert (found["rewind_step"], found["level"], found["n"]) == (5, 1, 2)
+    assert found["difference"] == pytest.approx(0.025)
+    assert found["std"] == pytest.approx(0.015 * 2**0.5)
+
+
+@pytest.mark.parametrize(
+    ("tickets", "reaches", "within_std", "within_points"),
+    [
+        ((0.90, 0.94), True, True, True),
+        ((0.94, 0.90), True, True, True),  # the same mean
+        ((0.87, 0.92), False, True, False),  # 2.5 points; std of dense is 2.83
+        ((0.87, 0.91), False, False, False),  # 3 points
+    ],
+)
+def test_a_match_is_what_the_papers_call_one(
+    tickets, reaches, within_std, within_points
+):
+    found = matches(*tickets)
+    assert found["reaches_dense"] == reaches
+    assert found["within_std"] == within_std
+    assert found["within_0.2_points"] == within_points
+
+
+def test_a_fifth_of_a_point_matches_though_dense_networks_hardly_differ():
+    assert matches(0.9181, 0.9183, dense=(0.9199, 0.9201))["within_0.2_points"]
+    assert not matches(0.9179, 0.9181, dense=(0.9199, 0.9201))["within_0.2_points"]
+
+
+def test_one_replicate_cannot_say_whether_a_ticket_is_within_a_deviation():
+    found = matches(0.899, dense=(0.9,))
+    assert found["within_std"] is None
+    assert found["within_0.2_points"]
+
+
+def test_no_sparse_network_matches_while_there_is_none():
+    assert report.matching(rows((0, 0, 0, "dense", 0, 1.0, 0.9))).empty
+    assert report.matching([]).empty
+    assert [*frames.matching_tables([])] == []
+
+
+def test_the_table_of_matches_marks_them():
+    ((heading, cells),) = [
+        table for table in frames.matching_tables(ROWS) if "step 5" in table[0]
+    ]
+    assert heading == "rewound to step 5"
+    assert cells["ticket"].tolist() == ["+2.00% ± 0.00% ≥", "-2.00% ± 2.83% ≈"]
+    assert cells["random_reinit"].tolist() == ["-17.00% ± 4.24%", "-32.00% ± 4.24%"]
+
+
+def test_comparisons_say_of_how_many_samples_they_are():
+    compared = [
+        line
+        for name, value in (("copy_1", 1.0), ("copy_2", 3.0))
+        for replicate in (0, 1)
+        for line in rows(
+            (replicate, 5, 1, "ticket", 0, 0.5, value + replicate),
+            measure=f"distance_to_{name}",
+        )
+    ]
+    measure = "distance_between_copies"
+    found = frames.samples(compared, measure).iloc[0]
+    assert (found["mean"], found["min"], found["max"], found["n"]) == (2.5, 1, 4, 4)
+    ((_, cells),) = frames.tables(compared, measure)
+    assert cells["ticket"].tolist() == ["2.50 ± 0.71 (1.00 to 4.00, n = 4)"]

@@ -1,0 +1,178 @@
+"""Search: the earliest rewind step whose tickets are stable, or match, by bisection."""
+
+import contextlib
+import dataclasses
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from lth_jax import experiment as experiment_lib
+from lth_jax import lottery, processes, report
+from lth_jax.config import ConfigError
+from lth_jax.experiment import Experiment
+from lth_jax.plan import Plan
+from lth_jax.workdir import Workdir
+
+# Below this instability, as a fraction of test examples, a network counts as stable
+# (Frankle et al., 2020, Section 3).
+STABLE = 0.02
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """What was found of the tickets of one rewind step, at the last level.
+
+    Attributes:
+        rewind_step: k.
+        met: they are stable, or they match.
+        mean: test instability, or test accuracy above dense, over replicates.
+        std: of a sample; NaN for one replicate.
+        n: number of replicates.
+        workdir: folder of the probe, which is a run like others.
+    """
+
+    rewind_step: int
+    met: bool
+    mean: float
+    std: float
+    n: int
+    workdir: Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Bracket:
+    """Between which rewind steps the onset lies.
+
+    Attributes:
+        criterion: what is asked of the tickets.
+        below: the latest step that was probed and failed; None if none failed.
+        at: the earliest step whose tickets meet the criterion; None if none does.
+        probes: in the order in which they were made.
+    """
+
+    criterion: str
+    below: int | None
+    at: int | None
+    probes: list[Probe]
+
+    def __str__(self) -> str:
+        """Return the bracket and every probe as text, a line each."""
+        lines = [
+            f"rewind step {p.rewind_step}: {'' if p.met else 'not '}{self.criterion}, "
+            f"{100 * p.mean:.2f} ± {100 * p.std:.2f} points, n = {p.n} ({p.workdir})"
+            for p in self.probes
+        ]
+        if self.at is None:
+            return "\n".join([*lines, f"not {self.criterion} up to step {self.below}"])
+        failed = "" if self.below is None else f", not yet at {self.below}"
+        return "\n".join([*lines, f"{self.criterion} from step {self.at} on{failed}"])
+
+
+def earliest_rewind(config: ConfigDict, directory: Path, criterion: str) -> Bracket:
+    """Find the earliest of the config's rewind steps whose tickets meet a criterion.
+
+    The candidates, `config.rewind.steps`, share one dense training; of n candidates at
+    most log2(n + 1), rounded up, get tickets. That a later rewind step is no worse is
+    taken for granted. A probe is a run of its own in `directory`, and its numbers are
+    those that a sweep over all rewind steps would give. The same call goes on where the
+    search was interrupted.
+
+    Args:
+        config: of the sweep. Only tickets are trained, compared at the last level.
+        directory: folder of the search.
+        criterion: one of `CRITERIA`. "stable": test instability below 2 % (Frankle et
+            al., 2020, Section 3); "matching": test accuracy within one standard
+            deviation of dense, or less than 0.2 points below it (Sections 4 and 4.4).
+
+    Raises:
+        KeyError: there is no such criterion; else as `lottery.run`.
+    """
+    config = _tickets_alone(config, criterion)
+    experiment = experiment_lib.build(config)
+    candidates, probes = experiment.rewind_steps, []
+    below, at = -1, len(candidates)
+    with Workdir(directory).lock():
+        with lottery.opened(config, directory / "dense", experiment) as dense:
+            lottery.train_dense(dense)
+        while at - below > 1:
+            middle = (below + at) // 2
+            probe = _probe(config, directory, experiment, candidates[middle], criterion)
+            probes.append(probe)
+            below, at = (below, middle) if probe.met else (middle, at)
+    return Bracket(
+        criterion=criterion,
+        below=candidates[below] if below >= 0 else None,
+        at=candidates[at] if at < len(candidates) else None,
+        probes=probes,
+    )
+
+
+def _tickets_alone(config: ConfigDict, criterion: str) -> ConfigDict:
+    """Return the config of a sweep without what the criterion does not look at."""
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        config.branches, config.dense_branches = ("ticket",), ()
+        config.branch_levels = (Plan(config).levels,)
+        config.copies = max(2, config.copies) if criterion == "stable" else 1
+        config.studies = ("instability",) if criterion == "stable" else ()
+    return config
+
+
+def _probe(
+    config: ConfigDict,
+    directory: Path,
+    experiment: Experiment,
+    step: int,
+    criterion: str,
+) -> Probe:
+    """Make the tickets of a rewind step, and return what they are like."""
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        config.rewind.steps = (f"{step}it",)
+    experiment = dataclasses.replace(experiment, rewind_steps=(step,))
+    workdir = directory / f"rewind_{step}"
+    processes.by_first(
+        lambda: _adopt(directory / "dense", workdir, experiment.dense_steps)
+    )
+    lottery.run(config, workdir, experiment)
+    found = CRITERIA[criterion](workdir)
+    return Probe(step, *found, workdir)
+
+
+def _adopt(source: Path, target: Path, steps: Sequence[int]) -> None:
+    """Begin a run with the dense networks, and their records, of another."""
+    if target.exists():
+        return
+    unfinished = target.with_suffix(".unfinished")
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(unfinished)
+    there, here = Workdir(source), Workdir(unfinished)
+    try:
+        for step in steps:
+            name = str(step)
+            shutil.copytree(there.dense.directory / name, here.dense.directory / name)
+        shutil.copyfile(there.records.path, here.records.path)
+        unfinished.rename(target)
+    except OSError as error:
+        raise ConfigError(f"--workdir: {error}") from error
+
+
+def _is_stable(workdir: Path) -> tuple[bool, float, float, int]:
+    found = report.summary(report.load(workdir), "test_instability_between_copies")
+    last = found.iloc[found["level"].argmax()]
+    return bool(last["mean"] < STABLE), last["mean"], last["std"], int(last["n"])
+
+
+def _matches(workdir: Path) -> tuple[bool, float, float, int]:
+    found = report.matching(report.load(workdir))
+    last = found.iloc[found["level"].argmax()]
+    met = bool(last["within_std"] or last["within_0.2_points"])
+    return met, last["difference"], last["std"], int(last["n"])
+
+
+CRITERIA: dict[str, Callable[[Path], tuple[bool, float, float, int]]] = {
+    "stable": _is_stable,
+    "matching": _matches,
+}
