@@ -35,6 +35,7 @@ _ELEMENTS = {
     "branch_levels": int,
     "measures": str,
     "studies": str,
+    "study.top": float,
 }
 
 
@@ -158,10 +159,11 @@ def default() -> ConfigDict:
             "copies": 1,  # data orders per branch
             "branch_levels": (),  # where there are more than tickets; empty: everywhere
             "measures": ("test_accuracy", "test_loss"),
-            "studies": (),  # comparisons of networks: "stability", "instability"
+            "studies": (),  # of networks: "stability", "instability", "correlation"
             "study": {
                 "tensors": "masked",  # what is compared: surviving weights, or "all"
                 "points": 30,  # on a path, ends included
+                "top": (0.1, 0.2, 0.3, 0.4, 0.5),  # shares p of the largest weights
                 "batch_stats": "recompute",  # on a path, or "interpolate"
                 "examples": 10_000,  # most of a split on a path; and to recompute
             },
@@ -289,6 +291,11 @@ def check(config: ConfigDict) -> None:
         raise ConfigError("config.branches: 'cross_lr' needs two sweep.learning_rate")
     if not config.rewind.steps:
         raise ConfigError("config.rewind.steps: name at least one step, as '0it'")
+    for p in config.study.top:
+        if not (0 < p < 1 and round(p, 4) == p):
+            raise ConfigError(
+                f"config.study.top: {p} is not between 0 and 1 with at most 4 decimals"
+            )
     _check_densities(config)
     _check_stream(config)
     lengths(config, steps_per_epoch=1)

@@ -260,7 +260,8 @@ def study(lottery: Lottery, level: int, trained: Fleet) -> list[dict[str, Any]]:
     if not lottery.config.studies or not lottery.is_studied(level):
         return []
     options, experiment = lottery.config.study, lottery.experiment
-    finals = lottery.dense(experiment.length)
+    saved = functools.cache(lottery.dense)
+    masks = {m: network.masks for m, network in trained.items() if m.is_ticket}
     copies = trained
     if level:
         like = next(iter(trained.values()))
@@ -268,8 +269,17 @@ def study(lottery: Lottery, level: int, trained: Fleet) -> list[dict[str, Any]]:
 
     def dense(member: Member) -> TrainState | None:
         if member.copy == 0:
-            return finals[member.origin]
+            return saved(experiment.length)[member.origin]
         return copies.get(member._replace(level=0, branch="dense"))
+
+    @functools.cache
+    def starts(branch: str) -> Fleet:
+        return rewind_branches(lottery, [branch], masks, trained)
+
+    def start(member: Member) -> TrainState:
+        if member.level == 0 and member.copy == 0:
+            return saved(member.rewind_step)[member.origin]
+        return starts(member.branch)[member]
 
     def evaluate(networks: Sequence[TrainState]) -> dict[str, list[Evaluation]]:
         if options.batch_stats == "recompute":
@@ -279,8 +289,12 @@ def study(lottery: Lottery, level: int, trained: Fleet) -> list[dict[str, Any]]:
     scene = Scene(
         trained=trained,
         dense=dense,
+        start=start,
+        initial=lambda member: saved(0)[member.origin],
+        final=lambda member: saved(experiment.length)[member.origin],
         evaluate=evaluate,
         points=options.points,
+        top=tuple(options.top),
         every_tensor=options.tensors == "all",
     )
     found = itertools.chain(*(STUDIES[name](scene) for name in lottery.config.studies))

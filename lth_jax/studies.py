@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lth_jax import masks as masks_lib
 from lth_jax import measures
 from lth_jax.evaluate import Evaluation
 from lth_jax.masks import Masks
@@ -18,6 +19,8 @@ from lth_jax.records import Member
 from lth_jax.state import TrainState
 
 Numbers = Iterator[tuple[Member, str, float]]
+
+_CORRELATIONS = (("pearson", measures.pearson), ("cosine", measures.cosine))
 
 
 @dataclass(frozen=True)
@@ -28,16 +31,24 @@ class Scene:
         trained: networks at the end of their training.
         dense: the dense network that was trained from the same rewind state in the same
             data order as a member, or None if there is none.
+        start: a member as it was before it was trained, under its masks.
+        initial: the dense network of a member's replicate and setting at step 0.
+        final: the same network at the end of its training.
         evaluate: evaluations of networks by split, after their batch statistics have
             been recomputed if that is configured.
         points: number of points on an interpolated path, ends included.
+        top: the shares p of the largest weights.
         every_tensor: biases and normalisation enter distances and angles, too.
     """
 
     trained: dict[Member, TrainState]
     dense: Callable[[Member], TrainState | None]
+    start: Callable[[Member], TrainState]
+    initial: Callable[[Member], TrainState]
+    final: Callable[[Member], TrainState]
     evaluate: Callable[[Sequence[TrainState]], dict[str, list[Evaluation]]]
     points: int
+    top: tuple[float, ...]
     every_tensor: bool
 
 
@@ -74,9 +85,39 @@ def instability(scene: Scene) -> Numbers:
             yield member, f"{split}_instability_{name}", float(barrier)
 
 
+def correlation(scene: Scene) -> Numbers:
+    """Weight correlation of networks (Liu et al., 2021, Section 4 and Appendix F).
+
+    R_p for every p, with what chance would give (`overlap_start_to_end_top_0.2` and
+    `..._top_0.2_by_chance`), Pearson correlation and cosine, of
+
+    - a network before and after its training, of its surviving weights
+      (`start_to_end`; of a dense network that is R_p(θ0, θT));
+    - a network before its training and the fine-tuned one under the same masks, of
+      their surviving weights (`start_to_fine_tuned`, footnote 3);
+    - a fine-tuned network and the dense one that it was made from, of all prunable
+      weights, before (`end_to_initial`) and after (`end_to_dense`) that was trained:
+      for p up to the density of every layer (Table 1).
+    """
+    for member, network in scene.trained.items():
+        for name, a, b, compared in _relatives(scene, member, network):
+            for p in scene.top:
+                overlap = f"overlap_{name}_top_{p:g}"
+                if p > min(_densities(a.masks, compared)):
+                    continue  # what is pruned is not among the largest
+                shared = measures.top_overlap(a.params, b.params, p, compared)
+                yield member, overlap, float(shared)
+                chance = measures.chance_overlap(b.params, p, a.masks, compared)
+                yield member, f"{overlap}_by_chance", float(chance)
+            for which, measure in _CORRELATIONS:
+                value = measure(a.params, b.params, compared)
+                yield member, f"{which}_{name}", float(value)
+
+
 STUDIES: dict[str, Callable[[Scene], Numbers]] = {
     "stability": stability,
     "instability": instability,
+    "correlation": correlation,
 }
 
 
@@ -85,6 +126,29 @@ def _pairs(scene: Scene) -> Iterator[tuple[Member, Member]]:
     for a, b in itertools.combinations(sorted(scene.trained), 2):
         if a._replace(copy=b.copy) == b:
             yield a, b
+
+
+def _relatives(
+    scene: Scene, member: Member, network: TrainState
+) -> Iterator[tuple[str, TrainState, TrainState, Masks]]:
+    """Yield (name, network, network, weights to compare) of what to correlate."""
+    start, masks = scene.start(member), network.masks
+    yield "start_to_end", start, network, masks
+    if member.level == 0:
+        return
+    if member.branch == "fine_tune":
+        whole = jax.tree.map(jnp.ones_like, masks)
+        yield "end_to_initial", network, scene.initial(member), whole
+        yield "end_to_dense", network, scene.final(member), whole
+    fine_tuned = scene.trained.get(member._replace(branch="fine_tune", copy=0))
+    if fine_tuned and masks_lib.checksum(masks) == masks_lib.checksum(fine_tuned.masks):
+        yield "start_to_fine_tuned", start, fine_tuned, masks
+
+
+def _densities(masks: Masks, compared: Masks) -> Iterator[float]:
+    """Yield the share of the compared weights that survive, of every layer."""
+    for mask, whole in zip(jax.tree.leaves(masks), jax.tree.leaves(compared)):
+        yield float(mask.sum() / whole.sum())
 
 
 def _apart(
