@@ -17,7 +17,7 @@ from small import build
 from tqdm import tqdm
 from trees import assert_same
 
-from lth_jax import checkpoint, prune, state, training
+from lth_jax import checkpoint, measures, prune, state, training
 from lth_jax import config as config_lib
 from lth_jax import experiment as experiment_lib
 from lth_jax import lottery as lottery_lib
@@ -704,6 +704,41 @@ def test_a_replicate_is_the_same_whatever_their_number(finished, configure, tmp_
         assert network.data_seed == wanted.data_seed
         for a, b in zip(kernels(network), kernels(wanted)):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_correlations_are_those_of_the_networks_on_disk(configure, tmp_path):
+    config = configure(
+        **{
+            "replicates": 1,
+            "copies": 1,
+            "branches": ("ticket", "random_reinit", "fine_tune"),
+            "prune.levels": 1,
+            "rewind.steps": ("2it",),
+            "studies": ("correlation",),
+        }
+    )
+    lottery_lib.run(config, tmp_path / "run")
+    workdir, like = Workdir(tmp_path / "run"), initial_shapes(config)
+    rows = {
+        (r["branch"], r["level"], r["measure"]): r["value"]
+        for r in workdir.records.rows()
+    }
+    rewound, trained = (
+        next(iter(workdir.load(workdir.dense, step, like).values())) for step in (2, 6)
+    )
+    ((_, ticket),) = workdir.load(workdir.levels, 1, like).items()
+    for network, branch, level in ((trained, "dense", 0), (ticket, "ticket", 1)):
+        wanted = measures.pearson(rewound.params, network.params, network.masks)
+        assert rows[branch, level, "pearson_start_to_end"] == pytest.approx(wanted)
+        wanted = measures.top_overlap(
+            rewound.params, network.params, 0.2, network.masks
+        )
+        assert rows[branch, level, "overlap_start_to_end_top_0.2"] == wanted
+    # What is fine-tuned starts as the dense network ended; all share their masks.
+    close = rows["fine_tune", 1, "pearson_start_to_end"]
+    assert close > rows["random_reinit", 1, "pearson_start_to_fine_tuned"]
+    assert rows["ticket", 1, "overlap_start_to_fine_tuned_top_0.2_by_chance"] < 0.21
+    assert rows["fine_tune", 1, "overlap_end_to_dense_top_0.2_by_chance"] > 0.25
 
 
 def test_a_lottery_can_be_used_piece_by_piece(small, tmp_path):
