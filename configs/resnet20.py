@@ -138,6 +138,7 @@ def get_config(variant: str = "") -> ConfigDict:
         config.prune.schedule = "one_shot"
     if "smoke" in variants:
         config.replicates = 1
+        config.data.validation = min(config.data.validation, 8)
         config.data.batch_size = 16
         config.model.options = {"width": 4}
         config.train.length = "4it"

@@ -576,15 +576,18 @@ def test_computing_in_bfloat16_leaves_everything_else_in_float32():
 def test_one_device_and_two_come_to_the_same_masks(name):
     """20 steps of 16 examples, statistics over the whole batch, then half is pruned.
 
-    Rounding grows from step to step, the faster the higher the learning rate.
+    Rounding grows from step to step; how far, is seen from weights that are one unit in
+    the last place apart.
     """
     model, shape = models.create(name, num_classes=CLASSES), (32, 32, 3)
     source = Queue(shape, batch_size=16)
     start = state.create(
         jax.random.key(0), model, OPTIMIZERS["sgd"](0.1, None), shape=shape
     )
+    moved = jax.tree.map(lambda w: jnp.nextafter(w, jnp.inf), start.params)
+    moved = dataclasses.replace(start, params=moved)
     trained = []
-    for where in (ALONE, layout("data", 2)):
+    for first, where in ((start, ALONE), (start, layout("data", 2)), (moved, ALONE)):
         steps = program(
             "sgd",
             where,
@@ -595,9 +598,9 @@ def test_one_device_and_two_come_to_the_same_masks(name):
         steps = dataclasses.replace(
             steps, schedule=optim.Schedule("constant", 1e-3, length=20)
         )
-        trained += fit([start], 20, steps)
-    losses = [float(network.loss) / 20 for network in trained]
-    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+        trained += fit([first], 20, steps)
+    loss, shared, rounded = (float(network.loss) / 20 for network in trained)
+    assert abs(shared - loss) < 3 * abs(rounded - loss) < 1e-3 * loss
     kept = [prune.magnitude(n.params, n.masks, 0.5) for n in trained]
-    same = jax.tree.map(lambda a, b: float((a == b).mean()), *kept)
-    assert min(jax.tree.leaves(same)) > 0.999
+    shared, rounded = (1 - masks_lib.overlap(kept[0], other) for other in kept[1:])
+    assert shared < 3 * rounded < 1e-3
