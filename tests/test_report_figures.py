@@ -3,7 +3,6 @@
 import itertools
 
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib import colors
 
@@ -126,13 +125,45 @@ def test_layers_stand_in_the_order_of_the_network():
     np.testing.assert_allclose(ax.images[0].get_array(), [[25, 6.25], [75, 56.25]])
 
 
+def overlapping(level, branch, pair, *numbers):
+    """Rows of (p, R_p, by chance) of two replicates that do not differ."""
+    return [
+        number(replicate, 0, level, branch, f"overlap_{pair}_top_{p:g}{suffix}", found)
+        for p, value, chance in numbers
+        for replicate in (0, 1)
+        for suffix, found in (("", value), ("_by_chance", chance))
+    ]
+
+
+OVERLAPS = [
+    *overlapping(0, "dense", "start_to_end", (0.1, 0.5, 0.1), (0.2, 0.6, 0.2)),
+    *overlapping(1, "ticket", "start_to_end", (0.1, 0.3, 0.1)),
+    *overlapping(1, "ticket", "start_to_fine_tuned", (0.2, 0.5, 0.2)),
+    *overlapping(1, "ticket", "start_to_fine_tuned", (0.5, 0.7, 0.5)),
+    *overlapping(1, "random_reinit", "start_to_fine_tuned", (0.2, 0.25, 0.2)),
+]
+
+
+def bars(figure):
+    """The heights of the bars, and those of what chance would give."""
+    (ax,) = figure.axes
+    lines = [path for lines in ax.collections for path in lines.get_paths()]
+    chances = {y for path in lines if len(path.vertices) == 2 for _, y in path.vertices}
+    return [bar.get_height() for bar in ax.patches], chances
+
+
 def test_overlaps_are_bars_with_what_chance_would_give():
-    numbers = pd.DataFrame({"pair": ["a", "b"], "p": 0.2, "value": [0.5, 0.25]})
-    (ax,) = figures.overlaps(numbers.assign(null=[0.4, 0.2])).axes
-    assert [bar.get_height() for bar in ax.patches] == [50, 25]
-    heights = [y for path in ax.collections[0].get_paths() for _, y in path.vertices]
-    assert heights == [40, 40, 20, 20]
-    assert figures.overlaps(numbers.assign(null=0.2).iloc[:0]) is None
+    figure = figures.overlaps(OVERLAPS, "start_to_end")
+    heights, chances = bars(figure)
+    assert heights == pytest.approx([50, 60])  # of the dense networks alone
+    assert chances >= {10, 20}
+    figure = figures.overlaps(OVERLAPS, "start_to_fine_tuned")
+    heights, chances = bars(figure)
+    assert heights == pytest.approx([25, 50])  # p = 0.2 alone
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert labels == ["random_reinit\n50 %", "ticket\n50 %"]
+    assert figures.overlaps(OVERLAPS, "end_to_dense") is None
+    assert figures.overlaps([], "start_to_end") is None
 
 
 @pytest.mark.parametrize(

@@ -150,36 +150,60 @@ def layers(rows: Rows) -> Figure | None:
     return figure
 
 
-def overlaps(numbers: pd.DataFrame) -> Figure | None:
-    """Draw R_p (Liu et al., 2021) as bars, each with what independence would give.
+def overlaps(rows: Rows, pair: str) -> Figure | None:
+    """Draw R_p (Liu et al., 2021) as bars, each with what chance would give.
 
-    Args:
-        numbers: columns pair (which networks), p, value, null, and std if known; all
-            but pair are fractions.
+    Of `start_to_end` the dense networks, for every p; of other pairs some of the
+    levels, for p = 0.2 or what is closest to it.
 
     Returns:
-        The figure, or None if there are no numbers.
+        The figure, or None if the pair was not measured.
     """
+    numbers = frames.overlaps(rows)
+    numbers = numbers[numbers["pair"] == pair]
+    if pair == "start_to_end":
+        first = numbers["rewind_step"] == numbers["rewind_step"].min()
+        numbers = numbers[first & (numbers["level"] == 0)]
+    else:
+        away = (numbers["p"] - 0.2).abs()
+        levels = numbers.groupby(TRAINING)["level"].transform(
+            lambda level: level.isin(few(sorted(level.unique())))
+        )
+        numbers = numbers[(away == away.min()) & levels.astype(bool)]
     if numbers.empty:
         return None
-    pairs, shares = numbers["pair"].unique(), sorted(numbers["p"].unique())
+    several = len(numbers[TRAINING].drop_duplicates()) > 1
+    group = [
+        "\n".join([*([_name(numbers, names)] if several else []), branch, share])
+        for names, branch, share in zip(
+            numbers[TRAINING].itertuples(index=False),
+            numbers["branch"],
+            (100 * numbers["density"]).map("{:.3g} %".format),
+        )
+    ]
+    return _bars(numbers.assign(group=group))
+
+
+def _bars(numbers: pd.DataFrame) -> Figure:
+    """Draw `mean`, `std` and `chance`: a place for a `group`, a shade for a `p`."""
+    groups, shares = numbers["group"].unique(), sorted(numbers["p"].unique())
     width = 0.8 / len(shares)
     shades = matplotlib.colormaps["cividis"](np.linspace(0.15, 0.85, len(shares)))
     with matplotlib.rc_context(TEXT):
-        figure, (ax,) = grid(1, 1, (1.5 + 0.5 * len(numbers), 2.9))
+        inches = 1.2 + len(groups) * max(0.9, 0.35 * len(shares))
+        figure, (ax,) = grid(1, 1, (max(inches, 3.4), 2.9))
         for i, (p, shade) in enumerate(zip(shares, shades)):
-            bars = numbers[numbers["p"] == p].set_index("pair").reindex(pairs)
-            x = np.arange(len(pairs)) + (i - (len(shares) - 1) / 2) * width
-            spread = 100 * bars["std"] if "std" in bars else None
-            heights, null = 100 * bars["value"], 100 * bars["null"]
-            label = f"p = {100 * p:g} %"
+            bars = numbers[numbers["p"] == p].set_index("group").reindex(groups)
+            x = np.arange(len(groups)) + (i - (len(shares) - 1) / 2) * width
+            heights, chance = 100 * bars["mean"], 100 * bars["chance"]
+            spread, label = 100 * bars["std"].fillna(0), f"p = {100 * p:g} %"
             ax.bar(x, heights, 0.9 * width, yerr=spread, color=shade, label=label)
-            ends, label = (x - width / 2, x + width / 2), "" if i else "independent"
-            ax.hlines(null, *ends, colors="#D55E00", linewidth=2, label=label or None)
-        ax.set_xticks(range(len(pairs)), pairs)
+            ends, label = (x - width / 2, x + width / 2), None if i else "by chance"
+            ax.hlines(chance, *ends, colors="#D55E00", linewidth=2, label=label)
+        ax.set_xticks(range(len(groups)), groups)
         ax.grid(visible=False, axis="x")
         ax.set_ylabel("overlap of the largest weights, $R_p$ in %")
-        figure.legend(loc="outside upper center", ncols=len(shares) + 1, frameon=False)
+        figure.legend(loc="outside upper center", ncols=3, frameon=False)
     return figure
 
 

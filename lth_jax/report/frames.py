@@ -19,7 +19,7 @@ Rows = pd.DataFrame | Iterable[dict[str, Any]]
 
 _SWEPT = {"learning_rate": "learning rate", "weight_decay": "weight decay"}
 _UNITS = {"accuracy": (100, "%"), "error": (100, "%"), "instability": (100, "%")}
-_UNITS |= {"angle": (1, "degrees"), "loss": (1, "nats")}
+_UNITS |= {"overlap": (100, "%"), "angle": (1, "degrees"), "loss": (1, "nats")}
 
 
 def load(*workdirs: Path | str) -> pd.DataFrame:
@@ -186,6 +186,23 @@ def matching(rows: Rows, measure: str = "test_accuracy") -> pd.DataFrame:
     )
     found["within_0.2_points"] = found["difference"] > -0.002
     return found.drop(columns="spread")
+
+
+def overlaps(rows: Rows) -> pd.DataFrame:
+    """Return every R_p (Liu et al., 2021) beside what chance would give.
+
+    Columns: run, setting, rewind_step, level, branch, pair (of what, as
+    `start_to_end`), p, density, mean, std, n, chance.
+    """
+    pattern, found = re.compile(r"overlap_(\w+)_top_([\d.]+)"), []
+    for measure in measures(rows):
+        if match := pattern.fullmatch(measure):
+            chance = summary(rows, f"{measure}_by_chance")[[*NETWORK, "mean"]]
+            chance = chance.rename(columns={"mean": "chance"})
+            numbers = summary(rows, measure).merge(chance, on=NETWORK)
+            found.append(numbers.assign(pair=match[1], p=float(match[2])))
+    columns = [*NETWORK, "pair", "p", "density", "mean", "std", "n", "chance"]
+    return pd.concat(found)[columns] if found else pd.DataFrame(columns=columns)
 
 
 def unit(measure: str) -> tuple[int, str]:

@@ -87,7 +87,8 @@ def drawn(rows: pd.DataFrame) -> Iterator[tuple[str, str, Figure]]:
     a training does on its way is shown of a run alone.
     """
     found = frames.measures(rows)
-    single = [m for m in found if not m.startswith("density_of_") and "_at_" not in m]
+    parts = ("density_of_", "_at_", "_top_")
+    single = [m for m in found if not any(part in m for part in parts)]
     measures = sorted(single, key=lambda m: not m.endswith("accuracy"))
     plan = [
         (frames.title(m) + words, m + suffix, draw, m)
@@ -115,6 +116,10 @@ def drawn(rows: pd.DataFrame) -> Iterator[tuple[str, str, Figure]]:
     for heading, name, draw, argument in plan:
         if figure := draw(rows, argument):
             yield heading, name, figure
+    for pair in dict.fromkeys(frames.overlaps(rows)["pair"]):
+        if figure := figures.overlaps(rows, pair):
+            words = pair.replace("_", " ")
+            yield f"largest weights in common, {words}", f"overlap_{pair}", figure
     if figure := figures.layers(rows):
         yield "density of every layer", "layers", figure
 
