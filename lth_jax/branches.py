@@ -3,9 +3,11 @@
 A branch is only a choice of start state and masks, and of how long it trains.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from lth_jax import prune, rewind
@@ -148,3 +150,51 @@ BRANCHES: dict[str, Branch] = {
     "long": Branch(long, after=True, again=True),
     "cross_lr": Branch(cross_lr),
 }
+
+
+def steps(
+    name: str, rewind_step: int, length: int, fresh: Sequence[str] = ()
+) -> tuple[int, int]:
+    """Return the steps that a branch takes, and those that its weights had before.
+
+    Tried out on a network of one weight, which counts its steps.
+
+    Args:
+        name: of the branch.
+        rewind_step: k.
+        length: steps of a full training.
+        fresh: as in `Origin`.
+
+    Example:
+        >>> steps("ticket", 500, 30_000), steps("fine_tune", 500, 30_000)
+        ((29500, 500), (30000, 30000))
+    """
+
+    def at(step: int) -> TrainState:
+        return TrainState(
+            step=jnp.int32(step),
+            params={"w": jnp.full((1, 1), float(step))},
+            batch_stats={},
+            opt_state=(),
+            masks={"w": jnp.ones((1, 1), bool)},
+            data_seed=jnp.uint32(0),
+            learning_rate=jnp.float32(1),
+            weight_decay=None,
+            loss=jnp.float32(0),
+            loss_from=jnp.int32(0),
+        )
+
+    origin = Origin(
+        dense=at,
+        rewind_step=rewind_step,
+        length=length,
+        fresh=tuple(fresh),
+        initialise=lambda key: at(0),
+        masks=at(0).masks,
+        others=(at(0).masks,),
+        trained=at(length),
+        key=jax.random.key(0),
+    )
+    branch = BRANCHES[name]
+    start = branch.start(origin)
+    return branch.lengths * length - int(start.step), int(start.params["w"][0, 0])

@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from lth_jax import branches
 from lth_jax import config as config_lib
 from lth_jax import experiment as experiment_lib
-from lth_jax.branches import BRANCHES, Origin
 from lth_jax.experiment import Experiment
 from lth_jax.fit import fit
 from lth_jax.plan import Plan
-from lth_jax.state import TrainState
 
 _SECONDS = 3  # how long training is timed
 
@@ -84,7 +82,7 @@ def plan(config: ConfigDict, experiment: Experiment) -> Iterator[Level]:
     for level, density in enumerate(networks.densities(layers)):
         members = list(networks.members(level, steps))
         taken = sum(
-            BRANCHES[m.branch].lengths * length - start(m.branch, m.rewind_step, length)
+            branches.steps(m.branch, m.rewind_step, length, config.rewind.fresh)[0]
             for m in members
         )
         tickets = sum(member.branch in ("ticket", "dense") for member in members)
@@ -102,37 +100,6 @@ def plan(config: ConfigDict, experiment: Experiment) -> Iterator[Level]:
             updates = len(options.rho) * options.updates
             taken += dense * len(steps) * updates * experiment.admm_interval
         yield Level(level, density, len(members), taken, tickets)
-
-
-def start(branch: str, rewind_step: int, length: int) -> int:
-    """Return the step at which a branch starts: tried on a network of one weight."""
-
-    def at(step: int) -> TrainState:
-        return TrainState(
-            step=jnp.int32(step),
-            params={"w": jnp.ones((1, 1))},
-            batch_stats={},
-            opt_state=(),
-            masks={"w": jnp.ones((1, 1), bool)},
-            data_seed=jnp.uint32(0),
-            learning_rate=jnp.float32(1),
-            weight_decay=None,
-            loss=jnp.float32(0),
-            loss_from=jnp.int32(0),
-        )
-
-    origin = Origin(
-        dense=at,
-        rewind_step=rewind_step,
-        length=length,
-        fresh=(),
-        initialise=lambda key: at(0),
-        masks=at(0).masks,
-        others=(at(0).masks,),
-        trained=at(length),
-        key=jax.random.key(0),
-    )
-    return int(BRANCHES[branch].start(origin).step)
 
 
 def steps_per_second(config: ConfigDict, experiment: Experiment) -> float:

@@ -31,7 +31,7 @@ from lth_jax.methods import METHODS, Round
 from lth_jax.records import Member
 from lth_jax.state import TrainState
 from lth_jax.studies import STUDIES, Scene
-from lth_jax.training import Diverged, Lottery, numbered, sizes, train
+from lth_jax.training import Diverged, Lottery, costs, numbered, train
 from lth_jax.workdir import Fleet, Workdir
 
 
@@ -128,7 +128,7 @@ def train_level(lottery: Lottery, level: int, tickets: Fleet) -> Fleet:
         for stop, branches in _waves(lottery, level):
             starts = rewind_branches(lottery, branches, masks, trained)
             trained |= train(lottery, starts, stop, trained)
-        lottery.workdir.records.add(sizes(lottery, trained))
+        lottery.workdir.records.add(costs(lottery, trained))
         lottery.workdir.records.add(study(lottery, level, trained))
         kept = {m: n for m, n in trained.items() if m.branch in ("ticket", "dense")}
         lottery.workdir.finish(series, level, kept)

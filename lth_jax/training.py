@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 from tqdm import tqdm
 
+from lth_jax import branches
 from lth_jax import masks as masks_lib
 from lth_jax.experiment import Experiment
 from lth_jax.fit import fit
@@ -113,15 +114,20 @@ def measure(
     ]
 
 
-def sizes(lottery: Lottery, trained: Fleet) -> list[dict[str, Any]]:
-    """Return the rows of what tickets cost, in all and by layer.
+def costs(lottery: Lottery, trained: Fleet) -> list[dict[str, Any]]:
+    """Return the rows of what networks cost.
 
+    Of each, `steps_trained`: how many its weights went through in all, before they were
+    pruned or rewound, too; what finding its masks took is not among them. Of tickets,
     `parameters` that are not pruned, biases and normalisation among them;
     `multiply_adds` of one example, by weights that are not pruned; and the density of
     every layer (`density_of_fc1/kernel`), in the order of the network.
     """
     layers, rows = lottery.experiment.layers, []
+    length, fresh = lottery.experiment.length, lottery.config.rewind.fresh
     for member, network in trained.items():
+        taken = sum(branches.steps(member.branch, member.rewind_step, length, fresh))
+        rows += numbered(member, network, [("steps_trained", float(taken))])
         if not member.is_ticket:
             continue
         left = masks_lib.by_layer(network.masks)

@@ -11,7 +11,7 @@ from trees import assert_same
 
 from lth_jax import masks as masks_lib
 from lth_jax import models, optim, prune, rewind, state
-from lth_jax.branches import BRANCHES, Origin
+from lth_jax.branches import BRANCHES, Origin, steps
 
 REWIND_STEP, LENGTH = 3, 9
 NETWORK = models.create("lenet", num_classes=3, widths=(6,))
@@ -199,3 +199,26 @@ def test_the_dense_states_stay_unmasked():
         start(branch)
     assert_same([dense(0), dense(REWIND_STEP)], before)
     assert masks_lib.density(dense(REWIND_STEP).masks) == 1
+
+
+@pytest.mark.parametrize(
+    ("branch", "fresh", "taken"),
+    [
+        ("dense", (), (93, 7)),
+        ("ticket", (), (93, 7)),
+        ("ticket", ("step",), (100, 7)),
+        ("ticket", ("params",), (93, 0)),
+        ("random_reinit", (), (93, 0)),
+        ("shuffled_mask", (), (93, 7)),
+        ("random_mask", (), (93, 7)),
+        ("rewind_0", (), (100, 0)),
+        ("fine_tune", (), (100, 100)),
+        ("fine_tune_small", (), (100, 100)),
+        ("long", (), (100, 100)),
+        ("cross_lr", (), (93, 7)),
+    ],
+)
+def test_a_branch_takes_these_steps_with_weights_that_had_these_before(
+    branch, fresh, taken
+):
+    assert steps(branch, 7, 100, fresh) == taken

@@ -37,14 +37,6 @@ def test_densities_that_are_given_are_rounded_alike():
         assert planned == masks.density(kept)
 
 
-@pytest.mark.parametrize(
-    ("branch", "step"),
-    [("ticket", 7), ("random_reinit", 7), ("rewind_0", 0), ("fine_tune_small", 100)],
-)
-def test_a_branch_starts_where_it_says(branch, step):
-    assert dry_run.start(branch, 7, 100) == step
-
-
 def test_the_plan_of_digits(tmp_path):
     """Two tickets and controls of each replicate, from step 5 on; all dense first."""
     config = configure(

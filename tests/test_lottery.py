@@ -297,7 +297,7 @@ def test_there_is_one_row_for_every_number(finished):
     rows = [
         row
         for row in finished.workdir.records.rows()
-        if row["measure"] not in (*COSTS, *LAYERS)
+        if row["measure"] not in (*COSTS, *LAYERS, STEPS)
     ]
     dense, levels = (
         [row for row in rows if (row["level"] == 0) == is_dense]
@@ -326,6 +326,7 @@ def test_there_is_one_row_for_every_number(finished):
 
 
 COSTS = ("parameters", "multiply_adds")
+STEPS = "steps_trained"
 LAYERS = ("density_of_fc1/kernel", "density_of_fc/kernel")
 
 
@@ -353,6 +354,18 @@ def test_what_a_ticket_costs_is_recorded_once(finished):
         assert parameters == KEPT[level] + 22
         assert multiply_adds == pytest.approx(KEPT[level])
         assert 768 * first + 120 * last == pytest.approx(KEPT[level])
+
+
+def test_the_steps_that_weights_went_through_are_recorded(finished):
+    rows = [row for row in finished.workdir.records.rows() if row["measure"] == STEPS]
+    taken = {}
+    for row in rows:
+        taken.setdefault((row["branch"], row["rewind_step"]), set()).add(row["value"])
+    assert taken["ticket", 0] == taken["ticket", 2] == taken["dense", 0] == {6}
+    assert taken["random_reinit", 0] == taken["shuffled_mask", 2] == {6}
+    assert taken["random_reinit", 2] == {4}
+    names = {Member(*(row[f] for f in Member._fields[:5])) for row in rows}
+    assert len(names) == len(rows)
 
 
 # Of each network: the dense one had only the first data order.
