@@ -119,9 +119,10 @@ def costs(lottery: Lottery, trained: Fleet) -> list[dict[str, Any]]:
 
     Of each, `steps_trained`: how many its weights went through in all, before they were
     pruned or rewound, too; what finding its masks took is not among them. Of tickets,
-    `parameters` that are not pruned, biases and normalisation among them;
-    `multiply_adds` of one example, by weights that are not pruned; and the density of
-    every layer (`density_of_fc1/kernel`), in the order of the network.
+    `parameters` that are not pruned, biases and normalisation among them; `bytes` in a
+    file, masks at a bit a weight included (`ticket.save_ticket`); `multiply_adds` of
+    one example, by weights that are not pruned; and the density of every layer
+    (`density_of_fc1/kernel`), in the order of the network.
     """
     layers, rows = lottery.experiment.layers, []
     length, fresh = lottery.experiment.length, lottery.config.rewind.fresh
@@ -137,10 +138,12 @@ def costs(lottery: Lottery, trained: Fleet) -> list[dict[str, Any]]:
             for path in (f"{layer.path}/kernel" for layer in layers)
             if path in left
         }
+        weights = sum(w.size for w in jax.tree.leaves(network.params)) - pruned
+        others = sum(x.size for x in jax.tree.leaves(network.batch_stats))
+        bits = sum(-(-total // 8) for _, total in left.values())
         measured = {
-            "parameters": float(
-                sum(w.size for w in jax.tree.leaves(network.params)) - pruned
-            ),
+            "parameters": float(weights),
+            "bytes": float(4 * (weights + others) + bits),
             "multiply_adds": sum(
                 layer.multiply_adds * densities.get(f"{layer.path}/kernel", 1)
                 for layer in layers

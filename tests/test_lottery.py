@@ -325,7 +325,7 @@ def test_there_is_one_row_for_every_number(finished):
     assert len(found) == len(wanted)
 
 
-COSTS = ("parameters", "multiply_adds")
+COSTS = ("parameters", "multiply_adds", "bytes")
 STEPS = "steps_trained"
 LAYERS = ("density_of_fc1/kernel", "density_of_fc/kernel")
 
@@ -348,11 +348,12 @@ def test_what_a_ticket_costs_is_recorded_once(finished):
         for level in range(4)
     }
     for (_, _, level, _), numbers in networks.items():
-        parameters, multiply_adds, first, last = (
+        parameters, multiply_adds, size, first, last = (
             numbers[measure]["value"] for measure in (*COSTS, *LAYERS)
         )
         assert parameters == KEPT[level] + 22
         assert multiply_adds == pytest.approx(KEPT[level])
+        assert size == 4 * parameters + (768 + 120) / 8
         assert 768 * first + 120 * last == pytest.approx(KEPT[level])
 
 

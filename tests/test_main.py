@@ -102,10 +102,10 @@ def test_results_are_one_number_a_row(digits):
     numbers |= {
         (*network, measure)
         for network in networks
-        for measure in ("parameters", "multiply_adds", *layers)
+        for measure in ("parameters", "bytes", "multiply_adds", *layers)
         if network[-1] in ("dense", "ticket")
     }
-    assert len(rows) == len(numbers) == 2 * ((1 + 4 * 3) * 4 + 5 * 5)
+    assert len(rows) == len(numbers) == 2 * ((1 + 4 * 3) * 4 + 5 * 6)
 
 
 def test_densities_are_exact(digits):
