@@ -26,8 +26,8 @@ class Origin:
         fresh: parts that are as at step 0 when the rest is rewound to k.
         initialise: a state at step 0, from a key.
         masks: the level's masks.
-        others: the masks of the same level and seed at the run's other settings of
-            learning rate and weight decay.
+        others: the masks of the same level, seed and weight decay at the run's other
+            learning rates.
         trained: what the level's ticket came to, for branches that come `after` it.
         key: for the branch's own draws.
     """
@@ -129,7 +129,7 @@ def long(origin: Origin) -> TrainState:
 
 
 def cross_lr(origin: Origin) -> TrainState:
-    """Start the rewind state under the masks that another setting found."""
+    """Start the rewind state under the masks of the other learning rate."""
     return rewind.to(origin.rewound, origin.others[0])
 
 

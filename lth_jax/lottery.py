@@ -239,9 +239,9 @@ def rewind_branches(
             initialise=functools.partial(lottery.initial, ticket),
             masks=masks[ticket],
             others=tuple(
-                masks[ticket._replace(learning_rate=rate, weight_decay=decay)]
-                for rate, decay in lottery.settings
-                if (rate, decay) != ticket.setting
+                masks[ticket._replace(learning_rate=rate)]
+                for rate in lottery.config.sweep.learning_rate
+                if rate != ticket.learning_rate
             ),
             trained=trained.get(ticket),
             key=lottery.key(ticket, state.BRANCH, ticket.level, number),

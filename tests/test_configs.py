@@ -18,6 +18,14 @@ from lth_jax.config import ConfigError
 ROOT = Path(__file__).parents[1]
 RATES = ("standard", "low", "warmup")
 SCHEDULES = ("one_shot", "iterative", "rewind_sweep")
+PRUNING = ("iterative", "one_shot", "admm")
+CORRELATION = (
+    ("correlation", "standard", "low"),
+    PRUNING,
+    ("decay",),
+    ("rewind",),
+    ("cifar100",),
+)
 # By config: variants that exclude each other, the default first, or that stand alone.
 VARIANTS = {
     "digits": (),
@@ -25,10 +33,11 @@ VARIANTS = {
     "resnet20": (
         RATES,
         ("lmc", "instability", "stabilizing", "stability", "rewind_sweep"),
-        ("one_shot",),
+        PRUNING,
+        ("rewind",),
         ("cifar100",),
     ),
-    "vgg11": (("standard", "low"), ("iterative", "one_shot", "admm"), ("cifar100",)),
+    "vgg11": CORRELATION,
     "vgg16": (RATES, ("lmc", "instability"), ("one_shot",), ("cifar100",)),
     "vgg19": (
         RATES,
@@ -36,11 +45,7 @@ VARIANTS = {
         ("one_shot",),
         ("cifar100",),
     ),
-    "mobilenet_v2": (
-        ("standard", "low"),
-        ("iterative", "one_shot", "admm"),
-        ("cifar100",),
-    ),
+    "mobilenet_v2": CORRELATION,
     "resnet50": (SCHEDULES,),
     "inception_v3": (SCHEDULES, ("tpu_code",)),
     "squeezenet": (SCHEDULES, ("tpu_code",)),
@@ -72,8 +77,10 @@ def all_variants():
     for name, groups in VARIANTS.items():
         groups = [("", *group) for group in (*groups, ("smoke",))]
         yield from ((name, *some) for some in itertools.product(*groups))
-    for rate, smoke in itertools.product(("", "low"), ("", "smoke")):
-        yield "resnet20", "correlation", rate, smoke
+    for some in itertools.product(
+        ("", "low"), ("", "one_shot", "admm"), ("", "decay"), ("", "smoke")
+    ):
+        yield "resnet20", "correlation", *some
 
 
 def test_every_config_is_among_them():
