@@ -720,6 +720,37 @@ def test_a_replicate_is_the_same_whatever_their_number(finished, configure, tmp_
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+def test_masks_cross_over_to_the_other_learning_rate_alone(
+    configure, tmp_path, monkeypatch
+):
+    """And not to another weight decay."""
+    config = configure(
+        **{
+            "replicates": 1,
+            "copies": 1,
+            "branches": ("ticket", "cross_lr"),
+            "prune.levels": 1,
+            "rewind.steps": ("2it",),
+            "sweep.learning_rate": (0.01, 0.05),
+            "sweep.weight_decay": (0.0, 0.2),
+            "studies": (),
+        }
+    )
+    masks, starts = {}, {}
+    observe(monkeypatch, "prune_tickets", lambda _, found: masks.update(found))
+    observe(monkeypatch, "rewind_branches", lambda _, found: starts.update(found))
+    lottery_lib.run(config, tmp_path / "run")
+    crossed = {m: s for m, s in starts.items() if m.branch == "cross_lr"}
+    assert len(crossed) == 4
+    for member, start in crossed.items():
+        own = member._replace(branch="ticket")
+        rate = 0.05 if member.learning_rate == 0.01 else 0.01
+        other = own._replace(learning_rate=rate)
+        assert_same(start.masks, masks[other])
+        assert masks_lib.overlap(start.masks, masks[own]) < 1
+        assert start.learning_rate == starts[own].learning_rate
+
+
 def test_correlations_are_those_of_the_networks_on_disk(configure, tmp_path):
     config = configure(
         **{
