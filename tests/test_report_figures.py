@@ -206,6 +206,12 @@ def test_branches_of_a_figure_differ_to_colour_blind_people():
         )
 
 
+def test_networks_that_are_all_alike_are_drawn():
+    alike = [row | {"value": 0.5} for row in ROWS]
+    low, high = figures.by_density(alike).axes[0].get_ylim()
+    assert low < 50 < high
+
+
 def test_equal_figures_are_equal_files(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -192,7 +192,7 @@ def _scale_y(ax: Axes, curves: Sequence[Curve], measure: str) -> None:
         of_interest = [c for c in curves if {c.panel, c.label} & {"ticket", "dense"}]
         best, worst = _range(curves)[1], _range(of_interest or curves)[0]
         bottom = max(_range(curves)[0], worst - 2 * (best - worst))
-        margin = 0.05 * (best - bottom)
+        margin = 0.05 * (best - bottom) or 0.01  # of numbers that are all the same
         ax.set_ylim(100 * (bottom - margin), 100 * (best + margin))
 
 
