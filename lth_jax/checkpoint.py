@@ -214,6 +214,15 @@ class Series:
         )
 
 
+def preempted(call: int) -> bool:
+    """Say whether the machines are about to be taken away, in all processes at once.
+
+    Args:
+        call: its number, from 1; the same in all processes.
+    """
+    return ocp.utils.reached_preemption(call)
+
+
 def _checkpointer() -> ocp.Checkpointer:
     """Return a checkpointer of NumPy arrays that waits for no other process."""
     mine = jax.process_index()

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 
-from lth_jax import processes
+from lth_jax import checkpoint, processes
 
 
 class Interrupted(Exception):
@@ -15,8 +15,9 @@ class Interrupted(Exception):
 class Interruption:
     """Within it, SIGTERM and the first SIGINT are heard at the next pause.
 
-    A pause is also due when some time has passed since the last one. A second SIGINT
-    ends the process at once.
+    So is the notice that a cluster's machines are about to be taken away, where Orbax
+    knows of one. A pause is also due when some time has passed since the last one. A
+    second SIGINT ends the process at once.
 
     Args:
         seconds: between pauses; 0 for none but those that signals ask for.
@@ -26,6 +27,8 @@ class Interruption:
         self._seconds = seconds or float("inf")
         self._since = time.monotonic()
         self._signal: signal.Signals | None = None
+        self._asked = 0
+        self._preempted = False
         self._handlers = {}
 
     def __enter__(self) -> "Interruption":
@@ -45,7 +48,9 @@ class Interruption:
     def due(self) -> bool:
         """Say whether it is time to pause, by any process."""
         late = time.monotonic() - self._since > self._seconds
-        return processes.agree(bool(self._signal) or late)
+        self._asked += 1
+        self._preempted |= checkpoint.preempted(self._asked)
+        return processes.agree(bool(self._signal) or self._preempted or late)
 
     def handle(self, settle: Callable[[], None]) -> None:
         """Go on after a pause, or raise Interrupted if a signal asked for it.
@@ -53,9 +58,10 @@ class Interruption:
         Args:
             settle: waits until everything is saved.
         """
-        if processes.agree(bool(self._signal)):
+        if processes.agree(bool(self._signal) or self._preempted):
             settle()
-            name = self._signal.name if self._signal else "another process's signal"
+            notice = "preemption" if self._preempted else "another process's signal"
+            name = self._signal.name if self._signal else notice
             raise Interrupted(f"{name}: saved; the same command goes on")
         self._since = time.monotonic()
 

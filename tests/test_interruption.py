@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import orbax.checkpoint as ocp
 import pytest
 
 from lth_jax.interruption import Interrupted, Interruption
@@ -22,6 +23,20 @@ def test_a_signal_is_heard_at_the_next_pause(number):
             interruption.handle(lambda: settled.append(number))
     assert settled == [number]
     assert before == [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+
+
+def test_a_preemption_is_heard_as_a_signal_is(monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        ocp.utils, "reached_preemption", lambda n: calls.append(n) or n == 2
+    )
+    with Interruption(0.0) as interruption:
+        assert not interruption.due()
+        assert interruption.due()
+        assert interruption.due()  # the notice comes once
+        with pytest.raises(Interrupted, match="^preemption: saved"):
+            interruption.handle(lambda: None)
+    assert calls == [1, 2, 3]
 
 
 def test_a_pause_is_due_when_its_time_has_come():
