@@ -3,7 +3,8 @@
 A branch is only a choice of start state and masks, and of how long it trains.
 """
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import jax
@@ -152,8 +153,9 @@ BRANCHES: dict[str, Branch] = {
 }
 
 
+@functools.cache
 def steps(
-    name: str, rewind_step: int, length: int, fresh: Sequence[str] = ()
+    name: str, rewind_step: int, length: int, fresh: tuple[str, ...] = ()
 ) -> tuple[int, int]:
     """Return the steps that a branch takes, and those that its weights had before.
 
@@ -188,7 +190,7 @@ def steps(
         dense=at,
         rewind_step=rewind_step,
         length=length,
-        fresh=tuple(fresh),
+        fresh=fresh,
         initialise=lambda key: at(0),
         masks=at(0).masks,
         others=(at(0).masks,),

@@ -75,15 +75,14 @@ def describe(config: ConfigDict) -> str:
 def plan(config: ConfigDict, experiment: Experiment) -> Iterator[Level]:
     """Yield what is trained at each level."""
     networks, length = Plan(config), experiment.length
-    steps = list(experiment.rewind_steps)
+    steps, fresh = list(experiment.rewind_steps), tuple(config.rewind.fresh)
     initial = jax.eval_shape(experiment.initialise, jax.random.key(0))
     layers = [mask.size for mask in jax.tree.leaves(initial.masks)]
     dense = len(networks.origins)
     for level, density in enumerate(networks.densities(layers)):
         members = list(networks.members(level, steps))
         taken = sum(
-            branches.steps(m.branch, m.rewind_step, length, config.rewind.fresh)[0]
-            for m in members
+            branches.steps(m.branch, m.rewind_step, length, fresh)[0] for m in members
         )
         tickets = sum(member.branch in ("ticket", "dense") for member in members)
         if level == 0:

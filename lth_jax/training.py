@@ -125,7 +125,7 @@ def costs(lottery: Lottery, trained: Fleet) -> list[dict[str, Any]]:
     (`density_of_fc1/kernel`), in the order of the network.
     """
     layers, rows = lottery.experiment.layers, []
-    length, fresh = lottery.experiment.length, lottery.config.rewind.fresh
+    length, fresh = lottery.experiment.length, tuple(lottery.config.rewind.fresh)
     for member, network in trained.items():
         taken = sum(branches.steps(member.branch, member.rewind_step, length, fresh))
         rows += numbered(member, network, [("steps_trained", float(taken))])
