@@ -206,6 +206,14 @@ def test_branches_of_a_figure_differ_to_colour_blind_people():
         )
 
 
+def test_of_one_level_the_spread_is_drawn_as_a_bar():
+    figure = figures.by_density([row for row in ROWS if row["level"] < 2])
+    (bar, *_), *_ = (ax.containers for ax in figure.axes)
+    (spread,) = bar.lines[2][0].get_segments()
+    std = 100 * 0.02 / 2**0.5
+    np.testing.assert_allclose(spread[:, 1], [81 - std, 81 + std])
+
+
 def test_networks_that_are_all_alike_are_drawn():
     alike = [row | {"value": 0.5} for row in ROWS]
     low, high = figures.by_density(alike).axes[0].get_ylim()

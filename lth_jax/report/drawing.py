@@ -164,6 +164,8 @@ def _line(ax: Axes, curve: Curve, factor: int) -> None:
     points, color = curve.points, curve.look["color"]
     mean, spread = factor * points["mean"], factor * points["std"].fillna(0)
     ax.plot(points["x"], mean, **curve.look, markevery=max(1, len(points) // 8))
+    if len(points) == 1:  # a band would have no width
+        ax.errorbar(points["x"], mean, spread, color=color, capsize=3)
     low, high = mean - spread, mean + spread
     ax.fill_between(points["x"], low, high, color=color, alpha=0.2, linewidth=0)
 
