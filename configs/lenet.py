@@ -26,7 +26,14 @@ maximum.) Which tensors enter is not in the paper: here the surviving weights.
 between them, as in LMC's Figures 3 and 6: none for the ticket at any k, at least 70
 points for both controls.
 
-Variants: one of `lmc` (default) `stabilizing stability instability`; `smoke` (seconds).
+`correlation`: the protocol of Liu et al., "Lottery Ticket Preserves Weight Correlation:
+Is It Desirable or Not?" (2021), which has no LeNet, in minutes: SGD with momentum 0.9
+at learning rates 0.1 and 0.01, a tenth of their 150 epochs with the drops in
+proportion, batch 128, weight decay 1e-4, every layer but the last pruned alike. One of
+`iterative one_shot admm`; `decay` for weight decays of 0, 1e-4 and 5e-4.
+
+Variants: one of `lmc` (default) `stabilizing stability instability correlation`; with
+the last, one of `iterative one_shot admm`, and `decay`; `smoke` (seconds).
 """
 
 from ml_collections import ConfigDict
@@ -37,7 +44,11 @@ from lth_jax import config as config_lib
 def get_config(variant: str = "") -> ConfigDict:
     """Return the config."""
     variants = config_lib.variants(
-        variant, ("lmc", "stabilizing", "stability", "instability"), "smoke"
+        variant,
+        ("lmc", "stabilizing", "stability", "instability", "correlation"),
+        ("iterative", "one_shot", "admm"),
+        "decay",
+        "smoke",
     )
     config = config_lib.default()
     config.data.name = "mnist"
@@ -60,9 +71,38 @@ def get_config(variant: str = "") -> ConfigDict:
         config.dense_branches = ("dense",)
         config.branch_levels = (config.prune.levels,)
         config.studies = ("stability", "instability")
+    if "correlation" in variants:
+        config.data.batch_size = 128
+        config.optim.name = "sgd"
+        config.optim.options = {"momentum": 0.9, "nesterov": False}
+        config.optim.weight_decay = 1e-4
+        config.optim.schedule = "step"
+        config.optim.milestones = ("8ep", "12ep")
+        config.train.length = "15ep"
+        config.sweep.learning_rate = (0.01, 0.1)
+        config.prune.scope = "layer"
+        config.prune.densities = (0.7, 0.5, 0.3, 0.15)
+        config.prune.exclude = ("^fc/",)
+        config.prune.admm.interval = "1ep"
+        config.prune.admm.updates = 2
+        config.branches = (
+            *("ticket", "random_reinit", "fine_tune"),  # the paper's
+            *("long", "fine_tune_small", "shuffled_mask", "cross_lr"),  # its controls
+        )
+        config.dense_branches = ("long",)
+        config.studies = ("correlation",)
+    if variants & {"one_shot", "admm"}:
+        config.prune.schedule = "one_shot"
+    if "admm" in variants:
+        config.prune.method = "admm"
+    if "decay" in variants:
+        config.sweep.weight_decay = (0.0, 1e-4, 5e-4)
     if "smoke" in variants:
         config.replicates = 2
         config.train.length = "20it"
         config.prune.levels = 2
+        config.prune.densities = config.prune.densities[:2]
+        config.prune.admm.rho = (1e-2,)
+        config.prune.admm.interval = "2it"
         config.branch_levels = ()
     return config.lock()

@@ -29,7 +29,11 @@ CORRELATION = (
 # By config: variants that exclude each other, the default first, or that stand alone.
 VARIANTS = {
     "digits": (),
-    "lenet": (("lmc", "stabilizing", "stability", "instability"),),
+    "lenet": (
+        ("lmc", "stabilizing", "stability", "instability", "correlation"),
+        PRUNING,
+        ("decay",),
+    ),
     "resnet20": (
         RATES,
         ("lmc", "instability", "stabilizing", "stability", "rewind_sweep"),
