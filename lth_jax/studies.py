@@ -13,6 +13,7 @@ import numpy as np
 
 from lth_jax import masks as masks_lib
 from lth_jax import measures
+from lth_jax.branches import BRANCHES
 from lth_jax.evaluate import Evaluation
 from lth_jax.masks import Masks
 from lth_jax.records import Member
@@ -93,8 +94,9 @@ def correlation(scene: Scene) -> Numbers:
 
     - a network before and after its training, of its surviving weights
       (`start_to_end`; of a dense network that is R_p(θ0, θT));
-    - a network before its training and the fine-tuned one under the same masks, of
-      their surviving weights (`start_to_fine_tuned`, footnote 3);
+    - a network that nothing has trained on before, before its training, and the
+      fine-tuned one under the same masks, of their surviving weights
+      (`start_to_fine_tuned`, footnote 3);
     - a fine-tuned network and the dense one that it was made from, of all prunable
       weights, before (`end_to_initial`) and after (`end_to_dense`) that was trained:
       for p up to the density of every layer (Table 1).
@@ -141,7 +143,9 @@ def _relatives(
         yield "end_to_initial", network, scene.initial(member), whole
         yield "end_to_dense", network, scene.final(member), whole
     fine_tuned = scene.trained.get(member._replace(branch="fine_tune", copy=0))
-    if fine_tuned and masks_lib.checksum(masks) == masks_lib.checksum(fine_tuned.masks):
+    if not fine_tuned or BRANCHES[member.branch].again:
+        return
+    if masks_lib.checksum(masks) == masks_lib.checksum(fine_tuned.masks):
         yield "start_to_fine_tuned", start, fine_tuned, masks
 
 

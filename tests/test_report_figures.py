@@ -161,7 +161,7 @@ def test_overlaps_are_bars_with_what_chance_would_give():
     heights, chances = bars(figure)
     assert heights == pytest.approx([25, 50])  # p = 0.2 alone
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
-    assert labels == ["random_reinit\n50 %", "ticket\n50 %"]
+    assert labels == ["random\nreinit\n50 %", "ticket\n50 %"]
     assert figures.overlaps(OVERLAPS, "end_to_dense") is None
     assert figures.overlaps([], "start_to_end") is None
 

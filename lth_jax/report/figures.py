@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib import colors, ticker
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
@@ -153,8 +154,8 @@ def layers(rows: Rows) -> Figure | None:
 def overlaps(rows: Rows, pair: str) -> Figure | None:
     """Draw R_p (Liu et al., 2021) as bars, each with what chance would give.
 
-    Of `start_to_end` the dense networks, for every p; of other pairs some of the
-    levels, for p = 0.2 or what is closest to it.
+    A panel for every rewind step (and setting). Of `start_to_end` the dense networks,
+    for every p; of other pairs some of the levels, for p = 0.2 or what is closest.
 
     Returns:
         The figure, or None if the pair was not measured.
@@ -162,49 +163,48 @@ def overlaps(rows: Rows, pair: str) -> Figure | None:
     numbers = frames.overlaps(rows)
     numbers = numbers[numbers["pair"] == pair]
     if pair == "start_to_end":
-        first = numbers["rewind_step"] == numbers["rewind_step"].min()
-        numbers = numbers[first & (numbers["level"] == 0)]
+        numbers = numbers[(numbers["level"] == 0) & (numbers["branch"] == "dense")]
     else:
         away = (numbers["p"] - 0.2).abs()
-        levels = numbers.groupby(TRAINING)["level"].transform(
-            lambda level: level.isin(few(sorted(level.unique())))
-        )
-        numbers = numbers[(away == away.min()) & levels.astype(bool)]
+        levels = few(sorted(numbers["level"].unique()))
+        numbers = numbers[(away == away.min()) & numbers["level"].isin(levels)]
     if numbers.empty:
         return None
-    several = len(numbers[TRAINING].drop_duplicates()) > 1
-    group = [
-        "\n".join([*([_name(numbers, names)] if several else []), branch, share])
-        for names, branch, share in zip(
-            numbers[TRAINING].itertuples(index=False),
-            numbers["branch"],
-            (100 * numbers["density"]).map("{:.3g} %".format),
-        )
-    ]
-    return _bars(numbers.assign(group=group))
-
-
-def _bars(numbers: pd.DataFrame) -> Figure:
-    """Draw `mean`, `std` and `chance`: a place for a `group`, a shade for a `p`."""
-    groups, shares = numbers["group"].unique(), sorted(numbers["p"].unique())
-    width = 0.8 / len(shares)
-    shades = matplotlib.colormaps["cividis"](np.linspace(0.15, 0.85, len(shares)))
+    share = (100 * numbers["density"]).map("{:.3g} %".format)
+    numbers = numbers.assign(
+        group=numbers["branch"].str.replace("_", "\n") + "\n" + share
+    )
+    shares, panels = sorted(numbers["p"].unique()), list(numbers.groupby(TRAINING))
+    most = numbers.groupby(TRAINING)["group"].nunique().max()
     with matplotlib.rc_context(TEXT):
-        inches = 1.2 + len(groups) * max(0.9, 0.35 * len(shares))
-        figure, (ax,) = grid(1, 1, (max(inches, 3.4), 2.9))
-        for i, (p, shade) in enumerate(zip(shares, shades)):
-            bars = numbers[numbers["p"] == p].set_index("group").reindex(groups)
-            x = np.arange(len(groups)) + (i - (len(shares) - 1) / 2) * width
-            heights, chance = 100 * bars["mean"], 100 * bars["chance"]
-            spread, label = 100 * bars["std"].fillna(0), f"p = {100 * p:g} %"
-            ax.bar(x, heights, 0.9 * width, yerr=spread, color=shade, label=label)
-            ends, label = (x - width / 2, x + width / 2), None if i else "by chance"
-            ax.hlines(chance, *ends, colors="#D55E00", linewidth=2, label=label)
-        ax.set_xticks(range(len(groups)), groups)
-        ax.grid(visible=False, axis="x")
-        ax.set_ylabel("overlap of the largest weights, $R_p$ in %")
-        figure.legend(loc="outside upper center", ncols=3, frameon=False)
+        size = (max(2.4, 0.4 + most * max(0.6, 0.25 * len(shares))), 2.6)
+        figure, axes = grid(len(panels), min(len(panels), 2), size)
+        for ax, (training, bars) in zip(axes, panels):
+            ax.set_title(_name(numbers, training))
+            _bars(ax, bars.sort_values(["level", "branch"]), shares)
+        figure.supylabel("overlap of the largest weights, $R_p$ in %", fontsize=8)
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="outside upper center", ncols=3, frameon=False
+        )
     return figure
+
+
+def _bars(ax: Axes, numbers: pd.DataFrame, shares: Sequence[float]) -> None:
+    """Draw `mean`, `std` and `chance`: a place for a `group`, a shade for a `p`."""
+    groups, width = numbers["group"].unique(), 0.8 / len(shares)
+    shades = matplotlib.colormaps["cividis"](np.linspace(0.15, 0.85, len(shares)))
+    for i, (p, shade) in enumerate(zip(shares, shades)):
+        bars = numbers[numbers["p"] == p].set_index("group").reindex(groups)
+        x = np.arange(len(groups)) + (i - (len(shares) - 1) / 2) * width
+        heights, chance = 100 * bars["mean"], 100 * bars["chance"]
+        spread, label = 100 * bars["std"].fillna(0), f"p = {100 * p:g} %"
+        ax.bar(x, heights, 0.9 * width, yerr=spread, color=shade, label=label)
+        ends, label = (x - width / 2, x + width / 2), "_" if i else "by chance"
+        ax.hlines(chance, *ends, colors="#D55E00", linewidth=2, label=label)
+    ax.set_xticks(range(len(groups)), groups, fontsize=7)
+    ax.tick_params(labelbottom=True)
+    ax.grid(visible=False, axis="x")
 
 
 def _by_training(
