@@ -4,8 +4,8 @@
     python tests/kill.py --kills=50 --signal=TERM
 
 A lottery on digits (three replicates, branches, two rewind steps) runs once in peace.
-Then it is killed at random moments between its beginning and its end, and started again
-each time; what has finished begins anew, until there were as many kills as asked for.
+Then it is killed at random moments of its training, and started again each time; what
+has finished begins anew, until there were as many kills as asked for.
 Every finished run must have left what the first one left, to the last bit.
 """
 
@@ -84,6 +84,12 @@ def begun(process: subprocess.Popen, folder: Path) -> None:
         time.sleep(0.01)
 
 
+def trained(process: subprocess.Popen, folder: Path) -> None:
+    """Wait until a process has saved its last level; a report is all that follows."""
+    while process.poll() is None and len(Workdir(folder).levels.numbers()) <= LEVELS:
+        time.sleep(0.01)
+
+
 def end(process: subprocess.Popen, *expected: int) -> int:
     """Wait for a process to end as it should."""
     _, said = process.communicate()
@@ -119,8 +125,9 @@ def attack(folder: Path, kills: int, number: signal.Signals, seed: int = 0) -> O
         process = start(peaceful)
         begun(process, peaceful)
         since = time.monotonic()
-        end(process, 0)
+        trained(process, peaceful)
         length = time.monotonic() - since
+        end(process, 0)
     saves = number != signal.SIGKILL
     killed, runs, levels, seconds = 0, 0, {}, []
     while killed < kills or run.exists():
@@ -128,7 +135,8 @@ def attack(folder: Path, kills: int, number: signal.Signals, seed: int = 0) -> O
         begun(process, run)
         hit = killed < kills
         if hit:
-            time.sleep(moments.uniform(0, 0.8 * length))
+            # Half of the way: a run that goes on has less before it.
+            time.sleep(moments.uniform(0, length / 2))
             hit = process.poll() is None
             process.send_signal(number)
         expected = (TRY_AGAIN, 0, -number) if saves else (-number,)

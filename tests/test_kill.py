@@ -6,8 +6,9 @@ import kill
 import pytest
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_run_that_is_killed_loses_nothing(number, tmp_path):
     found = kill.attack(tmp_path, 5, number)
     assert found.kills == 5
