@@ -65,17 +65,14 @@ TRY_AGAIN = 75  # EX_TEMPFAIL: interrupted; the same command goes on from there
 _CONFIGS = [Path(__file__).parents[up] / "configs" for up in (0, 1)]  # wheel, checkout
 
 flags.mark_flag_as_required("config")
-flags.register_validator(
-    "workdir",
-    lambda workdir: workdir is not None or _SUMMARY.value,
-    "Flag --workdir must have a value other than None.",
-)
 
 
 def main(argv: list[str]) -> None:
     """Run what the flags say."""
     if len(argv) > 1:
         sys.exit(f"error: unexpected argument: {argv[1]}")
+    if not (_WORKDIR.value or _SUMMARY.value or _DRY_RUN.value):
+        sys.exit("error: --workdir: name the folder of the run")
     logging.set_verbosity(logging.WARNING)  # Orbax reports every file at INFO
     # One XLA device per core: members on devices of their own train faster than one
     # after another on all cores. Other platforms do not look at it.

@@ -274,6 +274,17 @@ def test_configs_of_the_package_are_found_from_anywhere(monkeypatch, tmp_path):
     assert main.located("--config=configs/none.py") == "--config=configs/none.py"
 
 
+def test_a_folder_is_asked_for_only_where_something_is_written(capsys):
+    arguments = ["-m", "lth_jax.main", f"--config={ROOT / 'configs' / 'digits.py'}"]
+    for extra, status in (((), 1), (("--workdir=",), 1), (("--summary",), 0)):
+        ended = subprocess.run(
+            [sys.executable, *arguments, *extra], capture_output=True, text=True
+        )
+        assert ended.returncode == status
+        said = "" if not status else "error: --workdir: name the folder of the run\n"
+        assert ended.stderr == said
+
+
 def test_help_names_every_flag_and_how_to_see_the_config(capsys):
     with pytest.raises(SystemExit) as left:
         main.parse(["main", "--help"])
