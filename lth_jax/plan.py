@@ -44,7 +44,7 @@ class Plan:
         """Return a level's masks from the scores and the masks of the level before."""
         options = self.config.prune
         if options.densities:
-            density = options.densities[level - 1]
+            density = float(options.densities[level - 1])
             return prune.to_density(scores, masks, density, options.scope)
         return prune.by_fraction(scores, masks, options.fraction, options.scope)
 
@@ -58,7 +58,7 @@ class Plan:
         """
         options = self.config.prune
         if options.densities:
-            return prune.at_density(total, options.densities[level - 1])
+            return prune.at_density(total, float(options.densities[level - 1]))
         return prune.after_fraction(kept, options.fraction)
 
     def densities(self, layers: Sequence[int]) -> Iterator[float]:

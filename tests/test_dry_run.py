@@ -31,8 +31,10 @@ def test_densities_are_those_that_pruning_makes(scope):
 
 def test_densities_that_are_given_are_rounded_alike():
     params = {"a": jnp.arange(21.0).reshape(3, 7)}
-    config = configure(**{"prune.densities": (0.5, 0.1)})
-    for density, planned in zip((0.5, 0.1), list(Plan(config).densities([21]))[1:]):
+    config = configure(**{"prune.densities": (1, 0.5, 0.1)})
+    for density, planned in zip(
+        (1.0, 0.5, 0.1), list(Plan(config).densities([21]))[1:]
+    ):
         kept = prune.to_density(params, masks.full(params), density)
         assert planned == masks.density(kept)
 
