@@ -17,7 +17,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from lth_jax import admm, processes, state
 from lth_jax import experiment as experiment_lib
@@ -73,6 +73,8 @@ def opened(
         lottery = Lottery(config, experiment, workdir, progress, interruption)
         workdir.open(config, experiment.data)
         workdir.recover(experiment.dense_steps, lottery.levels)
+        if not progress.disable:
+            progress.reset(sum(lottery.steps))
         yield lottery
 
 
@@ -98,6 +100,7 @@ def train_dense(lottery: Lottery) -> Fleet:
     saved = series.numbers()
     if saved:
         fleet = lottery.dense(saved[-1])
+        lottery.skip(lambda: saved[-1] * len(fleet))
     else:
         fleet = {member: lottery.initial(member) for member in lottery.origins}
     for stop in experiment.dense_steps[len(saved) :]:
@@ -122,6 +125,8 @@ def train_level(lottery: Lottery, level: int, tickets: Fleet) -> Fleet:
     if level in series.numbers():
         like = next(iter(tickets.values()))
         trained = lottery.workdir.load(series, level, like)
+        dense = 0 if level else len(lottery.origins) * lottery.experiment.length
+        lottery.skip(lambda: lottery.steps[level] - dense)
     else:
         trained = {} if level else dict(tickets)
         masks = prune_tickets(lottery, level, tickets)

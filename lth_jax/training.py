@@ -1,15 +1,16 @@
 """Training: a fleet of a run goes on, is measured, and is saved when it must stop."""
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
-from lth_jax import branches
+from lth_jax import branches, dry_run
 from lth_jax import masks as masks_lib
 from lth_jax.experiment import Experiment
 from lth_jax.fit import fit
@@ -32,6 +33,18 @@ class Lottery(Plan):
     workdir: Workdir
     progress: tqdm
     interruption: Interruption
+
+    @functools.cached_property
+    def steps(self) -> list[int]:
+        """The training steps of every level; the dense networks' are at level 0."""
+        return [level.steps for level in dry_run.plan(self.config, self.experiment)]
+
+    def skip(self, steps: Callable[[], int]) -> None:
+        """Count what was trained before this process began: it took no time here."""
+        if not self.progress.disable:
+            taken = steps()
+            self.progress.initial += taken
+            self.progress.update(taken)
 
     def key(self, member: Member, *purposes: int) -> Key[Array, ""]:
         """Return the key of a member's replicate, or one derived from it."""
@@ -65,6 +78,7 @@ def train(lottery: Lottery, fleet: Fleet, stop: int, done: Fleet) -> Fleet:
         Interrupted: the process was asked to end; what was done is saved.
     """
     trained = lottery.workdir.resume(fleet)
+    lottery.skip(lambda: sum(int(trained[m].step - fleet[m].step) for m in fleet))
     for together, until in _legs(lottery.experiment, fleet, stop):
         while any(trained[member].step < until for member in together):
             networks = fit(

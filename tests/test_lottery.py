@@ -3,10 +3,12 @@
 import contextlib
 import dataclasses
 import functools
+import io
 import json
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +16,7 @@ import jax
 import numpy as np
 import pytest
 from small import build
-from tqdm import tqdm
+from tqdm.auto import tqdm
 from trees import assert_same
 
 from lth_jax import checkpoint, measures, prune, state, training
@@ -784,6 +786,45 @@ def test_correlations_are_those_of_the_networks_on_disk(configure, tmp_path):
     assert close > rows["random_reinit", 1, "pearson_start_to_fine_tuned"]
     assert rows["ticket", 1, "overlap_start_to_fine_tuned_top_0.2_by_chance"] < 0.21
     assert rows["fine_tune", 1, "overlap_end_to_dense_top_0.2_by_chance"] > 0.25
+
+
+class Terminal(io.StringIO):
+    """Takes what a terminal would show."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("cut", [None, 2, 7, 12])
+def test_the_bar_goes_from_nothing_to_the_whole_experiment(
+    configure, cut, tmp_path, monkeypatch
+):
+    """Also where a run goes on: what was done before is counted, and took no time."""
+    config = configure(**{"copies": 1, "prune.levels": 1, "studies": ()})
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    bars = []
+    monkeypatch.setattr(
+        lottery_lib, "tqdm", lambda **how: bars.append(tqdm(**how)) or bars[-1]
+    )
+    if cut is not None:
+        stop = iter(range(cut))
+        with monkeypatch.context() as patch:
+            due = Interruption.due
+            patch.setattr(
+                Interruption,
+                "due",
+                lambda self: (
+                    setattr(self, "_preempted", next(stop, None) is None) or due(self)
+                ),
+            )
+            with pytest.raises(Interrupted):
+                lottery_lib.run(config, tmp_path / "run")
+        assert 0 < bars[-1].n < bars[-1].total
+    lottery_lib.run(config, tmp_path / "run")
+    # 2 replicates, 6 steps: dense; and at both rewind steps three branches.
+    assert bars[-1].total == 2 * 6 + 2 * 3 * (6 + 4)
+    assert bars[-1].n == bars[-1].total
+    assert (bars[-1].initial > 0) == (cut is not None)
 
 
 def test_a_lottery_can_be_used_piece_by_piece(small, tmp_path):

@@ -249,7 +249,7 @@ def test_devices_that_do_not_divide_a_batch_are_counted(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([DIGITS], "flag --workdir=None: .*must have a value.*"),
+        ([DIGITS], "--workdir: name the folder of the run"),
         (["--workdir=run"], "flag --config=None: .*must have a value.*"),
         (["--workdir=run", f"{DIGITS}:smok"], ".*'smok' .* choose from smoke.*"),
         (["--workdir=run", "--config=none.py"], r"--config: .*none\.py.*"),

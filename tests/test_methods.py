@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 from small import build
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from lth_jax import config as config_lib
 from lth_jax import experiment, lottery
