@@ -44,7 +44,9 @@ class Lottery(Plan):
         if not self.progress.disable:
             taken = steps()
             self.progress.initial += taken
-            self.progress.update(taken)
+            self.progress.last_print_n += taken
+            self.progress.n += taken
+            self.progress.refresh()
 
     def key(self, member: Member, *purposes: int) -> Key[Array, ""]:
         """Return the key of a member's replicate, or one derived from it."""
