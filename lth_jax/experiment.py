@@ -44,6 +44,7 @@ class Experiment:
         admm_interval: steps between the Z- and U-steps of ADMM pruning.
         path: evaluate networks on a path, by name of the split.
         refresh: recomputes the batch statistics of networks on a path.
+        close: ends what makes batches ahead; it begins again when it is asked for one.
     """
 
     program: Program
@@ -57,6 +58,7 @@ class Experiment:
     admm_interval: int
     path: dict[str, Evaluate]
     refresh: Refresher
+    close: Callable[[], None]
 
     @property
     def dense_steps(self) -> list[int]:
@@ -128,6 +130,7 @@ def build(config: ConfigDict) -> Experiment:
         rewind_steps=tuple(sorted(set(steps["rewind.steps"]))),
         evaluate_every=steps.get("train.evaluate_every", steps["train.length"]),
         admm_interval=steps["prune.admm.interval"],
+        close=input.close,
         path={
             name: input.evaluator(
                 model, split.take(np.arange(min(few, len(split)))), layout

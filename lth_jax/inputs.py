@@ -29,6 +29,7 @@ class Inputs:
         num_classes: number of classes.
         splits: the splits there are, by name: train, validation, test.
         about: what tells the data from others, and what their images are like.
+        close: ends what makes batches ahead; it begins again when it is asked for one.
         evaluator: from a network, a split and a layout to what evaluates it.
     """
 
@@ -38,6 +39,7 @@ class Inputs:
     splits: dict[str, Any]
     evaluator: Callable[[Network, Any, Layout], Evaluate]
     about: dict[str, Any]
+    close: Callable[[], None] = lambda: None
 
 
 def build(config: ConfigDict, layout: Layout) -> Inputs:
@@ -110,6 +112,7 @@ def _stream(config: ConfigDict, layout: Layout) -> Inputs:
         ),
         about={"examples": {name: len(s) for name, s in _splits(library).items()}}
         | _about(feed, library.num_classes, shared["mean"], shared["std"]),
+        close=feed.close,
     )
 
 

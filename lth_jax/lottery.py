@@ -66,6 +66,7 @@ def opened(
     workdir = Workdir(directory)
     quiet = None if processes.is_first() else True  # None: unless it is a terminal
     with (
+        contextlib.closing(experiment),
         Interruption(60 * config.train.checkpoint_minutes) as interruption,
         workdir.lock(),
         tqdm(unit="step", unit_scale=True, disable=quiet) as progress,
