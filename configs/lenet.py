@@ -39,6 +39,7 @@ the last, one of `iterative one_shot admm`, and `decay`; `smoke` (seconds).
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
+from lth_jax import protocols
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -67,36 +68,18 @@ def get_config(variant: str = "") -> ConfigDict:
         config.train.length = "50000it"
         config.prune.levels = 10
     if variants & {"stability", "instability"}:
-        config.copies = 4 if "stability" in variants else 3
-        config.dense_branches = ("dense",)
-        config.branch_levels = (config.prune.levels,)
-        config.studies = ("stability", "instability")
+        copies = 4 if "stability" in variants else 3
+        protocols.compare_copies(config, copies, "stability", "instability")
     if "correlation" in variants:
-        config.data.batch_size = 128
-        config.optim.name = "sgd"
-        config.optim.options = {"momentum": 0.9, "nesterov": False}
-        config.optim.weight_decay = 1e-4
-        config.optim.schedule = "step"
+        protocols.correlation(config, variants)
+        config.replicates = 3
         config.optim.milestones = ("8ep", "12ep")
         config.train.length = "15ep"
-        config.sweep.learning_rate = (0.01, 0.1)
-        config.prune.scope = "layer"
         config.prune.densities = (0.7, 0.5, 0.3, 0.15)
         config.prune.exclude = ("^fc/",)
         config.prune.admm.interval = "1ep"
         config.prune.admm.updates = 2
-        config.branches = (
-            *("ticket", "random_reinit", "fine_tune"),  # the paper's
-            *("long", "fine_tune_small", "shuffled_mask", "cross_lr"),  # its controls
-        )
-        config.dense_branches = ("long",)
-        config.studies = ("correlation",)
-    if variants & {"one_shot", "admm"}:
-        config.prune.schedule = "one_shot"
-    if "admm" in variants:
-        config.prune.method = "admm"
-    if "decay" in variants:
-        config.sweep.weight_decay = (0.0, 1e-4, 5e-4)
+    protocols.variations(config, variants)
     if "smoke" in variants:
         config.replicates = 2
         config.train.length = "20it"

@@ -60,6 +60,7 @@ rewind_sweep correlation`; one of `iterative one_shot admm`; `decay`; `rewind`;
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
+from lth_jax import protocols
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -120,47 +121,18 @@ def get_config(variant: str = "") -> ConfigDict:
     if "instability" in variants:
         ks = (0, 50, 100, 250, 500, 1000, 2000, 5000, 10000, 20000)
         config.rewind.steps = tuple(f"{k}it" for k in ks)
-        config.copies = 3
-        config.studies = ("instability",)
+        protocols.compare_copies(config, 3, "instability")
     if "stability" in variants:
         config.rewind.steps = ("0it",)
-        config.copies = 4
-        config.studies = ("stability",)
-    if config.studies:
-        config.dense_branches = ("dense",)
-        config.branch_levels = (config.prune.levels,)
+        protocols.compare_copies(config, 4, "stability")
     if "rewind_sweep" in variants:
         ks = (0, 100, 250, 500, 1000, 2000)
         config.rewind.steps = tuple(f"{k}it" for k in ks)
         config.prune.levels = 15
     if "correlation" in variants:
-        config.replicates = 5
         config.model.norm_scale = "ones"
-        config.optim.milestones = ("80ep", "120ep")
-        config.train.length = "150ep"
-        config.rewind.steps = ("0it",)
-        config.prune.scope = "layer"
-        config.prune.densities = (0.7, 0.61, 0.5, 0.38, 0.3, 0.2, 0.15)
-        config.prune.exclude = ("^conv1/", "^fc/")
-        config.sweep.learning_rate = (0.01, 0.1)
-        config.branches = (
-            *("ticket", "random_reinit", "fine_tune"),  # the paper's
-            *("long", "fine_tune_small", "shuffled_mask", "cross_lr"),  # its controls
-        )
-        config.dense_branches = ("long",)
-        config.studies = ("correlation",)
-        if variants & {"standard", "low"}:
-            config.sweep.learning_rate = (0.01,) if "low" in variants else (0.1,)
-            config.branches = tuple(b for b in config.branches if b != "cross_lr")
-    if "decay" in variants:
-        config.sweep.weight_decay = (0.0, 1e-4, 5e-4)
-    if "rewind" in variants:
-        config.rewind.steps = ("0it", "10ep")
-        config.rewind.fresh = ("opt_state", "step")
-    if variants & {"one_shot", "admm"}:
-        config.prune.schedule = "one_shot"
-    if "admm" in variants:
-        config.prune.method = "admm"
+        protocols.correlation(config, variants)
+    protocols.variations(config, variants)
     if "smoke" in variants:
         config.replicates = 1
         config.data.validation = min(config.data.validation, 8)

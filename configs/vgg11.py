@@ -34,6 +34,7 @@ Variants: one of `correlation standard low`; one of `iterative one_shot admm`; `
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
+from lth_jax import protocols
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -48,44 +49,13 @@ def get_config(variant: str = "") -> ConfigDict:
         "smoke",
     )
     config = config_lib.default()
-    config.replicates = 5
     config.data.name = "cifar100" if "cifar100" in variants else "cifar10"
-    config.data.batch_size = 128
     config.data.last = "wrap"
     config.data.augmentation = "flip_crop"
     config.model.name = "vgg11"
     config.model.options = {"conv_bias": False}
-    config.optim.name = "sgd"
-    config.optim.options = {"momentum": 0.9, "nesterov": False}
-    config.optim.weight_decay = 1e-4
-    config.sweep.learning_rate = (0.01, 0.1)
-    config.optim.schedule = "step"
-    config.optim.milestones = ("80ep", "120ep")
-    config.train.length = "150ep"
-    config.rewind.steps = ("0it",)
-    config.prune.scope = "layer"
-    config.prune.densities = (0.7, 0.61, 0.5, 0.38, 0.3, 0.2, 0.15)
-    config.prune.exclude = ("^conv1/", "^fc/")
-    config.branches = (
-        *("ticket", "random_reinit", "fine_tune"),  # the paper's
-        *("long", "fine_tune_small", "shuffled_mask", "cross_lr"),  # its controls
-    )
-    config.dense_branches = ("long",)
-    config.studies = ("correlation",)
-
-    if variants & {"standard", "low"}:
-        config.sweep.learning_rate = (0.01,) if "low" in variants else (0.1,)
-        config.branches = tuple(b for b in config.branches if b != "cross_lr")
-    if "decay" in variants:
-        config.sweep.weight_decay = (0.0, 1e-4, 5e-4)
-    if "rewind" in variants:
-        config.rewind.steps = ("0it", "10ep")
-        config.rewind.fresh = ("opt_state", "step")
-    if "one_shot" in variants:
-        config.prune.schedule = "one_shot"
-    if "admm" in variants:
-        config.prune.schedule = "one_shot"
-        config.prune.method = "admm"
+    protocols.correlation(config, variants)
+    protocols.variations(config, variants)
     if "smoke" in variants:
         config.replicates = 1
         config.data.batch_size = 8

@@ -28,6 +28,7 @@ same densities); `cifar100`; `smoke` (seconds).
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
+from lth_jax import protocols
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -69,10 +70,7 @@ def get_config(variant: str = "") -> ConfigDict:
     if "instability" in variants:
         ks = (0, 10, 25, 50, 100, 250, 500, 1000, 2000, 5000, 10000, 20000)
         config.rewind.steps = tuple(f"{k}it" for k in ks)
-        config.copies = 3
-        config.studies = ("instability",)
-        config.dense_branches = ("dense",)
-        config.branch_levels = (config.prune.levels,)
+        protocols.compare_copies(config, 3, "instability")
     if "one_shot" in variants:
         config.prune.schedule = "one_shot"
     if "smoke" in variants:

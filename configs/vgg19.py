@@ -35,6 +35,7 @@ rewind_sweep`; `one_shot` (the same densities); `cifar100`; `smoke` (seconds).
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
+from lth_jax import protocols
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -75,10 +76,7 @@ def get_config(variant: str = "") -> ConfigDict:
         config.rewind.steps = ("0it",)
     if "stability" in variants:
         config.rewind.steps = ("0it",)
-        config.copies = 4
-        config.studies = ("stability",)
-        config.dense_branches = ("dense",)
-        config.branch_levels = (config.prune.levels,)
+        protocols.compare_copies(config, 4, "stability")
     if "rewind_sweep" in variants:
         ks = (0, 50, 100, 250, 500, 1000)
         config.rewind.steps = tuple(f"{k}it" for k in ks)

@@ -18,7 +18,16 @@ LAYERS = [
     {"processes", "data", "models", "optim", "sparse", "ticket"},
     {"state", "fleet", "fit", "evaluate", "admm", "branches", "torch_layout"},
     {"records", "methods", "checkpoint", "studies", "report"},
-    {"fields", "config", "inputs", "plan", "workdir", "interruption", "experiment"},
+    {
+        "fields",
+        "config",
+        "protocols",
+        "inputs",
+        "plan",
+        "workdir",
+        "interruption",
+        "experiment",
+    },
     {"training", "lottery", "search", "check", "dry_run", "export", "tensorboard"},
     {"main"},
 ]
