@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import jax
 from ml_collections import ConfigDict
 
-from lth_jax import branches
 from lth_jax import config as config_lib
 from lth_jax import experiment as experiment_lib
 from lth_jax.experiment import Experiment
@@ -74,31 +73,23 @@ def describe(config: ConfigDict) -> str:
 
 def plan(config: ConfigDict, experiment: Experiment) -> Iterator[Level]:
     """Yield what is trained at each level."""
-    networks, length = Plan(config), experiment.length
-    steps, fresh = list(experiment.rewind_steps), tuple(config.rewind.fresh)
+    networks, steps = Plan(config), list(experiment.rewind_steps)
     initial = jax.eval_shape(experiment.initialise, jax.random.key(0))
     layers = [mask.size for mask in jax.tree.leaves(initial.masks)]
-    dense = len(networks.origins)
-    for level, density in enumerate(networks.densities(layers)):
-        members = list(networks.members(level, steps))
-        taken = sum(
-            branches.steps(m.branch, m.rewind_step, length, fresh)[0] for m in members
-        )
+    for number, density in enumerate(networks.densities(layers)):
+        members = list(networks.members(number, steps))
+        dense = 0 if number else len(networks.origins)
+        states = dense * (len(experiment.dense_steps) + len(steps))
         tickets = sum(member.branch in ("ticket", "dense") for member in members)
-        if level == 0:
-            yield Level(
-                number=0,
-                density=density,
-                trainings=len(members) + dense,
-                steps=taken + dense * length,
-                saved=dense * (len(experiment.dense_steps) + len(steps)) + tickets,
-            )
-            continue
-        if config.prune.method == "admm":
-            options = config.prune.admm
-            updates = len(options.rho) * options.updates
-            taken += dense * len(steps) * updates * experiment.admm_interval
-        yield Level(level, density, len(members), taken, tickets)
+        yield Level(
+            number=number,
+            density=density,
+            trainings=len(members) + dense,
+            steps=networks.steps(
+                number, steps, experiment.length, experiment.admm_interval
+            ),
+            saved=states + tickets,
+        )
 
 
 def steps_per_second(config: ConfigDict, experiment: Experiment) -> float:

@@ -75,7 +75,7 @@ def opened(
         workdir.open(config, experiment.data)
         workdir.recover(experiment.dense_steps, lottery.levels)
         if not progress.disable:
-            progress.reset(sum(lottery.steps))
+            progress.reset(sum(map(lottery.planned, range(lottery.levels + 1))))
         yield lottery
 
 
@@ -127,7 +127,7 @@ def train_level(lottery: Lottery, level: int, tickets: Fleet) -> Fleet:
         like = next(iter(tickets.values()))
         trained = lottery.workdir.load(series, level, like)
         dense = 0 if level else len(lottery.origins) * lottery.experiment.length
-        lottery.skip(lambda: lottery.steps[level] - dense)
+        lottery.skip(lambda: lottery.planned(level) - dense)
     else:
         trained = {} if level else dict(tickets)
         masks = prune_tickets(lottery, level, tickets)
@@ -279,13 +279,13 @@ def study(lottery: Lottery, level: int, trained: Fleet) -> list[dict[str, Any]]:
         return copies.get(member._replace(level=0, branch="dense"))
 
     @functools.cache
-    def starts(branch: str) -> Fleet:
-        return rewind_branches(lottery, [branch], masks, trained)
+    def starts() -> Fleet:
+        return rewind_branches(lottery, [*lottery.branches(level)], masks, trained)
 
     def start(member: Member) -> TrainState:
         if member.level == 0 and member.copy == 0:
             return saved(member.rewind_step)[member.origin]
-        return starts(member.branch)[member]
+        return starts()[member]
 
     def evaluate(networks: Sequence[TrainState]) -> dict[str, list[Evaluation]]:
         if options.batch_stats == "recompute":

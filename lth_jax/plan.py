@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ml_collections import ConfigDict
 
-from lth_jax import prune
+from lth_jax import branches, prune
 from lth_jax.branches import BRANCHES
 from lth_jax.masks import Masks
 from lth_jax.records import Member
@@ -88,6 +88,29 @@ class Plan:
         """Return whether more than tickets are trained at a level."""
         levels = self.config.branch_levels
         return level == 0 or not levels or level in levels
+
+    def steps(
+        self, level: int, rewind_steps: list[int], length: int, admm_interval: int
+    ) -> int:
+        """Return the training steps of a level; the dense networks' are at level 0.
+
+        Args:
+            level: from 0.
+            rewind_steps: the steps k of the rewind states.
+            length: steps of a full training.
+            admm_interval: steps between the Z- and U-steps of ADMM pruning.
+        """
+        fresh, options = tuple(self.config.rewind.fresh), self.config.prune
+        taken = sum(
+            branches.steps(member.branch, member.rewind_step, length, fresh)[0]
+            for member in self.members(level, rewind_steps)
+        )
+        if level == 0:
+            return taken + len(self.origins) * length
+        if options.method == "admm":
+            updates = len(options.admm.rho) * options.admm.updates
+            taken += len(self.origins) * len(rewind_steps) * updates * admm_interval
+        return taken
 
     def members(self, level: int, rewind_steps: list[int]) -> Iterator[Member]:
         """Yield the networks that are trained at a level.

@@ -1,6 +1,5 @@
 """Training: a fleet of a run goes on, is measured, and is saved when it must stop."""
 
-import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 from tqdm.auto import tqdm
 
-from lth_jax import branches, dry_run
+from lth_jax import branches
 from lth_jax import masks as masks_lib
 from lth_jax.experiment import Experiment
 from lth_jax.fit import fit
@@ -34,10 +33,11 @@ class Lottery(Plan):
     progress: tqdm
     interruption: Interruption
 
-    @functools.cached_property
-    def steps(self) -> list[int]:
-        """The training steps of every level; the dense networks' are at level 0."""
-        return [level.steps for level in dry_run.plan(self.config, self.experiment)]
+    def planned(self, level: int) -> int:
+        """Return the training steps of a level; the dense networks' are at level 0."""
+        made = self.experiment
+        ks = list(made.rewind_steps)
+        return self.steps(level, ks, made.length, made.admm_interval)
 
     def skip(self, steps: Callable[[], int]) -> None:
         """Count what was trained before this process began: it took no time here."""
