@@ -103,9 +103,10 @@ def correlation(scene: Scene) -> Numbers:
     """
     for member, network in scene.trained.items():
         for name, a, b, compared in _relatives(scene, member, network):
+            least = min(_densities(a.masks, compared))
             for p in scene.top:
                 overlap = f"overlap_{name}_top_{p:g}"
-                if p > min(_densities(a.masks, compared)):
+                if p > least:
                     continue  # what is pruned is not among the largest
                 shared = measures.top_overlap(a.params, b.params, p, compared)
                 yield member, overlap, float(shared)
