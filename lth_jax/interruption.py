@@ -50,7 +50,7 @@ class Interruption:
         late = time.monotonic() - self._since > self._seconds
         self._asked += 1
         self._preempted |= checkpoint.preempted(self._asked)
-        return processes.agree(bool(self._signal) or self._preempted or late)
+        return processes.agree(self._called or late)
 
     def handle(self, settle: Callable[[], None]) -> None:
         """Go on after a pause, or raise Interrupted if a signal asked for it.
@@ -58,12 +58,17 @@ class Interruption:
         Args:
             settle: waits until everything is saved.
         """
-        if processes.agree(bool(self._signal) or self._preempted):
+        if processes.agree(self._called):
             settle()
             notice = "preemption" if self._preempted else "another process's signal"
             name = self._signal.name if self._signal else notice
             raise Interrupted(f"{name}: saved; the same command goes on")
         self._since = time.monotonic()
+
+    @property
+    def _called(self) -> bool:
+        """Whether this process was asked to end."""
+        return bool(self._signal) or self._preempted
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         del frame
