@@ -97,13 +97,15 @@ def load_ticket(path: Path | str) -> Ticket:
     if "shapes" not in about:
         raise ValueError(f"{path}: no ticket (PyTorch's layout is for PyTorch)")
     shapes = about.pop("shapes")
-    params, stats = _within(arrays, "params"), _within(arrays, "batch_stats")
-    for name, values in _within(arrays, "values").items():
+    params, stats, kept = (
+        _within(arrays, kind) for kind in ("params", "batch_stats", "values")
+    )
+    for name, values in kept.items():
         params[name] = np.zeros(shapes[name], values.dtype)
     params = {name: params[name] for name in shapes}
     packed = dict.fromkeys(shapes) | _within(arrays, "masks")
     masks = masks_lib.unpack(packed, params)
-    for name, values in _within(arrays, "values").items():
+    for name, values in kept.items():
         params[name][np.asarray(masks[name])] = values
     nested = (_nested(tree) for tree in (params, stats, masks))
     params, stats, masks = (jax.tree.map(jnp.asarray, tree) for tree in nested)
