@@ -160,8 +160,7 @@ def overlaps(rows: Rows, pair: str) -> Figure | None:
     Returns:
         The figure, or None if the pair was not measured.
     """
-    numbers = frames.overlaps(rows)
-    numbers = numbers[numbers["pair"] == pair]
+    numbers = frames.overlaps(rows, pair)
     if pair == "start_to_end":
         numbers = numbers[(numbers["level"] == 0) & (numbers["branch"] == "dense")]
     else:

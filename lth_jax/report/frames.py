@@ -188,20 +188,25 @@ def matching(rows: Rows, measure: str = "test_accuracy") -> pd.DataFrame:
     return found.drop(columns="spread")
 
 
-def overlaps(rows: Rows) -> pd.DataFrame:
-    """Return every R_p (Liu et al., 2021) beside what chance would give.
+def pairs(rows: Rows) -> list[str]:
+    """Return of what pairs of networks R_p was measured, as `start_to_end`."""
+    found = [re.match(r"overlap_(\w+)_top_", measure) for measure in measures(rows)]
+    return list(dict.fromkeys(match[1] for match in found if match))
 
-    Columns: run, setting, rewind_step, level, branch, pair (of what, as
-    `start_to_end`), p, density, mean, std, n, chance.
+
+def overlaps(rows: Rows, pair: str) -> pd.DataFrame:
+    """Return R_p (Liu et al., 2021) of a pair of networks, beside what chance gives.
+
+    Columns: run, setting, rewind_step, level, branch, p, density, mean, std, n, chance.
     """
-    pattern, found = re.compile(r"overlap_(\w+)_top_([\d.]+)"), []
+    pattern, found = re.compile(rf"overlap_{pair}_top_([\d.]+)"), []
     for measure in measures(rows):
         if match := pattern.fullmatch(measure):
             chance = summary(rows, f"{measure}_by_chance")[[*NETWORK, "mean"]]
             chance = chance.rename(columns={"mean": "chance"})
             numbers = summary(rows, measure).merge(chance, on=NETWORK)
-            found.append(numbers.assign(pair=match[1], p=float(match[2])))
-    columns = [*NETWORK, "pair", "p", "density", "mean", "std", "n", "chance"]
+            found.append(numbers.assign(p=float(match[1])))
+    columns = [*NETWORK, "p", "density", "mean", "std", "n", "chance"]
     return pd.concat(found)[columns] if found else pd.DataFrame(columns=columns)
 
 

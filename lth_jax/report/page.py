@@ -116,7 +116,7 @@ def drawn(rows: pd.DataFrame) -> Iterator[tuple[str, str, Figure]]:
     for heading, name, draw, argument in plan:
         if figure := draw(rows, argument):
             yield heading, name, figure
-    for pair in dict.fromkeys(frames.overlaps(rows)["pair"]):
+    for pair in frames.pairs(rows):
         if figure := figures.overlaps(rows, pair):
             words = pair.replace("_", " ")
             yield f"largest weights in common, {words}", f"overlap_{pair}", figure
