@@ -1,8 +1,11 @@
 """Plans: which networks a config trains."""
 
+import jax.numpy as jnp
 import pytest
+from trees import assert_same
 
 from lth_jax import config as config_lib
+from lth_jax import masks, prune, scores
 from lth_jax.plan import Plan
 from lth_jax.records import Member
 
@@ -49,3 +52,12 @@ def test_levels_that_are_not_studied_have_tickets_only():
     small = plan(replicates=1, copies=3, branch_levels=(2,))
     assert list(small.members(1, [0])) == [Member(0, 0, 1, "ticket", 0)]
     assert len(list(small.members(2, [0]))) == 9
+
+
+def test_a_level_is_pruned_to_its_density_however_that_is_written():
+    params = {"a": jnp.arange(12.0).reshape(3, 4)}
+    scored, full = scores.magnitude(params), masks.full(params)
+    planned = plan(**{"prune.densities": (1, 0.5)})
+    for level, density in ((1, 1.0), (2, 0.5)):
+        kept = planned.shrink(level, scored, full)
+        assert_same(kept, prune.to_density(scored, full, density))

@@ -168,3 +168,5 @@ def test_starts_are_compared_with_the_fine_tuned_network_under_the_same_masks():
     assert found[reinit, "overlap_start_to_fine_tuned_top_0.5_by_chance"] == 0.5
     assert (shuffled, "overlap_start_to_fine_tuned_top_0.5") not in found
     assert (TICKET, "overlap_end_to_dense_top_0.25") not in found
+    # What is trained again started from weights that were trained before.
+    assert (FINE, "overlap_start_to_fine_tuned_top_0.5") not in found
