@@ -32,6 +32,7 @@ _ELEMENTS = {
     "sweep.weight_decay": float,
     "branches": str,
     "dense_branches": str,
+    "copied_branches": str,
     "branch_levels": int,
     "measures": str,
     "studies": str,
@@ -66,6 +67,7 @@ _LEAST = {
 _UNIQUE = (
     "branches",
     "dense_branches",
+    "copied_branches",
     "measures",
     "studies",
     "sweep.learning_rate",
@@ -157,6 +159,7 @@ def default() -> ConfigDict:
             "branches": ("ticket", "random_reinit", "shuffled_mask"),
             "dense_branches": (),  # of the dense networks: "dense" (copies), "long"
             "copies": 1,  # data orders per branch
+            "copied_branches": (),  # those that have copies; empty: all
             "branch_levels": (),  # where there are more than tickets; empty: everywhere
             "measures": ("test_accuracy", "test_loss"),
             "studies": (),  # of networks: "stability", "instability", "correlation"
@@ -276,6 +279,8 @@ def check(config: ConfigDict) -> None:
         known("branches", branch, BRANCHES.keys() - {"dense"})
     for branch in config.dense_branches:
         known("dense_branches", branch, ("dense", "long"))
+    for branch in config.copied_branches:
+        known("copied_branches", branch, (*config.branches, *config.dense_branches))
     for study in config.studies:
         known("studies", study, STUDIES)
     known("study.tensors", config.study.tensors, ("masked", "all"))

@@ -254,7 +254,7 @@ def rewind_branches(
         )
         start = branch.start(origin)
         purpose = state.DATA_AGAIN if branch.again else state.DATA
-        for copy in range(branch.copies_from, lottery.copies(ticket.level)):
+        for copy in range(branch.copies_from, lottery.copies(ticket.level, name)):
             seed = state.data_seed(key, copy, purpose)
             member = ticket._replace(branch=name, copy=copy)
             starts[member] = replace(start, data_seed=seed, loss_from=start.step)

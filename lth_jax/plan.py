@@ -80,9 +80,11 @@ class Plan:
             return self.config.dense_branches
         return self.config.branches if self.is_studied(level) else ("ticket",)
 
-    def copies(self, level: int) -> int:
-        """Return the number of copies that are trained at a level."""
-        return self.config.copies if self.is_studied(level) else 1
+    def copies(self, level: int, branch: str) -> int:
+        """Return the number of copies of a branch that are trained at a level."""
+        copied = self.config.copied_branches
+        is_copied = self.is_studied(level) and (not copied or branch in copied)
+        return self.config.copies if is_copied else 1
 
     def is_studied(self, level: int) -> bool:
         """Return whether more than tickets are trained at a level."""
@@ -122,7 +124,7 @@ class Plan:
         for origin, step, name in itertools.product(
             self.origins, rewind_steps, self.branches(level)
         ):
-            for copy in range(BRANCHES[name].copies_from, self.copies(level)):
+            for copy in range(BRANCHES[name].copies_from, self.copies(level, name)):
                 yield origin._replace(
                     rewind_step=step, level=level, branch=name, copy=copy
                 )

@@ -114,6 +114,7 @@ def _tickets_alone(config: ConfigDict, criterion: str) -> ConfigDict:
     config = config.copy_and_resolve_references()
     with config.unlocked():
         config.branches, config.dense_branches = ("ticket",), ()
+        config.copied_branches = ()
         config.branch_levels = (Plan(config).levels,)
         config.copies = max(2, config.copies) if criterion == "stable" else 1
         config.studies = ("instability",) if criterion == "stable" else ()

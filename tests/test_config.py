@@ -67,6 +67,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(field, value, known):
         ("branches", "shuffle", "random_reinit, rewind_0, shuffled_mask, ticket"),
         ("branches", "dense", "random_reinit, rewind_0, shuffled_mask, ticket"),
         ("dense_branches", "ticket", "dense, long"),
+        ("copied_branches", "rewind_0", "random_reinit"),
         ("studies", "distance", "instability, stability"),
         ("measures", "test_error", "test_accuracy, test_loss"),
         ("measures", "validation_loss", "test_accuracy, test_loss"),

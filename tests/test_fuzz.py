@@ -42,6 +42,7 @@ BASES = (
         "optim.end_value": 1e-3,
         "train.evaluate_every": "1ep",
         "dense_branches": ("dense", "long"),
+        "copied_branches": ("ticket", "dense"),
         "studies": ("stability", "instability"),
         "copies": 2,
     },

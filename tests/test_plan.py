@@ -54,6 +54,19 @@ def test_levels_that_are_not_studied_have_tickets_only():
     assert len(list(small.members(2, [0]))) == 9
 
 
+def test_only_copied_branches_have_copies():
+    small = plan(
+        replicates=1,
+        branches=("ticket", "rewind_0"),
+        dense_branches=("dense",),
+        copies=2,
+        copied_branches=("ticket",),
+    )
+    assert not list(small.members(0, [0]))
+    found = [(member.branch, member.copy) for member in small.members(1, [0])]
+    assert found == [("ticket", 0), ("ticket", 1), ("rewind_0", 0)]
+
+
 def test_a_level_is_pruned_to_its_density_however_that_is_written():
     params = {"a": jnp.arange(12.0).reshape(3, 4)}
     scored, full = scores.magnitude(params), masks.full(params)
