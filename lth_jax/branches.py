@@ -65,6 +65,7 @@ class Branch:
         start: chooses the start state, already under its masks.
         lengths: the step at which it stops, in full trainings.
         after: it starts from the level's trained ticket.
+        across: it needs the masks of another learning rate.
         again: it trains weights that were trained before, in a data order of its own.
         copies_from: the first copy that is not the dense network itself.
     """
@@ -72,6 +73,7 @@ class Branch:
     start: Callable[[Origin], TrainState]
     lengths: int = 1
     after: bool = False
+    across: bool = False
     again: bool = False
     copies_from: int = 0
 
@@ -149,7 +151,7 @@ BRANCHES: dict[str, Branch] = {
     "fine_tune": Branch(fine_tune, again=True),
     "fine_tune_small": Branch(fine_tune_small, lengths=2, again=True),
     "long": Branch(long, after=True, again=True),
-    "cross_lr": Branch(cross_lr),
+    "cross_lr": Branch(cross_lr, across=True),
 }
 
 

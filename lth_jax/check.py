@@ -26,7 +26,7 @@ from lth_jax.checkpoint import CheckpointError, Series
 from lth_jax.config import ConfigError
 from lth_jax.masks import Masks
 from lth_jax.plan import Plan
-from lth_jax.records import Member, RecordsError
+from lth_jax.records import DIVERGED, Member, RecordsError
 from lth_jax.workdir import Workdir, read
 
 # Their masks at a level are not among those of the level before.
@@ -55,6 +55,11 @@ class Check:
     def lengths(self) -> dict[str, Any]:
         """The config's lengths in steps."""
         return config_lib.lengths(self.plan.config, self.steps_per_epoch)
+
+    @cached_property
+    def diverged(self) -> dict[Member, int]:
+        """The networks whose training ended early, and at which step."""
+        return self.workdir.records.diverged()
 
     @property
     def rewind_steps(self) -> list[int]:
@@ -95,6 +100,8 @@ class Check:
                 networks[member] = Network(saved, masks)
                 if masks_lib.checksum(masks) != about["masks"][i]:
                     yield f"{where}: {_text(member)}: masks have another checksum"
+                if not np.isfinite(saved["loss"]):
+                    continue  # its weights are no numbers any more
                 for path in _alive(saved, masks):
                     yield f"{where}: {_text(member)}: {path} is not 0 where pruned"
         except CheckpointError as error:
@@ -104,7 +111,7 @@ class Check:
         return networks
 
     def _dense(self, step: int, networks: Networks) -> Iterator[str]:
-        yield from _same(f"dense {step}", [*networks], self.plan.origins)
+        yield from self._same(f"dense {step}", [*networks], self.plan.origins)
         for member, (saved, masks) in networks.items():
             if masks_lib.density(masks) != 1:
                 yield f"dense {step}: {_text(member)}: masks are not dense"
@@ -126,7 +133,7 @@ class Check:
                 for origin in self.plan.origins
                 for step in self.rewind_steps
             ]
-        yield from _same(where, [*now], wanted)
+        yield from self._same(where, [*now], wanted)
         for member, (saved, masks) in now.items():
             who = f"{where}: {_text(member)}"
             if saved["step"] != length:
@@ -207,7 +214,7 @@ class Check:
         for key, row in zip(keys, rows):
             if not math.isfinite(row["value"]):
                 yield f"results.jsonl: {row['value']} in the row of {_text(key)}"
-        wanted = {
+        wanted: dict[tuple[Any, ...], None] = {
             (*member, step, measure): None
             for member, step in self._trained()
             for measure in ("train_loss", *self.plan.config.measures)
@@ -216,12 +223,38 @@ class Check:
         level = _ROW.index("level")
         levels = {key[level] for key in wanted}
         for key in found:
-            if key[level] in levels:
+            if key[level] in levels and key[-1] != DIVERGED:
                 replicates = range(self.plan.config.replicates)
                 wanted |= {(replicate, *key[1:]): None for replicate in replicates}
         for key in wanted:
-            if key not in found:
+            if key not in found and not self._is_left_out(Member(*key[:-2])):
                 yield f"results.jsonl: no row of {_text(key)}"
+
+    def _same(
+        self, where: str, found: list[Member], wanted: list[Member]
+    ) -> Iterator[str]:
+        for member in wanted:
+            if member not in found and not self._is_left_out(member):
+                yield f"{where}: {_text(member)} is missing"
+        for member in found:
+            if member not in wanted:
+                yield f"{where}: {_text(member)} is too many"
+
+    def _is_left_out(self, member: Member) -> bool:
+        """Return whether a network, or one that it comes from, diverged."""
+        return not self.diverged.keys().isdisjoint(self._line(member))
+
+    def _line(self, member: Member) -> Iterator[Member]:
+        """Yield a network and all that it comes from."""
+        yield member
+        branch, rates = BRANCHES[member.branch], [member.learning_rate]
+        for rate in self.plan.config.sweep.learning_rate if branch.across else rates:
+            ticket = member._replace(branch="ticket", copy=0, learning_rate=rate)
+            yield ticket.origin
+            for level in range(1, member.level + 1):
+                yield ticket._replace(level=level, branch="admm")
+                if level < member.level or branch.after:
+                    yield ticket._replace(level=level)
 
     def _trained(self) -> Iterator[tuple[Member, int]]:
         """Yield the networks of what is saved, and the steps they were trained to."""
@@ -249,15 +282,6 @@ def _parent(ticket: Member) -> Member:
     """Return the network whose weights decide which of a ticket's are pruned."""
     branch = "ticket" if ticket.level > 1 else "dense"
     return ticket._replace(level=ticket.level - 1, branch=branch, copy=0)
-
-
-def _same(where: str, found: list[Member], wanted: list[Member]) -> Iterator[str]:
-    for member in wanted:
-        if member not in found:
-            yield f"{where}: {_text(member)} is missing"
-    for member in found:
-        if member not in wanted:
-            yield f"{where}: {_text(member)} is too many"
 
 
 def _alive(saved: dict[str, PyTree], masks: Masks) -> Iterator[str]:

@@ -128,8 +128,8 @@ def fit(
             on their way, or not begun.
 
     Returns:
-        The members at `stop`, if there was no pause; a group of which a loss is not
-        finite any more may come back before.
+        The members at `stop`, if there was no pause. One whose loss is not finite any
+        more stays at the step at which that was so first, while others go on.
 
     Raises:
         ValueError: members of a group are at different steps, or past `stop`.
@@ -148,14 +148,12 @@ def _fit_group(
     progress: Callable[[int], object],
     pause: Callable[[], bool],
 ) -> Sequence[TrainState]:
-    at = {int(member.step) for member in group}
-    start = at.pop()
-    if at or start > stop:
-        raise ValueError(
-            f"fit: members at steps {sorted({start, *at})} cannot go to {stop} together"
-        )
-    if start == stop or pause():
+    at = sorted({int(member.step) for member in group if np.isfinite(member.loss)})
+    if len(at) > 1 or at[-1:] > [stop]:
+        raise ValueError(f"fit: members at steps {at} cannot go to {stop} together")
+    if at in ([], [stop]) or pause():
         return group
+    (start,) = at
     states = program.layout.stack(group, of=fleet_size)
     data_seed = int(group[0].data_seed)  # only a feed of one member looks at it
     finite = np.array(True)
@@ -164,10 +162,10 @@ def _fit_group(
         arrays = program.supply(data_seed, step)
         # One call computes while the next is prepared, and no more: progress stays true
         # and memory bounded.
-        lost = not np.all(finite)
+        going = processes.agree(bool(np.any(finite)))
         states, finite = program.advance(states, (arrays, steps))
         progress(steps * len(group))
-        if processes.agree(lost) or pause():
+        if not going or pause():
             break
     return program.layout.unstack(states, len(group))
 
@@ -210,6 +208,7 @@ def train_step(
 
     Gradients, loss and batch statistics are averaged over the devices that share the
     batch. A weight whose mask is False, its gradient and its moments stay exactly 0.
+    Where the loss is not finite, the step does not count: nor does any later one.
     """
     loss, grads, batch_stats = gradients(state, batch, part, program)
     if program.layout.axis is not None:
@@ -222,13 +221,14 @@ def train_step(
     optimizer = program.optimizer(learning_rate, state.weight_decay)
     changes, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, changes)
+    total = state.loss + loss
     return dataclasses.replace(
         state,
-        step=state.step + 1,
+        step=state.step + jnp.isfinite(total),
         params=params,
         batch_stats=batch_stats,
         opt_state=opt_state,
-        loss=state.loss + loss,
+        loss=total,
     )
 
 

@@ -37,7 +37,7 @@ from lth_jax.workdir import Fleet, Workdir
 
 def run(
     config: ConfigDict, directory: Path, experiment: Experiment | None = None
-) -> None:
+) -> list[str]:
     """Find lottery tickets as configured, from wherever `directory` stands.
 
     Args:
@@ -45,16 +45,21 @@ def run(
         directory: its folder.
         experiment: what the config means, where that is built already.
 
+    Returns:
+        A line for every network that diverged. What depends on it is left out, and all
+        others are trained.
+
     Raises:
         ConfigError, DataError: before anything is trained or written.
         CheckpointError, RecordsError: a file is damaged, missing or cannot be written.
-        Diverged: while training.
+        Diverged: all dense networks did, or weights cannot be scored.
         Interrupted: the process was asked to end; the same call goes on from there.
     """
     with opened(config, directory, experiment) as lottery:
         tickets = train_dense(lottery)
         for level in range(lottery.levels + 1):
             tickets = train_level(lottery, level, tickets)
+        return lottery.losses()
 
 
 @contextlib.contextmanager
@@ -74,6 +79,7 @@ def opened(
         lottery = Lottery(config, experiment, workdir, progress, interruption)
         workdir.open(config, experiment.data)
         workdir.recover(experiment.dense_steps, lottery.levels)
+        lottery.diverged.update(workdir.records.diverged())
         if not progress.disable:
             progress.reset(sum(map(lottery.planned, range(lottery.levels + 1))))
         yield lottery
@@ -106,6 +112,8 @@ def train_dense(lottery: Lottery) -> Fleet:
         fleet = {member: lottery.initial(member) for member in lottery.origins}
     for stop in experiment.dense_steps[len(saved) :]:
         fleet = train(lottery, fleet, stop, {})
+        if not fleet:
+            raise Diverged("; ".join(lottery.losses()))
         lottery.workdir.finish(series, stop, fleet)
     return {
         member._replace(rewind_step=step): network
@@ -123,6 +131,8 @@ def train_level(lottery: Lottery, level: int, tickets: Fleet) -> Fleet:
         The level's trained tickets, with their masks.
     """
     series = lottery.workdir.levels
+    if not tickets:
+        return {}
     if level in series.numbers():
         like = next(iter(tickets.values()))
         trained = lottery.workdir.load(series, level, like)
@@ -245,13 +255,17 @@ def rewind_branches(
             initialise=functools.partial(lottery.initial, ticket),
             masks=masks[ticket],
             others=tuple(
-                masks[ticket._replace(learning_rate=rate)]
-                for rate in lottery.config.sweep.learning_rate
-                if rate != ticket.learning_rate
+                masks[other]
+                for other in masks
+                if other.learning_rate != ticket.learning_rate
+                and other._replace(learning_rate=ticket.learning_rate) == ticket
             ),
             trained=trained.get(ticket),
             key=lottery.key(ticket, state.BRANCH, ticket.level, number),
         )
+        wanted = [origin.trained] * branch.after + [origin.others] * branch.across
+        if not all(wanted):
+            continue  # that network diverged
         start = branch.start(origin)
         purpose = state.DATA_AGAIN if branch.again else state.DATA
         for copy in range(branch.copies_from, lottery.copies(ticket.level, name)):
@@ -263,7 +277,7 @@ def rewind_branches(
 
 def study(lottery: Lottery, level: int, trained: Fleet) -> list[dict[str, Any]]:
     """Return the rows of the configured studies of a level."""
-    if not lottery.config.studies or not lottery.is_studied(level):
+    if not (lottery.config.studies and lottery.is_studied(level) and trained):
         return []
     options, experiment = lottery.config.study, lottery.experiment
     saved = functools.cache(lottery.dense)

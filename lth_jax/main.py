@@ -90,13 +90,15 @@ def main(argv: list[str]) -> None:
         workdir = Path(str(_WORKDIR.value))
         if _EARLIEST.value:
             found = search.earliest_rewind(_CONFIG.value, workdir, _EARLIEST.value)
-            runs = [probe.workdir for probe in found.probes]
+            runs, lost = [probe.workdir for probe in found.probes], []
         else:
-            lottery.run(_CONFIG.value, workdir)
+            lost = lottery.run(_CONFIG.value, workdir)
             found, runs = None, [workdir]
         if processes.is_first():
             print(found or report.table(report.load(workdir)))
             print(f"\nreport: {report.write(*runs, directory=workdir / 'report')}")
+        if lost:
+            sys.exit("\n".join(f"error: {line}" for line in lost))
     except _ERRORS as error:
         sys.exit(f"error: {error}")
     except Interrupted as interrupted:

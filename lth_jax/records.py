@@ -21,6 +21,10 @@ HARMLESS = ("check", "configs", "dry_run", "export", "main", "report")
 HARMLESS += ("sparse", "tensorboard", "ticket", "torch_layout")
 
 
+# The measure of a network whose loss, or a weight, is not finite any more.
+DIVERGED = "diverged"
+
+
 class RecordsError(ValueError):
     """The records cannot be written or read; one line that names the file."""
 
@@ -122,6 +126,15 @@ class Records:
                     f"{self.path}, line {number}, is not a row: {line[:40]!r}"
                 ) from error
         return rows
+
+    def diverged(self) -> dict[Member, int]:
+        """Return the networks whose training ended early, and at which step."""
+        found = {}
+        for row in self.rows():
+            if row["measure"] == DIVERGED:
+                named: dict[str, Any] = {name: row.get(name) for name in Member._fields}
+                found[Member(**named)] = row["step"]
+        return found
 
 
 def row(

@@ -46,7 +46,8 @@ class TrainState:
     mixture of replicates, branches, copies and hyperparameters is one program.
 
     Attributes:
-        step: training steps taken; the learning rate and the data are functions of it.
+        step: training steps taken, as long as the loss was finite; the learning rate
+            and the data are functions of it.
         params: parameters, exactly 0 where the mask is False.
         batch_stats: running statistics of batch normalisation, or {}.
         opt_state: the optimizer's moments, exactly 0 where the mask is False.

@@ -1,7 +1,8 @@
 """Training: a fleet of a run goes on, is measured, and is saved when it must stop."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 from tqdm.auto import tqdm
 
-from lth_jax import branches
+from lth_jax import branches, processes, records
 from lth_jax import masks as masks_lib
 from lth_jax.experiment import Experiment
 from lth_jax.fit import fit
@@ -21,17 +22,34 @@ from lth_jax.workdir import Fleet, Workdir
 
 
 class Diverged(RuntimeError):
-    """A loss is not finite any more; one line that names the network and the step."""
+    """There is nothing left to train or to prune; one line that says what happened."""
 
 
 @dataclass(frozen=True, eq=False)
 class Lottery(Plan):
-    """A run: its config, what that means, its folder, and how far it is."""
+    """A run: its config, what that means, its folder, and how far it is.
+
+    Attributes:
+        diverged: networks whose training ended early, and at which step.
+    """
 
     experiment: Experiment
     workdir: Workdir
     progress: tqdm
     interruption: Interruption
+    diverged: dict[Member, int] = field(default_factory=dict)
+
+    def losses(self) -> list[str]:
+        """Return a line for every network that diverged."""
+        return [
+            "a loss or a weight is not finite any more: "
+            + ", ".join(
+                f"{name} {value}"
+                for name, value in (*member._asdict().items(), ("step", step))
+                if value is not None
+            )
+            for member, step in self.diverged.items()
+        ]
 
     def planned(self, level: int) -> int:
         """Return the training steps of a level; the dense networks' are at level 0."""
@@ -75,14 +93,18 @@ def train(lottery: Lottery, fleet: Fleet, stop: int, done: Fleet) -> Fleet:
         stop: step at which to stop.
         done: other networks of the level, to be saved together.
 
+    Returns:
+        Those at `stop`. Of others, a loss or a weight is not finite any more.
+
     Raises:
-        Diverged: a loss is not finite.
         Interrupted: the process was asked to end; what was done is saved.
     """
+    fleet = {m: network for m, network in fleet.items() if m not in lottery.diverged}
     trained = lottery.workdir.resume(fleet)
     lottery.skip(lambda: sum(int(trained[m].step - fleet[m].step) for m in fleet))
-    for together, until in _legs(lottery.experiment, fleet, stop):
-        while any(trained[member].step < until for member in together):
+    for members, until in _legs(lottery.experiment, fleet, stop):
+        together = [member for member in members if member in trained]
+        while any(_is_behind(trained[member], until) for member in together):
             networks = fit(
                 [trained[member] for member in together],
                 until,
@@ -90,13 +112,9 @@ def train(lottery: Lottery, fleet: Fleet, stop: int, done: Fleet) -> Fleet:
                 lottery.progress.update,
                 lottery.interruption.due,
             )
-            check_finite(lottery, together, networks)
-            if all(network.step == until for network in networks):
-                rows = measure(lottery, together, networks)
-                lottery.workdir.records.add(rows)
-                zero = jnp.float32(0)
-                networks = [replace(n, loss=zero, loss_from=n.step) for n in networks]
             trained.update(zip(together, networks))
+            if not any(_is_behind(network, until) for network in networks):
+                together = finish_leg(lottery, together, trained)
             if lottery.interruption.due():
                 lottery.workdir.pause(done | trained)
                 lottery.interruption.handle(lottery.workdir.paused.wait)
@@ -113,6 +131,32 @@ def _legs(
         yield from ((together, until) for until in experiment.stops(start, stop))
 
 
+def finish_leg(
+    lottery: Lottery, together: list[Member], trained: Fleet
+) -> list[Member]:
+    """Record members that are where they were to go.
+
+    Returns:
+        Those that can go on. The others, which diverged, are taken from `trained`.
+    """
+    lost = {m: trained.pop(m) for m in together if not _is_finite(trained[m])}
+    together = [member for member in together if member not in lost]
+    rows = [
+        one
+        for member, network in lost.items()
+        for one in numbered(member, network, [(records.DIVERGED, 1.0)])
+    ]
+    networks = [trained[member] for member in together]
+    lottery.workdir.records.add(rows + measure(lottery, together, networks))
+    for member, network in zip(together, networks):
+        trained[member] = replace(network, loss=jnp.float32(0), loss_from=network.step)
+    for member, network in lost.items():
+        lottery.diverged[member] = int(network.step)
+        if processes.is_first():
+            lottery.progress.write(f"warning: {lottery.losses()[-1]}", file=sys.stderr)
+    return together
+
+
 def measure(
     lottery: Lottery, members: list[Member], networks: list[TrainState]
 ) -> list[dict[str, Any]]:
@@ -120,7 +164,7 @@ def measure(
     measured = [{"train_loss": _mean_loss(network)} for network in networks]
     for split, evaluator in lottery.experiment.evaluators.items():
         names = [m for m in lottery.config.measures if m.startswith(f"{split}_")]
-        if names:
+        if names and networks:
             for numbers, evaluation in zip(measured, evaluator(networks)):
                 numbers |= {m: getattr(evaluation, m[len(split) + 1 :]) for m in names}
     return [
@@ -181,32 +225,18 @@ def numbered(
     ]
 
 
-def check_finite(
-    lottery: Lottery, members: list[Member], networks: list[TrainState]
-) -> None:
-    """Raise Diverged, naming network and step, if a loss or a weight is not finite.
-
-    The network's training loss is recorded. Nothing is saved: nothing is pruned by it.
-    """
-    for member, network in zip(members, networks):
-        losses, weights = _finite(network)
-        if not (losses and weights):
-            loss = _mean_loss(network)
-            (found,) = numbered(member, network, [("train_loss", loss)])
-            lottery.workdir.records.add([found])
-            what = "a weight is not finite" if losses else f"train_loss is {loss}"
-            known = (*Member._fields, "step")
-            where = ", ".join(f"{key} {found[key]}" for key in known if key in found)
-            raise Diverged(f"{what} at {where}")
-
-
 def _mean_loss(network: TrainState) -> float:
     """Return the mean training loss since it was recorded last."""
     return float(network.loss) / max(1, int(network.step - network.loss_from))
 
 
+def _is_behind(network: TrainState, step: int) -> bool:
+    """Return whether a network can still be trained to a step."""
+    return bool(network.step < step and jnp.isfinite(network.loss))
+
+
 @jax.jit
-def _finite(network: TrainState) -> tuple[Array, Array]:
-    """Return whether the loss is finite, and whether the parameters are."""
-    weights = [jnp.isfinite(w).all() for w in jax.tree.leaves(network.params)]
-    return jnp.isfinite(network.loss), jnp.stack(weights).all()
+def _is_finite(network: TrainState) -> Array:
+    """Return whether the loss and all parameters are finite."""
+    finite = [jnp.isfinite(w).all() for w in jax.tree.leaves(network.params)]
+    return jnp.isfinite(network.loss) & jnp.stack(finite).all()

@@ -106,7 +106,8 @@ class Workdir:
 
     def finish(self, series: Series, number: int, fleet: Fleet) -> None:
         """Save what a level, or a dense training, came to, and forget its pauses."""
-        self.save(series, number, fleet)
+        if fleet:
+            self.save(series, number, fleet)
         self.paused.clear()
 
     def pause(self, fleet: Fleet) -> None:

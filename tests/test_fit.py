@@ -257,6 +257,20 @@ def test_members_of_a_group_at_different_steps_are_refused():
         fit([member(0), ahead], 9, program("sgd", layout()))
 
 
+@pytest.mark.parametrize("where", [ALONE, layout("fleet", 1)], ids=["alone", "beside"])
+def test_a_member_stays_at_the_step_at_which_its_loss_is_not_finite(where):
+    """And the others, in its group or in another, go on as if it were well."""
+    fast = dataclasses.replace(member(1), learning_rate=jnp.float32(1e35))
+    losses = (fit([fast], stop, program())[0].loss for stop in range(3, 10))
+    finite = [*itertools.takewhile(np.isfinite, losses)]
+    lost, going = fit([fast, member(2)], 10, program(layout=where))
+    assert (lost.step, going.step) == (2 + len(finite), 10)
+    assert not np.isfinite(lost.loss)
+    _, wanted = fit([member(1), member(2)], 10, program(layout=where))
+    assert_same(going, wanted)
+    assert fit([lost, going], 12, program(layout=where))[1].step == 12
+
+
 def test_there_is_no_way_back():
     with pytest.raises(ValueError, match=r"members at steps \[2\] .* to 1"):
         fit([member(0)], 1, program())

@@ -19,7 +19,7 @@ from small import build
 from tqdm.auto import tqdm
 from trees import assert_same
 
-from lth_jax import checkpoint, measures, prune, state, training
+from lth_jax import check, checkpoint, measures, prune, report, state, training
 from lth_jax import config as config_lib
 from lth_jax import experiment as experiment_lib
 from lth_jax import lottery as lottery_lib
@@ -660,31 +660,121 @@ def test_a_config_that_cannot_be_run_leaves_no_folder(small, tmp_path, monkeypat
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("what", ["loss", "params"])
-def test_divergence_names_the_network_and_the_step(small, tmp_path, monkeypatch, what):
+@pytest.fixture(scope="module")
+def sweep(configure):
+    """Two learning rates; of the second, nothing comes but infinity."""
+    return functools.partial(
+        configure,
+        **{
+            "optim.name": "sgd",
+            "sweep.learning_rate": (0.1, 1e35),
+            "branches": ("ticket", "random_reinit", "long", "cross_lr"),
+            "dense_branches": ("dense", "long"),
+            "studies": ("stability", "correlation"),
+            "prune.levels": 2,
+            "train.evaluate_every": "3it",
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def survived(sweep, tmp_path_factory):
+    """A whole run in which half of the networks diverged, and what it said of them."""
+    directory = tmp_path_factory.mktemp("survived") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment_lib, "build", build)
+        return Workdir(directory), lottery_lib.run(sweep(), directory)
+
+
+def without_values(workdir):
+    """Return the rows of networks that did not diverge, and what was measured."""
+    rows = [row for row in workdir.records.rows() if row["learning_rate"] == 0.1]
+    return rows, [row.pop("value") for row in rows]
+
+
+def test_a_network_that_diverges_stops_and_others_go_on(survived, sweep, tmp_path):
+    """What is recorded of the others is as without it (but for who trained beside)."""
+    workdir, said = survived
+    where = "rewind_step 0, level 0, branch dense, copy 0, learning_rate 1e+35, step 1"
+    what = "a loss or a weight is not finite any more"
+    assert said == [f"{what}: replicate {i}, {where}" for i in range(2)]
+    rows = workdir.records.rows()
+    lost = [row for row in rows if row["learning_rate"] == 1e35]
+    measures = [(row["step"], row["measure"]) for row in lost if row["replicate"] == 0]
+    assert measures == [(1, "diverged")]
+    branches = ("ticket", "random_reinit", "long")
+    alone = {"sweep.learning_rate": (0.1,), "branches": branches}
+    without = Workdir(tmp_path / "alone")
+    lottery_lib.run(sweep(**alone), without.directory)
+    (left, values), (wanted, others) = map(without_values, (workdir, without))
+    assert left == wanted
+    np.testing.assert_allclose(values, others, rtol=1e-4)
+
+
+def test_what_a_network_that_diverged_leaves_out_is_no_problem(survived, tmp_path):
+    workdir, _ = survived
+    assert check.problems(workdir.directory) == []
+    page = report.write(workdir.directory, directory=tmp_path / "report").read_text()
+    assert "diverged, and left out: 2, see results.jsonl" in page
+    assert "diverged.png" not in {file.name for file in (tmp_path / "report").iterdir()}
+    shutil.copytree(workdir.directory, tmp_path / "run")
+    records = Records(tmp_path / "run" / "results.jsonl")
+    lines = records.path.read_text().splitlines(keepends=True)
+    records.path.write_text("".join(x for x in lines if '"diverged"' not in x))
+    problems = check.problems(tmp_path / "run")
+    assert (
+        "dense 6: replicate 0, rewind_step 0, level 0, branch dense, copy 0, "
+        "learning_rate 1e+35 is missing" in problems
+    )
+
+
+def test_a_run_goes_on_without_what_diverged(survived, sweep, tmp_path, monkeypatch):
+    """Wherever it was cut off: rows, and their order, are the same to the last bit."""
+    workdir, said = survived
+    monkeypatch.setattr(tqdm, "update", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    found, times = None, 0
+    while found is None and times < 99:
+        times += 1
+        with contextlib.suppress(Interrupted):
+            found = lottery_lib.run(sweep(), tmp_path / "run")
+    assert found == said
+    assert times > 10
+    again = Workdir(tmp_path / "run")
+    assert again.records.path.read_text() == workdir.records.path.read_text()
+    for level in range(3):
+        saved = [w.levels.about(level)["masks"] for w in (again, workdir)]
+        assert saved[0] == saved[1]
+
+
+def test_a_ticket_whose_weights_are_not_finite_is_not_pruned(
+    small, tmp_path, monkeypatch
+):
+    """Though its loss was: the next level is without it."""
+
     def diverge(members, *args):
-        networks = fit(members, *args)
-        lost = jax.tree.map(lambda x: x * np.inf, getattr(networks[1], what))
-        return [networks[0], dataclasses.replace(networks[1], **{what: lost})]
+        first, *others = fit(members, *args)
+        if others and masks_lib.density(others[0].masks) < 1:
+            lost = jax.tree.map(lambda w: w * np.inf, others[0].params)
+            others[0] = dataclasses.replace(others[0], params=lost)
+        return [first, *others]
 
     monkeypatch.setattr(training, "fit", diverge)
-    said = {"loss": "train_loss is inf", "params": "a weight is not finite"}[what]
-    where = "replicate 1, rewind_step 0, level 0, branch dense, copy 0, step 2"
-    for _ in range(2):  # starting it again finds the same
-        with pytest.raises(Diverged, match=f"^{said} at {where}$"):
-            lottery_lib.run(small, tmp_path / "run")
-    (row,) = Workdir(tmp_path / "run").records.rows()
-    assert (row["replicate"], row["step"], row["measure"]) == (1, 2, "train_loss")
+    (said,) = lottery_lib.run(small, tmp_path / "run")
+    where = "replicate 1, rewind_step 2, level 1, branch ticket, copy 0, step 6"
+    assert said.endswith(where)
+    workdir = Workdir(tmp_path / "run")
+    for level, replicates in ((0, [0, 1]), (1, [0]), (2, [0])):
+        members = workdir.members(workdir.levels, level)
+        assert [member.replicate for member in members] == replicates
+    assert check.problems(tmp_path / "run") == []
 
 
-def test_a_training_that_diverges_is_stopped_where_it_does(
-    configure, tmp_path, monkeypatch
-):
-    """And nothing is pruned by what it came to."""
+def test_when_all_networks_have_diverged_the_run_ends(configure, tmp_path, monkeypatch):
     fast = configure(**{"optim.learning_rate": 1e35, "train.length": "60it"})
     monkeypatch.setattr(lottery_lib, "prune_tickets", None)
-    with pytest.raises(Diverged, match="level 0, branch dense, copy 0, step 2$"):
-        lottery_lib.run(fast, tmp_path / "run")
+    for _ in range(2):  # starting it again finds the same
+        with pytest.raises(Diverged, match="level 0, branch dense, copy 0, step 1$"):
+            lottery_lib.run(fast, tmp_path / "run")
     assert Workdir(tmp_path / "run").dense.numbers() == [0]
 
 

@@ -15,6 +15,8 @@ import pandas as pd
 TRAINING = ["run", "setting", "rewind_step"]
 NETWORK = [*TRAINING, "level", "branch"]
 
+DIVERGED = "diverged"  # as in `records`, which needs JAX
+
 Rows = pd.DataFrame | Iterable[dict[str, Any]]
 
 _SWEPT = {"learning_rate": "learning rate", "weight_decay": "weight decay"}
@@ -69,9 +71,8 @@ def tidy(rows: Rows) -> pd.DataFrame:
         ", ".join(x for x in row if x == x) for row in zip(*swept)
     ] or ""
     frame["run"] = frame.get("run", "")
-    renamed = {
-        m: re.sub(r"_to_copy_\d+", "_between_copies", m) for m in measures(frame)
-    }
+    found = frame["measure"].unique()
+    renamed = {m: re.sub(r"_to_copy_\d+", "_between_copies", m) for m in found}
     frame["measure"] = frame["measure"].map(renamed)
     return frame
 
@@ -79,7 +80,8 @@ def tidy(rows: Rows) -> pd.DataFrame:
 def measures(rows: Rows) -> list[str]:
     """Return the names of the measures in rows, in their order."""
     frame = tidy(rows)
-    return [] if frame.empty else list(dict.fromkeys(frame["measure"]))
+    found = [] if frame.empty else dict.fromkeys(frame["measure"])
+    return [measure for measure in found if measure != DIVERGED]
 
 
 def branches(rows: Rows) -> list[str]:

@@ -154,6 +154,8 @@ def _standing(rows: pd.DataFrame, name: str, workdir: Path) -> str:
     levels = len(prune["densities"]) or prune["levels"]
     reached, replicates = rows["level"].max(), rows["replicate"].nunique()
     text = f"{name}: numbers up to level {reached} of {levels}, n = {replicates}"
+    if diverged := int((rows["measure"] == frames.DIVERGED).sum()):
+        text += f"; diverged, and left out: {diverged}, see results.jsonl"
     return f"<p>{html.escape(text)}</p>"
 
 
