@@ -5,13 +5,31 @@ from functools import partial
 import jax
 import numpy as np
 
-from lth_jax import data, masks, models, optim, prune, rewind, state
+from benchmarks.measure import timed
+from lth_jax import data, masks, models, optim, prune, rewind, scores, state
 from lth_jax.data import Memory, Split
 from lth_jax.data.dataset import assemble
-from lth_jax.fit import Program
+from lth_jax.fit import Program, fit
 from lth_jax.fleet import Layout
 from lth_jax.models import lean
 from lth_jax.state import TrainState
+
+
+class Training:
+    """Members of ours that train on, and seconds a step of each."""
+
+    def __init__(self, program: Program, members: list[TrainState], steps: int):
+        self.program, self.members, self.steps = program, members, steps
+
+    def __call__(self) -> float:
+        """Train some steps; return seconds per step and member."""
+        stop = int(self.members[0].step) + self.steps
+
+        def work() -> None:
+            self.members = fit(self.members, stop, self.program)
+            jax.block_until_ready(self.members)
+
+        return timed(work, self.steps * len(self.members))
 
 
 def images(examples: int, side: int, channels: int) -> data.Dataset:
@@ -23,12 +41,12 @@ def images(examples: int, side: int, channels: int) -> data.Dataset:
     return assemble(Split(pixels, labels), Split(pixels, labels), num_classes=10)
 
 
-def lenet(dataset: data.Dataset, layout: Layout) -> Program:
-    """Return LeNet-300-100's training, batch 60, Adam."""
+def lenet(dataset: data.Dataset, layout: Layout, width: int = 1) -> Program:
+    """Return LeNet-300-100's training, or a wider one's, batch 60, Adam."""
     feed = Memory(dataset.train, dataset.mean, dataset.std, batch_size=60)
     arrays = layout.replicate(feed.arrays)
     return Program(
-        model=models.create("lenet", num_classes=10, widths=(300, 100)),
+        model=models.create("lenet", num_classes=10, widths=(300 * width, 100 * width)),
         optimizer=partial(optim.optimizer, "adam"),
         schedule=optim.Schedule("constant", 1.2e-3, length=24_000),
         feed=feed,
@@ -67,13 +85,16 @@ def resnet20(dataset: data.Dataset) -> Program:
     )
 
 
-def tickets(program: Program, number: int, shape: tuple[int, ...]) -> list[TrainState]:
-    """Return members of different seeds under masks of density 0.8."""
+def tickets(
+    program: Program, number: int, shape: tuple[int, ...], density: float = 0.8
+) -> list[TrainState]:
+    """Return members of different seeds under masks of a density."""
     optimizer = program.optimizer(0.1, None)
     found = []
     for i in range(number):
         key = jax.random.key(i)
         member = state.create(key, program.model, optimizer, shape=shape)
-        kept = prune.magnitude(member.params, masks.full(member.params), 0.2)
+        magnitudes, whole = scores.magnitude(member.params), masks.full(member.params)
+        kept = prune.to_density(magnitudes, whole, density)
         found.append(rewind.to(member, kept))
     return found

@@ -18,30 +18,24 @@ import torch
 from benchmarks import ours, rivals
 from benchmarks.measure import Line, bandwidth, compare, matmul_peak, text, timed
 from lth_jax import config as config_lib
-from lth_jax import lottery, masks, measures, models, prune, scores, training
+from lth_jax import (
+    lottery,
+    masks,
+    measures,
+    models,
+    optim,
+    prune,
+    scores,
+    state,
+    training,
+)
 from lth_jax.evaluate import Evaluator
-from lth_jax.fit import Program, fit
 from lth_jax.fleet import Layout
+from lth_jax.records import Member
 from lth_jax.state import TrainState
+from lth_jax.workdir import Workdir
 
 _COMPILED = "/jax/core/compile/backend_compile_duration"
-
-
-class Training:
-    """Members of ours that train on, and seconds a step of each."""
-
-    def __init__(self, program: Program, members: list[TrainState], steps: int):
-        self.program, self.members, self.steps = program, members, steps
-
-    def __call__(self) -> float:
-        """Train some steps; return seconds per step and member."""
-        stop = int(self.members[0].step) + self.steps
-
-        def work() -> None:
-            self.members = fit(self.members, stop, self.program)
-            jax.block_until_ready(self.members)
-
-        return timed(work, self.steps * len(self.members))
 
 
 def steps(step: rivals.Step, number: int) -> Callable[[], float]:
@@ -54,7 +48,7 @@ def lenet() -> Iterator[Line]:
     dataset = ours.images(60_000, 28, 1)
     shape = (28, 28, 1)
     alone = ours.lenet(dataset, Layout("fleet", (jax.devices()[0],)))
-    mine = Training(alone, ours.tickets(alone, 1, shape), 1000)
+    mine = ours.Training(alone, ours.tickets(alone, 1, shape), 1000)
     split = dataset.train
     floor = 6 * 60 * 266_200 / matmul_peak()
 
@@ -84,7 +78,7 @@ def lenet() -> Iterator[Line]:
     )
 
     together = ours.lenet(dataset, Layout("fleet", tuple(jax.devices())))
-    twelve = Training(together, ours.tickets(together, 12, shape), 500)
+    twelve = ours.Training(together, ours.tickets(together, 12, shape), 500)
     work = "the same of 12 members as a fleet, per member"
     for against, other, target in (
         ("ours, one at a time", mine, 1.3),
@@ -101,7 +95,7 @@ def resnet20() -> Iterator[Line]:
     """ResNet-20 on images of CIFAR-10's size, with flip and crop."""
     dataset = ours.images(10_000, 32, 3)
     program = ours.resnet20(dataset)
-    mine = Training(program, ours.tickets(program, 1, (32, 32, 3)), 6)
+    mine = ours.Training(program, ours.tickets(program, 1, (32, 32, 3)), 6)
     floor = 31.2e9 / matmul_peak()
     for layout, target in (("NCHW", 1.0), ("channels_last", 0.85)):
         last = layout == "channels_last"
@@ -244,6 +238,36 @@ def imp() -> Iterator[Line]:
     yield Line("imp", work, "-", f"{late} compilations", "after level 1", "0")
 
 
+def checkpoint() -> Iterator[Line]:
+    """How long training waits while ResNet-50, with its momentum, is saved."""
+    member = state.create(
+        jax.random.key(0),
+        models.create("resnet50", num_classes=1000),
+        optim.optimizer("sgd", 0.1, None, momentum=0.9),
+        shape=(64, 64, 3),
+    )
+    jax.block_until_ready(member)
+    waits, writes = [], []
+    with tempfile.TemporaryDirectory() as directory:
+        workdir = Workdir(Path(directory))
+        for _ in range(6):
+            waits.append(
+                timed(lambda: workdir.pause({Member(0, 0, 1, "ticket", 0): member}), 1)
+            )
+            writes.append(waits[-1] + timed(workdir.paused.wait, 1))
+    epoch = 1_281_167 * 3 * 8.2e9 / matmul_peak()  # 4.1 GMAC forward, twice back
+    wait = statistics.median(waits[1:])
+    yield Line(
+        "checkpoint",
+        "a pause of ResNet-50: parameters, momentum, masks",
+        f"the write, {text(writes[1:])}",
+        f"{text(waits[1:])} waited",
+        f"{wait / epoch:.1e} of an epoch of ImageNet",
+        "<= 1 %",
+        f"an epoch at peak FLOP/s: {epoch / 3600:.0f} h",
+    )
+
+
 def start() -> Iterator[Line]:
     """From the command to the first training step, twice with one compilation cache."""
     code = """
@@ -332,6 +356,7 @@ SUITE: dict[str, Callable[[], Iterator[Line]]] = {
     "resnet20": resnet20,
     "pruning": pruning,
     "imp": imp,
+    "checkpoint": checkpoint,
     "start": start,
     "path": path,
 }
