@@ -56,11 +56,15 @@ on, as long as fine-tuned ones), `fine_tune_small`, `shuffled_mask`, `cross_lr`,
 `decay`, a sweep over weight decays of 0, 1e-4 and 5e-4. `rewind`: Appendix G, tickets
 of the weights after 10 epochs, for the whole schedule again.
 
+`short_correlation`: a small copy of that grid at sparsity 70 %, for two CPU cores:
+width 8, batch 64, 900 steps with the drops in proportion, and weight decay 65 times as
+strong, since training is 65 times as short. With `one_shot` the controls `long`, too.
+
 `cifar100`: the same on CIFAR-100, which only the last of these papers has.
 
 Variants: one of `standard low warmup`; one of `lmc instability stabilizing stability
-rewind_sweep short_sweep correlation`; one of `iterative one_shot admm`; `decay`;
-`rewind`; `cifar100`; `smoke` (seconds).
+rewind_sweep short_sweep correlation short_correlation`; one of `iterative one_shot
+admm`; `decay`; `rewind`; `cifar100`; `smoke` (seconds).
 """
 
 from ml_collections import ConfigDict
@@ -82,8 +86,10 @@ def get_config(variant: str = "") -> ConfigDict:
             "rewind_sweep",
             "short_sweep",
             "correlation",
+            "short_correlation",
         ),
         ("warmup", "correlation"),
+        ("warmup", "short_correlation"),
         ("iterative", "one_shot", "admm"),
         "decay",
         "rewind",
@@ -155,9 +161,28 @@ def get_config(variant: str = "") -> ConfigDict:
         config.studies = ("stability", "instability")
         config.study.points = 5
         config.study.examples = 2_500
-    if "correlation" in variants:
+    if variants & {"correlation", "short_correlation"}:
         config.model.norm_scale = "ones"
         protocols.correlation(config, variants)
+    if "short_correlation" in variants:
+        config.replicates = 3
+        config.data.batch_size = 64
+        config.model.options = {"width": 8}
+        config.optim.weight_decay = 1e-4 * 58_650 / 900
+        config.optim.milestones = ("480it", "720it")
+        config.train.length = "900it"
+        config.prune.densities = (0.55, 0.3)
+        config.prune.admm.rho = (1e-3, 1e-2, 1e-1)
+        config.prune.admm.updates = 3
+        config.prune.admm.interval = "50it"
+        config.branches = ("ticket", "random_reinit", "fine_tune")
+        config.dense_branches = ()
+        config.branch_levels = (2,)
+        if variants & {"one_shot", "admm"}:
+            config.prune.densities, config.branch_levels = (0.3,), ()
+        if "one_shot" in variants:
+            config.branches += ("long",)
+            config.dense_branches = ("long",)
     protocols.variations(config, variants)
     if "smoke" in variants:
         config.replicates = 1

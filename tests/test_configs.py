@@ -36,7 +36,10 @@ VARIANTS = {
     ),
     "resnet20": (
         RATES,
-        ("lmc", "instability", "stabilizing", "stability", "rewind_sweep"),
+        (
+            *("lmc", "instability", "stabilizing", "stability"),
+            *("rewind_sweep", "short_sweep"),
+        ),
         PRUNING,
         ("rewind",),
         ("cifar100",),
@@ -82,9 +85,13 @@ def all_variants():
         groups = [("", *group) for group in (*groups, ("smoke",))]
         yield from ((name, *some) for some in itertools.product(*groups))
     for some in itertools.product(
-        ("", "low"), ("", "one_shot", "admm"), ("", "decay"), ("", "smoke")
+        ("correlation", "short_correlation"),
+        ("", "low"),
+        ("", "one_shot", "admm"),
+        ("", "decay"),
+        ("", "smoke"),
     ):
-        yield "resnet20", "correlation", *some
+        yield "resnet20", *some
 
 
 def test_every_config_is_among_them():
