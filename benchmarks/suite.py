@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -88,6 +89,35 @@ def lenet() -> Iterator[Line]:
         limit = f"{100 * floor / statistics.median(found.ours):.0f} % of peak FLOP/s"
         yield Line(
             "lenet", work, against, text(found.ours), str(found), f">= {target}x", limit
+        )
+
+
+def pieces() -> Iterator[Line]:
+    """Where the time of LeNet's step goes: the same without one of its parts."""
+    layout = Layout("fleet", (jax.devices()[0],))
+    program = ours.lenet(ours.images(60_000, 28, 1), layout)
+    members = ours.tickets(program, 1, (28, 28, 1))
+    whole = ours.Training(program, members, 1000)
+    still = ours.without_feed(program)
+    plain = replace(program, optimizer=partial(optim.optimizer, "sgd"))
+    momentless = plain.optimizer(0.1, None).init(members[0].params)
+    descended = [replace(members[0], opt_state=momentless)]
+    masks_of_none = jax.tree.map(lambda _: None, members[0].masks)
+    unmasked = [replace(members[0], masks=masks_of_none)]
+    for part, without in (
+        ("its masks", ours.Training(program, unmasked, 1000)),
+        ("a batch of its own", ours.Training(still, members, 1000)),
+        ("Adam's moments", ours.Training(plain, descended, 1000)),
+    ):
+        found = compare(without, whole)
+        share = 1 - 1 / statistics.median(found.ratios)
+        yield Line(
+            "pieces",
+            f"the step of LeNet-300-100 without {part}",
+            "the whole step",
+            text(found.ours),
+            f"{str(found)}: {share:.0%} of the step",
+            "-",
         )
 
 
@@ -353,6 +383,7 @@ def path() -> Iterator[Line]:
 
 SUITE: dict[str, Callable[[], Iterator[Line]]] = {
     "lenet": lenet,
+    "pieces": pieces,
     "resnet20": resnet20,
     "pruning": pruning,
     "imp": imp,
