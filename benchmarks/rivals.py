@@ -109,7 +109,7 @@ def flip_crop(images: Tensor) -> Tensor:
     columns = torch.where(mirrored, columns.flip(1), columns)
     each = torch.arange(n)[:, None, None]
     found = padded[each, :, rows[:, :, None], columns[:, None, :]]
-    return found.permute(0, 3, 1, 2)
+    return found.permute(0, 3, 1, 2).contiguous()
 
 
 def per_image(
