@@ -62,6 +62,7 @@ def get_config(variant: str = "") -> ConfigDict:
         config.replicates = 1
         config.data.batch_size = 8
         config.train.length = "3it"
+        config.rewind.steps = ("0it",)
         config.prune.densities = (0.5,)
         config.prune.admm.rho = (1e-2,)
         config.prune.admm.updates = 2

@@ -32,7 +32,7 @@ def steps(text: str, steps_per_epoch: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """The learning rate as a function of the step.
+    """The learning rate as a function of the step; after `length` it stays.
 
     Attributes:
         name: one of SCHEDULES.
@@ -49,6 +49,9 @@ class Schedule:
         >>> rate = Schedule("step", 0.1, length=100, milestones=(20,), warm_up=10)
         >>> [round(float(rate(i)), 3) for i in (0, 5, 10, 19, 20, 99)]
         [0.0, 0.05, 0.1, 0.1, 0.01, 0.01]
+        >>> fall = Schedule("exponential", 0.1, length=10, end_value=0.001)
+        >>> [round(float(fall(i)), 3) for i in (5, 10, 20)]
+        [0.01, 0.001, 0.001]
     """
 
     name: str
@@ -60,7 +63,7 @@ class Schedule:
     warm_up: int = 0
 
     def __call__(self, step: int | Int[Array, ""]) -> Float[Array, ""]:
-        rate = SCHEDULES[self.name](self)(jnp.asarray(step))
+        rate = SCHEDULES[self.name](self)(jnp.minimum(step, self.length))
         if self.warm_up:
             rate *= jnp.minimum(1.0, step / self.warm_up)
         return jnp.asarray(rate, jnp.float32)
