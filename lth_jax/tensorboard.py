@@ -8,6 +8,7 @@ It reads what the run writes: start it whenever the run is to be watched.
 
 import argparse
 import itertools
+import re
 import shutil
 import sys
 import time
@@ -29,7 +30,8 @@ def name(row: dict[str, Any]) -> str:
     """
     parts = [f"{part}_{row[part]}" for part in Member._fields if part in row]
     parts.remove(f"branch_{row['branch']}")
-    return f"{row['branch']}/{','.join(parts)}"
+    folder = re.sub(r"\W", "_", row["branch"])
+    return f"{folder}/{re.sub(r'[^.,+a-zA-Z0-9_-]', '_', ','.join(parts))}"
 
 
 def write(rows: Iterable[dict[str, Any]], directory: Path) -> None:

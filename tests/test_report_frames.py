@@ -98,6 +98,31 @@ def test_only_the_end_of_a_training_counts():
         assert report.frame(order, "test_accuracy")["value"].tolist() == [0.9]
 
 
+def test_a_network_that_diverged_has_no_end():
+    """Though it was measured on its way to where others ended."""
+    lost = rows((1, 5, 1, "ticket", 0, 0.5, 1.0), measure="diverged", step=7)
+    found = report.frame([*ROWS, *lost], "test_accuracy")
+    tickets = found[(found["branch"] == "ticket") & (found["rewind_step"] == 5)]
+    values = dict(zip(zip(tickets["level"], tickets["replicate"]), tickets["value"]))
+    # The first replicate has two copies, the other one that is left.
+    assert values == pytest.approx(
+        {(1, 0): 0.92, (1, 1): 0.96, (2, 0): 0.9, (2, 1): 0.9}
+    )
+    assert report.summary([*ROWS, *lost], "diverged").empty
+
+
+def test_overlaps_are_a_table_beside_chance():
+    name = "overlap_start_to_end_top_0.2"
+    found = rows((0, 0, 0, "dense", 0, 1.0, 0.5), (1, 0, 0, "dense", 0, 1.0, 0.6))
+    found = [r | {"measure": name} for r in found]
+    chance = [r | {"measure": f"{name}_by_chance", "value": 0.2} for r in found]
+    ((_, table),) = frames.overlap_tables(found + chance, "start_to_end")
+    assert table.to_dict("records") == [
+        {"density": "100.00%", "branch": "dense", "p = 20%": "55.0 ± 7.1 (20.0)"}
+    ]
+    assert [*frames.overlap_tables(found, "end_to_dense")] == []
+
+
 def test_a_frame_has_one_row_a_replicate():
     frame = report.frame(ROWS, "test_accuracy")
     assert list(frame.columns) == [

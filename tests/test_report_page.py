@@ -124,6 +124,31 @@ def test_what_is_no_run_is_said_in_one_line(tmp_path):
         command_line.main([str(tmp_path)])
 
 
+def test_a_run_without_numbers_has_a_report(run, tmp_path, capsys):
+    (run / "results.jsonl").write_text("")
+    command_line.main([str(run), f"--out={tmp_path}"])
+    assert capsys.readouterr().out.startswith("no test accuracy")
+    assert "no numbers yet" in (tmp_path / "index.html").read_text()
+
+
+def test_a_line_that_is_no_row_is_named(run):
+    path = run / "results.jsonl"
+    path.write_text(path.read_text() + "what\n")
+    lines = len(path.read_text().splitlines())
+    with pytest.raises(SystemExit, match=f"error: {path}, line {lines}, is not a row"):
+        command_line.main([str(run)])
+
+
+def test_no_picture_is_written_elsewhere(run, tmp_path):
+    rows = (run / "results.jsonl").read_text()
+    strange = rows.replace("test_accuracy", "../../test_accuracy")
+    (run / "results.jsonl").write_text(rows + strange)
+    report.write(run, directory=tmp_path / "out" / "report")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["report"]
+    names = {path.name for path in (tmp_path / "out" / "report").iterdir()}
+    assert "______test_accuracy.png" in names
+
+
 def test_a_report_needs_no_jax(run):
     code = (
         "import sys\nfrom lth_jax import report\n"

@@ -76,3 +76,13 @@ def test_a_file_that_is_no_records_is_one_line(workdir):
     (workdir / "results.jsonl").write_text("no row\n")
     with pytest.raises(SystemExit, match="error: .*line 1, is not a row"):
         tensorboard.main()
+
+
+@pytest.mark.parametrize(
+    "strange", [{"branch": "../.."}, {"branch": "/a"}, {"replicate": "/../../a"}]
+)
+def test_no_network_is_written_outside_the_folder(strange, tmp_path):
+    row = ROW | strange | {"step": 10, "measure": "test_accuracy", "value": 0.5}
+    tensorboard.write([row], tmp_path / "a" / "tensorboard")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["tensorboard"]

@@ -12,7 +12,7 @@ import pytest
 
 import lth_jax
 from lth_jax import config as config_lib
-from lth_jax import models, optim, state
+from lth_jax import models, optim, records, state
 from lth_jax.records import Member
 from lth_jax.workdir import Workdir
 
@@ -44,7 +44,16 @@ from lth_jax.records import Member
 from lth_jax.workdir import Workdir
 
 known, strange = Path(sys.argv[1]), Path(sys.argv[2])
-check.problems(known)  # what is imported only when it is used, is now
+
+
+def read(directory):
+    print("problems:", len(check.problems(directory)))
+    print("rows:", len(Workdir(directory).records.rows()))
+    report.write(directory)
+    Workdir(directory).recover([0], 1)
+
+
+read(known)  # what is imported only when it is used, is now
 watching = True
 
 
@@ -65,9 +74,7 @@ def watch(event, arguments):
 
 
 sys.addaudithook(watch)
-print("problems:", len(check.problems(strange)))
-print("rows:", len(Workdir(strange).records.rows()))
-Workdir(strange).recover([0], 1)
+read(strange)
 watching = False
 """
 
@@ -80,7 +87,7 @@ def run(tmp_path):
     """The beginning of a run in a folder."""
 
     def run(name):
-        workdir = Workdir(tmp_path / name / "run")
+        workdir = Workdir(tmp_path / Path(name).name / "run")
         workdir.directory.mkdir(parents=True)
         workdir.open(config_lib.default(), {"steps_per_epoch": 1})
         lenet = models.create("lenet", num_classes=2, widths=(3,))
@@ -91,13 +98,18 @@ def run(tmp_path):
         workdir.paused.wait()
         workdir.paused.save(2, {"../../../outside": jnp.ones(3)}, records=0)
         workdir.paused.save(3, {"/outside": jnp.ones(3)}, records=0, members=["../.."])
+        member = Member(0, 0, 0, name, 0)
+        found = records.row(
+            member, density=1.0, step=1, measure=f"{name}_accuracy", value=0.5
+        )
+        workdir.records.add([found])
         return workdir
 
     return run
 
 
 def test_reading_a_strange_run_runs_nothing_and_writes_nowhere_else(run, tmp_path):
-    known, strange = run("known"), run("strange")
+    known, strange = run("known"), run("../../../../strange")
     assert {p.name for p in tmp_path.iterdir()} == {"known", "strange"}
     (tmp_path / "outside").write_text("precious")
     checksums = strange.paused.directory / "3" / "checksums.json"
@@ -108,5 +120,5 @@ def test_reading_a_strange_run_runs_nothing_and_writes_nowhere_else(run, tmp_pat
     assert done.returncode == 0, done.stderr
     (warning,) = [line for line in done.stderr.splitlines() if "warning: " in line]
     assert "paused/3 cannot be read (../../../../../outside is missing)" in warning
-    assert done.stdout.splitlines() == ["problems: 4", "rows: 0"]
+    assert done.stdout.splitlines() == 2 * ["problems: 4", "rows: 1"]
     assert (tmp_path / "outside").read_text() == "precious"

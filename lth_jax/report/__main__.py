@@ -21,6 +21,8 @@ def main(arguments: list[str] | None = None) -> None:
         page = report.write(*chosen.workdir, directory=chosen.out)
     except (FileNotFoundError, NotADirectoryError) as error:
         sys.exit(f"error: {error.filename}: no such file; is this the folder of a run?")
+    except ValueError as error:
+        sys.exit(f"error: {error}")
     print(report.table(rows))
     print(f"\nreport: {page}")
 

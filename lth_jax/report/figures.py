@@ -119,7 +119,8 @@ def layers(rows: Rows) -> Figure | None:
     Returns:
         The figure, or None if layers were not recorded.
     """
-    numbers = _family(rows, "density_of_").query("level > 0 and branch == 'ticket'")
+    numbers = _family(rows, "density_of_")
+    numbers = numbers[(numbers["level"] > 0) & (numbers["branch"] == "ticket")]
     trainings = list(numbers.groupby(TRAINING))[: 2 * FEW]
     if not trainings:
         return None

@@ -15,6 +15,8 @@ import pandas as pd
 TRAINING = ["run", "setting", "rewind_step"]
 NETWORK = [*TRAINING, "level", "branch"]
 
+_COLUMNS = ["replicate", "copy", "density", "step", "measure", "value"]
+
 DIVERGED = "diverged"  # as in `records`, which needs JAX
 
 Rows = pd.DataFrame | Iterable[dict[str, Any]]
@@ -29,13 +31,18 @@ def load(*workdirs: Path | str) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: a folder has no results.jsonl.
+        ValueError: a line of it is not a row.
     """
     rows = []
     for name, workdir in zip(names(*workdirs), workdirs):
-        lines = (Path(workdir) / "results.jsonl").read_text().split("\n")
+        path = Path(workdir) / "results.jsonl"
         # What follows the last line's end is being written at this moment.
-        rows += [json.loads(line) | {"run": name} for line in lines[:-1]]
-    return tidy(rows)
+        for number, line in enumerate(path.read_text().split("\n")[:-1], 1):
+            try:
+                rows.append(json.loads(line) | {"run": name})
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"{path}, line {number}, is not a row") from error
+    return tidy(rows) if rows else pd.DataFrame(columns=[*_COLUMNS, *NETWORK])
 
 
 def names(*workdirs: Path | str) -> list[str]:
@@ -115,7 +122,12 @@ def frame(rows: Rows, measure: str) -> pd.DataFrame:
 
 def _ends(found: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Return a measure's rows at the ends of trainings that are done."""
+    lost = found[found["measure"] == DIVERGED]
     found = found[found["measure"] == measure]
+    if not lost.empty:
+        keys = [*NETWORK, "replicate", "copy"]
+        left = found.merge(lost[keys], on=keys, how="left", indicator=True)["_merge"]
+        found = found[(left == "left_only").to_numpy()]
     last = found.groupby(["run", "branch"])["step"].transform("max")
     return found[found["step"] == last]
 
@@ -287,6 +299,28 @@ def matching_tables(rows: Rows) -> Iterator[tuple[str, pd.DataFrame]]:
     spread = numbers["std"].map(" ± {:.2%}".format).where(numbers["n"] > 1, "")
     numbers["cell"] = numbers["difference"].map("{:+.2%}".format) + spread + mark
     yield from _by_level(rows, numbers, TRAINING)
+
+
+def overlap_tables(rows: Rows, pair: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield (title, table of text) of `overlaps`, a table for every training.
+
+    Cells are R_p in %, mean ± standard deviation, and what chance would give.
+    """
+    numbers, shown = overlaps(rows, pair), "{:.1f}".format
+    if numbers.empty:
+        return
+    columns = ("mean", "std", "chance")
+    mean, std, chance = ((100 * numbers[column]).map(shown) for column in columns)
+    spread = (" ± " + std).where(numbers["n"] > 1, "")
+    numbers["cell"] = mean + spread + " (" + chance + ")"
+    numbers["p"] = numbers["p"].map("p = {:.0%}".format)
+    several = numbers["run"].nunique() > 1
+    for (run, *names), block in numbers.groupby(TRAINING):
+        networks = ["level", "density", "branch"]
+        cells = block.pivot(index=networks, columns="p", values="cell").fillna("")
+        cells = cells.reset_index().drop(columns="level").rename_axis(columns=None)
+        cells["density"] = cells["density"].map("{:.2%}".format)
+        yield name(run if several else "", *names), cells
 
 
 def name(run: str, setting: str, rewind_step: int | None = None) -> str:

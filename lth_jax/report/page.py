@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,9 +66,13 @@ def write(*workdirs: Path | str, directory: Path | str | None = None) -> Path:
     for name, workdir in zip(names, workdirs):
         parts.append(_standing(rows[rows["run"] == name], name, Path(workdir)))
     for heading, name, figure in drawn(rows):
-        drawing.save(figure, directory / name)
-        parts += [f"<h2>{html.escape(heading)}</h2>", _image(directory / name, heading)]
+        path = directory / re.sub(r"[^\w-]", "_", name)
+        drawing.save(figure, path)
+        parts += [f"<h2>{html.escape(heading)}</h2>", _image(path, heading)]
         parts.append(_tables(rows, name))
+        if name.startswith("overlap_"):
+            pair = name.removeprefix("overlap_")
+            parts.append(_details("table", frames.overlap_tables(rows, pair)))
         if name == "test_accuracy":
             parts.append(_details(_MATCHING, frames.matching_tables(rows)))
     for name, workdir in zip(names, workdirs):
@@ -87,7 +92,7 @@ def drawn(rows: pd.DataFrame) -> Iterator[tuple[str, str, Figure]]:
     a training does on its way is shown of a run alone.
     """
     found = frames.measures(rows)
-    parts = ("density_of_", "_at_", "_top_")
+    parts = ("_of_", "_at_", "_top_")
     single = [m for m in found if not any(part in m for part in parts)]
     measures = sorted(single, key=lambda m: not m.endswith("accuracy"))
     plan = [
@@ -150,6 +155,8 @@ def _details(
 
 def _standing(rows: pd.DataFrame, name: str, workdir: Path) -> str:
     """Say how far a run is: one that is on its way has a report, too."""
+    if rows.empty:
+        return f"<p>{html.escape(name)}: no numbers yet</p>"
     prune = json.loads((workdir / "config.json").read_text())["prune"]
     levels = len(prune["densities"]) or prune["levels"]
     reached, replicates = rows["level"].max(), rows["replicate"].nunique()
