@@ -90,13 +90,18 @@ def main(argv: list[str]) -> None:
         workdir = Path(str(_WORKDIR.value))
         if _EARLIEST.value:
             found = search.earliest_rewind(_CONFIG.value, workdir, _EARLIEST.value)
-            runs, lost = [probe.workdir for probe in found.probes], []
+            runs = [probe.workdir for probe in found.probes]
+            lost = [line for probe in found.probes for line in probe.diverged]
         else:
             lost = lottery.run(_CONFIG.value, workdir)
             found, runs = None, [workdir]
         if processes.is_first():
             print(found or report.table(report.load(workdir)))
-            print(f"\nreport: {report.write(*runs, directory=workdir / 'report')}")
+            try:
+                page = report.write(*runs, directory=workdir / "report")
+            except OSError as error:
+                sys.exit(f"error: all is trained, but the report is missing: {error}")
+            print(f"\nreport: {page}")
         if lost:
             sys.exit("\n".join(f"error: {line}" for line in lost))
     except _ERRORS as error:

@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pandas as pd
 from ml_collections import ConfigDict
 
 from lth_jax import experiment as experiment_lib
@@ -26,11 +28,12 @@ class Probe:
 
     Attributes:
         rewind_step: k.
-        met: they are stable, or they match.
+        met: they are stable, or they match; all replicates are there.
         mean: test instability, or test accuracy above dense, over replicates.
         std: of a sample; NaN for one replicate.
         n: number of replicates.
         workdir: folder of the probe, which is a run like others.
+        diverged: a line for every network that diverged.
     """
 
     rewind_step: int
@@ -39,6 +42,7 @@ class Probe:
     std: float
     n: int
     workdir: Path
+    diverged: list[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,12 +54,14 @@ class Bracket:
         below: the latest step that was probed and failed; None if none failed.
         at: the earliest step whose tickets meet the criterion; None if none does.
         probes: in the order in which they were made.
+        trainings: networks trained, the dense ones among them.
     """
 
     criterion: str
     below: int | None
     at: int | None
     probes: list[Probe]
+    trainings: int
 
     def __str__(self) -> str:
         """Return the bracket and every probe as text, a line each."""
@@ -64,6 +70,7 @@ class Bracket:
             f"{100 * p.mean:.2f} ± {100 * p.std:.2f} points, n = {p.n} ({p.workdir})"
             for p in self.probes
         ]
+        lines.append(f"{self.trainings} trainings, the dense networks' among them")
         if self.at is None:
             return "\n".join([*lines, f"not {self.criterion} up to step {self.below}"])
         failed = "" if self.below is None else f", not yet at {self.below}"
@@ -101,7 +108,12 @@ def earliest_rewind(config: ConfigDict, directory: Path, criterion: str) -> Brac
             probe = _probe(config, directory, experiment, candidates[middle], criterion)
             probes.append(probe)
             below, at = (below, middle) if probe.met else (middle, at)
+    each = sum(
+        len(list(Plan(config).members(level, [0])))
+        for level in range(Plan(config).levels + 1)
+    )
     return Bracket(
+        trainings=len(Plan(config).origins) + each * len(probes),
         criterion=criterion,
         below=candidates[below] if below >= 0 else None,
         at=candidates[at] if at < len(candidates) else None,
@@ -116,7 +128,7 @@ def _tickets_alone(config: ConfigDict, criterion: str) -> ConfigDict:
         config.branches, config.dense_branches = ("ticket",), ()
         config.copied_branches = ()
         config.branch_levels = (Plan(config).levels,)
-        config.copies = max(2, config.copies) if criterion == "stable" else 1
+        config.copies = max(config.copies, 2 if criterion == "stable" else 1)
         config.studies = ("instability",) if criterion == "stable" else ()
     return config
 
@@ -137,9 +149,14 @@ def _probe(
     processes.by_first(
         lambda: _adopt(directory / "dense", workdir, experiment.dense_steps)
     )
-    lottery.run(config, workdir, experiment)
-    found = CRITERIA[criterion](workdir)
-    return Probe(step, *found, workdir)
+    diverged = lottery.run(config, workdir, experiment)
+    found = CRITERIA[criterion](report.load(workdir))
+    found = found[found["level"] == Plan(config).levels]
+    if found.empty:
+        return Probe(step, False, math.nan, math.nan, 0, workdir, diverged)
+    (last,) = found.itertuples()
+    met = bool(last.met) and last.n == config.replicates
+    return Probe(step, met, last.mean, last.std, last.n, workdir, diverged)
 
 
 def _adopt(source: Path, target: Path, steps: Sequence[int]) -> None:
@@ -160,20 +177,18 @@ def _adopt(source: Path, target: Path, steps: Sequence[int]) -> None:
         raise ConfigError(f"--workdir: {error}") from error
 
 
-def _is_stable(workdir: Path) -> tuple[bool, float, float, int]:
-    found = report.summary(report.load(workdir), "test_instability_between_copies")
-    last = found.iloc[found["level"].argmax()]
-    return bool(last["mean"] < STABLE), last["mean"], last["std"], int(last["n"])
+def _is_stable(rows: pd.DataFrame) -> pd.DataFrame:
+    found = report.summary(rows, "test_instability_between_copies")
+    return found.assign(met=found["mean"] < STABLE)
 
 
-def _matches(workdir: Path) -> tuple[bool, float, float, int]:
-    found = report.matching(report.load(workdir))
-    last = found.iloc[found["level"].argmax()]
-    met = bool(last["within_std"] or last["within_0.2_points"])
-    return met, last["difference"], last["std"], int(last["n"])
+def _matches(rows: pd.DataFrame) -> pd.DataFrame:
+    found = report.matching(rows).rename(columns={"difference": "mean"})
+    return found.assign(met=found["within_std"] | found["within_0.2_points"])
 
 
-CRITERIA: dict[str, Callable[[Path], tuple[bool, float, float, int]]] = {
+# By level: met, mean, std, n.
+CRITERIA: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "stable": _is_stable,
     "matching": _matches,
 }

@@ -11,7 +11,7 @@ import jax
 import pytest
 from absl.testing import flagsaver
 
-from lth_jax import data, main
+from lth_jax import check, data, main
 
 # How ml_collections loads a config's file.
 pytestmark = pytest.mark.filterwarnings("ignore:.*load_module:DeprecationWarning")
@@ -332,6 +332,21 @@ def test_a_mistake_is_all_that_a_user_sees(tmp_path):
     assert (called.returncode, called.stdout) == (1, "")
     assert re.fullmatch(r"error: config\.optim\.name: .*\n", called.stderr)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_which_a_network_diverged_has_a_report_and_status_1(tmp_path):
+    called = call(
+        f"{DIGITS}:smoke",
+        f"--workdir={tmp_path / 'run'}",
+        "--config.sweep.learning_rate=(0.001,1e30)",
+        "--config.branches=('ticket',)",
+    )
+    assert called.returncode == 1
+    said = [line for line in called.stderr.splitlines() if line.startswith("error: ")]
+    assert len(said) > 0
+    assert all("learning_rate 1e+30" in line for line in said)
+    assert "report: " in called.stdout
+    assert check.problems(tmp_path / "run") == []
 
 
 # ---------------------------------------------------------------------- summary

@@ -3,12 +3,14 @@
 import json
 import math
 
+import pandas as pd
 import pytest
 from small import build
 
 from lth_jax import config as config_lib
-from lth_jax import experiment, lottery, search
+from lth_jax import experiment, lottery, records, report, search
 from lth_jax.interruption import Interrupted
+from lth_jax.records import Member
 
 STEPS = (0, 2, 4, 6, 8)
 
@@ -42,10 +44,14 @@ def rows(workdir):
 def pretend(monkeypatch, onset):
     """Let tickets meet the criterion from a rewind step on."""
 
-    def judge(workdir):
-        step = int(workdir.name.removeprefix("rewind_"))
-        return step >= onset, 0.5, 0.1, 2
+    def judge(step):
+        found = {"level": 2, "met": step >= onset, "mean": 0.5, "std": 0.1, "n": 2}
+        return pd.DataFrame([found])
 
+    def load(workdir):
+        return int(workdir.name.removeprefix("rewind_"))
+
+    monkeypatch.setattr(report, "load", load)
     monkeypatch.setitem(search.CRITERIA, "stable", judge)
 
 
@@ -61,7 +67,7 @@ def pretend(monkeypatch, onset):
 )
 def test_the_onset_is_bracketed(tmp_path, monkeypatch, onset, below, at, probed):
     pretend(monkeypatch, onset)
-    monkeypatch.setattr(lottery, "run", lambda config, workdir, experiment: None)
+    monkeypatch.setattr(lottery, "run", lambda config, workdir, experiment: [])
     found = search.earliest_rewind(sweep(), tmp_path, "stable")
     assert (found.below, found.at) == (below, at)
     assert [probe.rewind_step for probe in found.probes] == probed
@@ -118,9 +124,10 @@ def test_a_search_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
     run = lottery.run
 
     def cut(config, workdir, built):
-        run(config, workdir, built)
+        found = run(config, workdir, built)
         if workdir.name == "rewind_4":
             raise Interrupted("now")
+        return found
 
     monkeypatch.setattr(lottery, "run", cut)
     with pytest.raises(Interrupted):
@@ -133,8 +140,56 @@ def test_a_search_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
         assert rows(one.workdir) == rows(other.workdir)
 
 
-def test_stable_is_below_two_per_cent(tmp_path):
+def row(replicate, level, branch, measure, value, copy=0):
+    member = Member(replicate, 2 * (level > 0), level, branch, copy)
+    return records.row(member, density=0.5, step=9, measure=measure, value=value)
+
+
+def instabilities(*values, level=1):
+    name = "test_instability_to_copy_1"
+    return [row(i, level, "ticket", name, value) for i, value in enumerate(values)]
+
+
+def accuracies(dense, tickets):
+    rows = [row(i, 0, "dense", "test_accuracy", v) for i, v in enumerate(dense)]
+    return rows + [
+        row(i, 1, "ticket", "test_accuracy", v) for i, v in enumerate(tickets)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("criterion", "rows", "met", "mean"),
+    [
+        ("stable", instabilities(0.01, 0.02), True, 0.015),
+        ("stable", instabilities(0.01, 0.03), False, 0.02),
+        ("stable", instabilities(0.5, 0.5), False, 0.5),
+        ("matching", accuracies([0.90, 0.92], [0.90, 0.90]), True, -0.01),
+        ("matching", accuracies([0.90, 0.92], [0.89, 0.88]), False, -0.025),
+        ("matching", accuracies([0.9, 0.9], [0.899, 0.899]), True, -0.001),
+    ],
+)
+def test_the_criteria(criterion, rows, met, mean):
+    """Below 2 %; within a standard deviation of dense (0.014 here), or 0.2 points."""
+    found = search.CRITERIA[criterion](report.frames.tidy(rows))
+    (last,) = found[found["level"] == 1].itertuples()
+    assert (bool(last.met), last.n) == (met, 2)
+    assert last.mean == pytest.approx(mean)
+
+
+@pytest.mark.parametrize(
+    ("rows", "met", "n"),
+    [
+        (instabilities(0.01, 0.01, level=2), True, 2),
+        (instabilities(0.01, level=2), False, 1),
+        (instabilities(0.01, 0.01, level=1), False, 0),
+    ],
+)
+def test_a_probe_counts_if_all_replicates_came_to_the_last_level(
+    tmp_path, monkeypatch, rows, met, n
+):
+    monkeypatch.setattr(lottery, "run", lambda *_: ["lost"])
+    monkeypatch.setattr(report, "load", lambda _: report.frames.tidy(rows))
     found = search.earliest_rewind(sweep(), tmp_path, "stable")
-    for probe in found.probes:
-        assert probe.met == (probe.mean < 0.02)
-        assert probe.n == 2
+    assert {(probe.met, probe.n) for probe in found.probes} == {(met, n)}
+    assert found.probes[0].diverged == ["lost"]
+    assert found.trainings == 2 + len(found.probes) * 2 * (1 + 2)
