@@ -93,21 +93,6 @@ def learning_rate(final: State, masks: Masks, step: int | Int[Array, ""] = 0) ->
     return to(dataclasses.replace(final, step=step), masks)
 
 
-def fine_tune(final: State, masks: Masks) -> State:
-    """Return the trained weights under `masks`, to train the whole schedule again.
-
-    Pruning & fine-tuning (Liu et al., 2021, Section 3): learning-rate rewinding to 0.
-
-    Example:
-        >>> State = dataclasses.make_dataclass("State", ["params", "step"])
-        >>> _ = jax.tree_util.register_dataclass(State, ["params", "step"], [])
-        >>> final = State({"w": jnp.array([1.0, 2.0])}, step=jnp.int32(500))
-        >>> int(fine_tune(final, {"w": jnp.array([True, False])}).step)
-        0
-    """
-    return learning_rate(final, masks, 0)
-
-
 def _fits(tree: PyTree, masks: Masks) -> bool:
     def flat(tree: PyTree) -> tuple[list, object]:
         return jax.tree.flatten(tree, is_leaf=lambda x: x is None)
