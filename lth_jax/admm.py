@@ -7,6 +7,7 @@ W-step is ordinary training with the proximal term rho / 2 * |W - Z + U|^2 (`fit
 """
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -45,8 +46,9 @@ def update(
     """Take the Z-step and the U-step: Z = project(W + U), U = U + W - Z.
 
     Returns:
-        The proximal term for the next W-step, and the residuals: "primal", the distance
-        of W and Z relative to W, and "dual", how far Z moved relative to W.
+        The proximal term for the next W-step, and the residuals over prunable weights:
+        "primal", the distance of W and Z relative to W, and "dual", how far Z moved
+        relative to W.
 
     Example:
         >>> w, sparse = {"w": jnp.array([1.0, -3.0])}, {"w": jnp.array([True, False])}
@@ -57,10 +59,11 @@ def update(
     moved = jax.tree.map(jnp.add, params, proximal.dual)
     target = project(moved, sparse, scope)
     dual = jax.tree.map(jnp.subtract, moved, target)
-    size = measures.distance(params, jax.tree.map(jnp.zeros_like, params))
+    distance = partial(measures.distance, masks=jax.tree.map(jnp.ones_like, sparse))
+    size = distance(params, jax.tree.map(jnp.zeros_like, params))
     residuals = {
-        "primal": measures.distance(params, target) / size,
-        "dual": measures.distance(target, proximal.target) / size,
+        "primal": distance(params, target) / size,
+        "dual": distance(target, proximal.target) / size,
     }
     updates = proximal.updates + 1
     return replace(proximal, target=target, dual=dual, updates=updates), residuals

@@ -307,6 +307,9 @@ def next_loss(
     state: TrainState, temperature: float = 1.0, *, program: Program
 ) -> Callable[[PyTree], Float[Array, ""]]:
     """Return the loss on a state's next batch, as a function of the parameters."""
+    if program.layout.axis is not None:  # the whole batch is here
+        alone = program.model.clone(axis_name=None)
+        program = dataclasses.replace(program, model=alone)
     arrays = program.supply(int(state.data_seed), int(state.step))
     batch = program.feed.batch(arrays, state.data_seed, state.step)
     batch = jax.device_put(batch, program.layout.local[0])

@@ -96,11 +96,12 @@ def synflow(round: Round) -> dict[Member, Masks]:
         initial = round.initial(member)
         kept, total = masks_lib.count(wanted)
         masks = initial.masks
-        for i in range(1, _SYNFLOW_ROUNDS + 1):
+        for i in range(1, _SYNFLOW_ROUNDS):
             left = max(kept, int(total * (kept / total) ** (i / _SYNFLOW_ROUNDS)))
             flow = _synflow(round.flow, initial, masks)
             masks = prune.to_density(flow, masks, Fraction(left, total), round.scope)
-        made[member] = masks
+        flow = _synflow(round.flow, initial, masks)
+        made[member] = prune.as_many(flow, wanted, round.scope)
     return made
 
 

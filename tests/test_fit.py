@@ -271,6 +271,23 @@ def test_a_member_stays_at_the_step_at_which_its_loss_is_not_finite(where):
     assert fit([lost, going], 12, program(layout=where))[1].step == 12
 
 
+def test_a_proximal_term_draws_what_may_be_pruned():
+    """By rho * (W - Z + U), at the learning rate; what has no mask is left alone."""
+    start = member(1, density=1.0)
+    target = jax.tree.map(lambda w: 2 * w + 1, start.params)
+    dual = jax.tree.map(lambda w: 0.5 * w - 2, start.params)
+    term = state.Proximal(target, dual, jnp.float32(0.3), jnp.int32(0))
+    (free,) = fit([start], 3, program())
+    (drawn,) = fit([dataclasses.replace(start, proximal=term)], 3, program())
+    rate = 0.1 * (1 - 2 / 20) * float(start.learning_rate)
+
+    def moved(before, mask, w, z, u):
+        return before if mask is None else before - rate * 0.3 * (w - z + u)
+
+    trees = free.params, start.masks, start.params, target, dual
+    assert_close(drawn.params, jax.tree.map(moved, *trees))
+
+
 def test_there_is_no_way_back():
     with pytest.raises(ValueError, match=r"members at steps \[2\] .* to 1"):
         fit([member(0)], 1, program())
