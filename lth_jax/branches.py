@@ -196,7 +196,7 @@ def steps(
         initialise=lambda key: at(0),
         masks=at(0).masks,
         others=(at(0).masks,),
-        trained=at(length),
+        trained=at(length + rewind_step if "step" in fresh else length),
         key=jax.random.key(0),
     )
     branch = BRANCHES[name]

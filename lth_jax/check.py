@@ -133,6 +133,11 @@ class Check:
                 for origin in self.plan.origins
                 for step in self.rewind_steps
             ]
+        # Where no ticket is left, others are saved.
+        others = {*self.plan.members(level, self.rewind_steps)} - {*wanted}
+        now = {
+            member: network for member, network in now.items() if member not in others
+        }
         yield from self._same(where, [*now], wanted)
         for member, (saved, masks) in now.items():
             who = f"{where}: {_text(member)}"
@@ -226,8 +231,15 @@ class Check:
             if key[level] in levels and key[-1] != DIVERGED:
                 replicates = range(self.plan.config.replicates)
                 wanted |= {(replicate, *key[1:]): None for replicate in replicates}
+        own = ("train_loss", *self.plan.config.measures)
+        lost = {(m.replicate, m.setting) for m in self.diverged}
         for key in wanted:
-            if key not in found and not self._is_left_out(Member(*key[:-2])):
+            if key in found:
+                continue
+            member = Member(*key[:-2])
+            # Others compare it with other networks of its replicate.
+            other_lost = (member.replicate, member.setting) in lost
+            if not (other_lost and key[-1] not in own or self._is_left_out(member)):
                 yield f"results.jsonl: no row of {_text(key)}"
 
     def _same(
@@ -247,13 +259,15 @@ class Check:
     def _line(self, member: Member) -> Iterator[Member]:
         """Yield a network and all that it comes from."""
         yield member
-        branch, rates = BRANCHES[member.branch], [member.learning_rate]
-        for rate in self.plan.config.sweep.learning_rate if branch.across else rates:
+        branch = BRANCHES.get(member.branch)  # none: "admm"
+        across, after = (branch.across, branch.after) if branch else (False, False)
+        rates = self.plan.config.sweep.learning_rate if across else ()
+        for rate in rates or (member.learning_rate,):
             ticket = member._replace(branch="ticket", copy=0, learning_rate=rate)
             yield ticket.origin
             for level in range(1, member.level + 1):
                 yield ticket._replace(level=level, branch="admm")
-                if level < member.level or branch.after:
+                if level < member.level or after:
                     yield ticket._replace(level=level)
 
     def _trained(self) -> Iterator[tuple[Member, int]]:

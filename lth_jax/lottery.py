@@ -145,9 +145,9 @@ def train_level(lottery: Lottery, level: int, tickets: Fleet) -> Fleet:
             starts = rewind_branches(lottery, branches, masks, trained)
             trained |= train(lottery, starts, stop, trained)
         lottery.workdir.records.add(costs(lottery, trained))
-        lottery.workdir.records.add(study(lottery, level, trained))
-        kept = {m: n for m, n in trained.items() if m.branch in ("ticket", "dense")}
-        lottery.workdir.finish(series, level, kept)
+        lottery.workdir.records.add(study(lottery, level, masks, trained))
+        tickets = {m: n for m, n in trained.items() if m.branch in ("ticket", "dense")}
+        lottery.workdir.finish(series, level, tickets or trained)
     return {m: network for m, network in trained.items() if m.is_ticket}
 
 
@@ -215,15 +215,19 @@ def draw(
                 proximal=replace(network.proximal, strength=jnp.float32(strength)),
                 learning_rate=jnp.float32(rate * 0.1**falls),
             )
-        stop = start + (i + 1) * interval
-        fleet = train(lottery, fleet, stop, {})
+        begin, stop = (start + j * interval for j in (i, i + 1))
+        fleet = train(lottery, fleet, stop, {}, begin)
         for name, network in fleet.items():
             assert network.proximal is not None
             # A run that resumes finds networks for which this was done already.
             if network.step == stop and network.proximal.updates == i:
+                zeros = sparse[names[name]]
                 proximal, residuals = admm.update(
-                    network.params, network.proximal, sparse[names[name]], scope
+                    network.params, network.proximal, zeros, scope
                 )
+                if (i + 1) % options.updates == 0:  # U is in units of the strength
+                    again = admm.start(network.params, zeros, scope)
+                    proximal = replace(again, updates=proximal.updates)
                 fleet[name] = replace(network, proximal=proximal)
                 numbers = ((f"{side}_residual", r) for side, r in residuals.items())
                 lottery.workdir.records.add(numbered(name, network, numbers))
@@ -275,13 +279,21 @@ def rewind_branches(
     return starts
 
 
-def study(lottery: Lottery, level: int, trained: Fleet) -> list[dict[str, Any]]:
-    """Return the rows of the configured studies of a level."""
+def study(
+    lottery: Lottery, level: int, masks: dict[Member, Masks], trained: Fleet
+) -> list[dict[str, Any]]:
+    """Return the rows of the configured studies of a level.
+
+    Args:
+        lottery: the run.
+        level: what is studied.
+        masks: of the level's tickets, those that diverged among them.
+        trained: what the level's networks came to.
+    """
     if not (lottery.config.studies and lottery.is_studied(level) and trained):
         return []
     options, experiment = lottery.config.study, lottery.experiment
     saved = functools.cache(lottery.dense)
-    masks = {m: network.masks for m, network in trained.items() if m.is_ticket}
     copies = trained
     if level:
         like = next(iter(trained.values()))
@@ -297,11 +309,12 @@ def study(lottery: Lottery, level: int, trained: Fleet) -> list[dict[str, Any]]:
         return rewind_branches(lottery, [*lottery.branches(level)], masks, trained)
 
     def start(member: Member) -> TrainState:
-        if member.level == 0 and member.copy == 0:
+        if member.level == 0 and member.is_ticket:
             return saved(member.rewind_step)[member.origin]
         return starts()[member]
 
     def evaluate(networks: Sequence[TrainState]) -> dict[str, list[Evaluation]]:
+        lottery.rest(trained)
         if options.batch_stats == "recompute":
             networks = experiment.refresh(networks)
         return {name: split(networks) for name, split in experiment.path.items()}

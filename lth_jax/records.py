@@ -17,7 +17,7 @@ import jax
 from lth_jax import processes
 
 # Modules and packages that change no number of a run.
-HARMLESS = ("check", "configs", "dry_run", "export", "main", "report")
+HARMLESS = ("check", "configs", "dry_run", "export", "main", "protocols", "report")
 HARMLESS += ("sparse", "tensorboard", "ticket", "torch_layout")
 
 

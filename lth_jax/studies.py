@@ -6,6 +6,7 @@ A study yields (member, measure, value), one number a row of the records.
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -93,7 +94,8 @@ def correlation(scene: Scene) -> Numbers:
     `..._top_0.2_by_chance`), Pearson correlation and cosine, of
 
     - a network before and after its training, of its surviving weights
-      (`start_to_end`; of a dense network that is R_p(θ0, θT));
+      (`start_to_end`; of a dense network that is R_p(θ0, θT), also layer by layer,
+      `..._top_0.2_of_conv1/kernel`);
     - a network that nothing has trained on before, before its training, and the
       fine-tuned one under the same masks, of their surviving weights
       (`start_to_fine_tuned`, footnote 3);
@@ -115,6 +117,8 @@ def correlation(scene: Scene) -> Numbers:
             for which, measure in _CORRELATIONS:
                 value = measure(a.params, b.params, compared)
                 yield member, f"{which}_{name}", float(value)
+            if member.level == 0:
+                yield from _by_layer(scene, member, name, a, b)
 
 
 STUDIES: dict[str, Callable[[Scene], Numbers]] = {
@@ -148,6 +152,21 @@ def _relatives(
         return
     if masks_lib.checksum(masks) == masks_lib.checksum(fine_tuned.masks):
         yield "start_to_fine_tuned", start, fine_tuned, masks
+
+
+def _by_layer(
+    scene: Scene, member: Member, name: str, a: TrainState, b: TrainState
+) -> Numbers:
+    """Yield what two networks have in common, layer by layer."""
+    found = {
+        f"overlap_{name}_top_{p:g}": partial(measures.top_overlap, p=p)
+        for p in scene.top
+    }
+    found |= {f"{which}_{name}": measure for which, measure in _CORRELATIONS}
+    for measure, function in found.items():
+        layers = measures.by_layer(function, a.params, b.params, b.masks)
+        for path, value in layers.items():
+            yield member, f"{measure}_of_{path}", float(value)
 
 
 def _densities(masks: Masks, compared: Masks) -> Iterator[float]:

@@ -57,6 +57,18 @@ class Lottery(Plan):
         ks = list(made.rewind_steps)
         return self.steps(level, ks, made.length, made.admm_interval)
 
+    def steps_to_find(self, ticket: Member) -> int:
+        """Return the training steps of a run until a ticket's masks are known."""
+        made, prune = self.experiment, self.config.prune
+        fresh, rounds = tuple(self.config.rewind.fresh), ticket.level
+        if prune.schedule == "one_shot":
+            rounds = min(1, rounds)
+        updates = len(prune.admm.rho) * prune.admm.updates
+        drawn = updates * made.admm_interval * (prune.method == "admm")
+        again, _ = branches.steps("ticket", ticket.rewind_step, made.length, fresh)
+        found = made.length + rounds * drawn + max(0, rounds - 1) * again
+        return found if ticket.level else 0
+
     def skip(self, steps: Callable[[], int]) -> None:
         """Count what was trained before this process began: it took no time here."""
         if not self.progress.disable:
@@ -65,6 +77,16 @@ class Lottery(Plan):
             self.progress.last_print_n += taken
             self.progress.n += taken
             self.progress.refresh()
+
+    def rest(self, fleet: Fleet) -> None:
+        """Save a level's networks if it is time to; give way if that is asked for.
+
+        Raises:
+            Interrupted: the process was asked to end; the networks are saved.
+        """
+        if self.interruption.due():
+            self.workdir.pause(fleet)
+            self.interruption.handle(self.workdir.paused.wait)
 
     def key(self, member: Member, *purposes: int) -> Key[Array, ""]:
         """Return the key of a member's replicate, or one derived from it."""
@@ -84,7 +106,9 @@ class Lottery(Plan):
         return self.experiment.initialise(key, *member.setting)
 
 
-def train(lottery: Lottery, fleet: Fleet, stop: int, done: Fleet) -> Fleet:
+def train(
+    lottery: Lottery, fleet: Fleet, stop: int, done: Fleet, start: int | None = None
+) -> Fleet:
     """Fit: train a fleet to step `stop`, recording and saving on the way.
 
     Args:
@@ -92,6 +116,7 @@ def train(lottery: Lottery, fleet: Fleet, stop: int, done: Fleet) -> Fleet:
         fleet: where its members start.
         stop: step at which to stop.
         done: other networks of the level, to be saved together.
+        start: step at which its members began; by default where each of them is.
 
     Returns:
         Those at `stop`. Of others, a loss or a weight is not finite any more.
@@ -102,7 +127,8 @@ def train(lottery: Lottery, fleet: Fleet, stop: int, done: Fleet) -> Fleet:
     fleet = {m: network for m, network in fleet.items() if m not in lottery.diverged}
     trained = lottery.workdir.resume(fleet)
     lottery.skip(lambda: sum(int(trained[m].step - fleet[m].step) for m in fleet))
-    for members, until in _legs(lottery.experiment, fleet, stop):
+    starts = {m: int(n.step) if start is None else start for m, n in fleet.items()}
+    for members, until in _legs(lottery.experiment, starts, stop):
         together = [member for member in members if member in trained]
         while any(_is_behind(trained[member], until) for member in together):
             networks = fit(
@@ -115,19 +141,16 @@ def train(lottery: Lottery, fleet: Fleet, stop: int, done: Fleet) -> Fleet:
             trained.update(zip(together, networks))
             if not any(_is_behind(network, until) for network in networks):
                 together = finish_leg(lottery, together, trained)
-            if lottery.interruption.due():
-                lottery.workdir.pause(done | trained)
-                lottery.interruption.handle(lottery.workdir.paused.wait)
+            lottery.rest(done | trained)
     return trained
 
 
 def _legs(
-    experiment: Experiment, fleet: dict[Member, TrainState], stop: int
+    experiment: Experiment, starts: dict[Member, int], stop: int
 ) -> Iterator[tuple[list[Member], int]]:
     """Yield (members that train together, to step)."""
-    starts = {member: int(network.step) for member, network in fleet.items()}
     for start in sorted(set(starts.values())):
-        together = [member for member in fleet if starts[member] == start]
+        together = [member for member in starts if starts[member] == start]
         yield from ((together, until) for until in experiment.stops(start, stop))
 
 
@@ -178,16 +201,20 @@ def costs(lottery: Lottery, trained: Fleet) -> list[dict[str, Any]]:
     """Return the rows of what networks cost.
 
     Of each, `steps_trained`: how many its weights went through in all, before they were
-    pruned or rewound, too; what finding its masks took is not among them. Of tickets,
-    `parameters` that are not pruned, biases and normalisation among them; `bytes` in a
-    file, masks at a bit a weight included (`ticket.save_ticket`); `multiply_adds` of
-    one example, by weights that are not pruned; and the density of every layer
+    pruned or rewound, too. Of tickets, `steps_to_find`: how many the run took until
+    their masks were known; `parameters` that are not pruned, biases and normalisation
+    among them; `bytes` in a file, masks at a bit a weight included
+    (`ticket.save_ticket`); `multiply_adds` of one example, by weights that are not
+    pruned; and the density of every layer
     (`density_of_fc1/kernel`), in the order of the network.
     """
     layers, rows = lottery.experiment.layers, []
     length, fresh = lottery.experiment.length, tuple(lottery.config.rewind.fresh)
     for member, network in trained.items():
-        taken = sum(branches.steps(member.branch, member.rewind_step, length, fresh))
+        taken = length
+        if member.level or not member.is_ticket:
+            k = member.rewind_step
+            taken = sum(branches.steps(member.branch, k, length, fresh))
         rows += numbered(member, network, [("steps_trained", float(taken))])
         if not member.is_ticket:
             continue
@@ -202,6 +229,7 @@ def costs(lottery: Lottery, trained: Fleet) -> list[dict[str, Any]]:
         others = sum(x.size for x in jax.tree.leaves(network.batch_stats))
         bits = sum(-(-total // 8) for _, total in left.values())
         measured = {
+            "steps_to_find": float(lottery.steps_to_find(member)),
             "parameters": float(weights),
             "bytes": float(4 * (weights + others) + bits),
             "multiply_adds": sum(

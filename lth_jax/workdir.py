@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from lth_jax import masks as masks_lib
@@ -33,6 +34,9 @@ from lth_jax.records import Member, Records
 from lth_jax.state import TrainState
 
 Fleet = dict[Member, TrainState]
+
+_NUMBER = (int, float, type(None))
+_TYPES = (int, int, int, str, int, _NUMBER, _NUMBER)
 
 HARMLESS = {"data.dir", "data.stream.workers", "train.checkpoint_minutes"}
 _HINTS = {
@@ -91,7 +95,12 @@ class Workdir:
 
     def members(self, series: Series, number: int) -> list[Member]:
         """Return which networks were saved, in their order."""
-        return [Member(*member) for member in series.about(number)["members"]]
+        found = [Member(*member) for member in series.about(number)["members"]]
+        for member in found:
+            if not all(map(isinstance, member, _TYPES)):
+                where = series.directory / str(number)
+                raise CheckpointError(f"{where} is damaged: {member} is no network")
+        return found
 
     def load(self, series: Series, number: int, like: TrainState) -> Fleet:
         """Return saved networks.
@@ -113,6 +122,8 @@ class Workdir:
     def pause(self, fleet: Fleet) -> None:
         """Save the networks of a level that is on its way, while it goes on."""
         self.paused.wait()
+        if not fleet:
+            return
         number = max(self.paused.numbers(), default=0) + 1
         self.save(self.paused, number, fleet, wait=False)
 
@@ -129,7 +140,7 @@ class Workdir:
             member: paused.get(member, network) for member, network in fleet.items()
         }
         return {
-            member: resumed[member] if resumed[member].step > network.step else network
+            member: network if _is_before(resumed[member], network) else resumed[member]
             for member, network in fleet.items()
         }
 
@@ -274,6 +285,11 @@ class Workdir:
                 "new --workdir"
             )
         return size
+
+
+def _is_before(network: TrainState, start: TrainState) -> bool:
+    """Return whether a network is of an earlier stage than where a training starts."""
+    return bool(network.step <= start.step and jnp.isfinite(network.loss))
 
 
 def _write(path: Path, content: object) -> None:

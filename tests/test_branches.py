@@ -215,6 +215,7 @@ def test_the_dense_states_stay_unmasked():
         ("fine_tune", (), (100, 100)),
         ("fine_tune_small", (), (100, 100)),
         ("long", (), (100, 100)),
+        ("long", ("step",), (100, 107)),
         ("cross_lr", (), (93, 7)),
     ],
 )

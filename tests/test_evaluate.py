@@ -8,10 +8,12 @@ import numpy as np
 import optax
 import pytest
 from flax import linen as nn
+from trees import assert_same
 
-from lth_jax import prune, state
+from lth_jax import data, prune, state
 from lth_jax.data import Split
-from lth_jax.evaluate import Evaluator
+from lth_jax.evaluate import Evaluator, Refresher
+from lth_jax.fit import Program
 from lth_jax.fleet import Layout
 from lth_jax.models.network import Network
 
@@ -126,3 +128,31 @@ def test_a_diverged_network_has_no_finite_loss(split, members):
     fine, diverged = evaluator(split, "fleet", 1, 1000)([members[1], lost])
     assert np.isfinite(fine.loss)
     assert np.isnan(diverged.loss)
+
+
+def test_batch_statistics_are_recomputed_by_training_batches(split, members):
+    """As training would, from step 0 on, but with the weights as they are."""
+    layout = Layout("fleet", (jax.devices()[0],))
+    feed = data.Memory(split, MEAN, STD, batch_size=5)
+    arrays = layout.replicate(feed.arrays)
+    program = Program(
+        model=MODEL,
+        optimizer=lambda rate, decay: optax.sgd(rate),
+        schedule=lambda step: jnp.float32(0.1),
+        feed=feed,
+        supply=lambda data_seed, step: arrays,
+        layout=layout,
+    )
+    fresh = Refresher(program, batches=7)(members)
+    for member, found in zip(members, fresh, strict=True):
+        assert_same(found.params, member.params)
+        statistics = jax.device_get(member.batch_stats["norm"])
+        for step in range(7):
+            images = feed.batch(arrays, member.data_seed, step)["image"]
+            x = np.asarray(images).mean((1, 2))
+            now = {"mean": x.mean(0), "var": x.var(0)}
+            statistics = {n: 0.9 * s + 0.1 * now[n] for n, s in statistics.items()}
+        for name, wanted in statistics.items():
+            np.testing.assert_allclose(
+                found.batch_stats["norm"][name], wanted, rtol=1e-4, atol=1e-6
+            )

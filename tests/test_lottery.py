@@ -769,6 +769,89 @@ def test_a_ticket_whose_weights_are_not_finite_is_not_pruned(
     assert check.problems(tmp_path / "run") == []
 
 
+@pytest.fixture
+def poison(monkeypatch):
+    """Let chosen members start with parameters so large that no loss is finite."""
+    rewind_branches = lottery_lib.rewind_branches
+
+    def poison(chosen):
+        def poisoned(*args):
+            return {
+                member: dataclasses.replace(
+                    start, params=jax.tree.map(lambda w: 1e30 * w, start.params)
+                )
+                if chosen(member)
+                else start
+                for member, start in rewind_branches(*args).items()
+            }
+
+        monkeypatch.setattr(lottery_lib, "rewind_branches", poisoned)
+
+    return poison
+
+
+def test_others_are_studied_beside_a_ticket_that_diverged(configure, tmp_path, poison):
+    """They start under its masks; only what comes after it is left out."""
+    branches = ("ticket", "random_reinit", "fine_tune", "long")
+    fields = {
+        "branches": branches,
+        "copies": 1,
+        "studies": ("stability", "correlation"),
+    }
+    config = configure(**fields, **{"prune.levels": 1, "rewind.steps": ("2it",)})
+    poison(lambda member: member.is_ticket and member.replicate == 1)
+    (said,) = lottery_lib.run(config, tmp_path / "run")
+    where = "replicate 1, rewind_step 2, level 1, branch ticket, copy 0, step 2"
+    assert said.endswith(where)
+    rows = Workdir(tmp_path / "run").records.rows()
+    studied = {r["branch"] for r in rows if r["level"] == r["replicate"] == 1}
+    assert studied == {"ticket", "random_reinit", "fine_tune"}
+    measured = {
+        (r["replicate"], r["branch"])
+        for r in rows
+        if r["measure"] == "overlap_start_to_end_top_0.2" and r["level"] == 1
+    }
+    both = {(i, branch) for i in range(2) for branch in branches}
+    assert measured == both - {(1, "ticket"), (1, "long")}
+    assert check.problems(tmp_path / "run") == []
+
+
+def test_a_level_of_which_no_ticket_is_left_is_the_last(
+    configure, tmp_path, poison, monkeypatch
+):
+    config = configure(**{"copies": 1, "studies": (), "rewind.steps": ("2it",)})
+    poison(lambda member: member.is_ticket)
+    assert len(lottery_lib.run(config, tmp_path / "run")) == 2
+    before = contents(tmp_path / "run")
+    rows = Workdir(tmp_path / "run").records.rows()
+    found = {
+        r["branch"] for r in rows if r["measure"] == "test_accuracy" and r["level"]
+    }
+    assert found == {"random_reinit", "shuffled_mask"}
+    assert max(row["level"] for row in rows) == 1
+    assert check.problems(tmp_path / "run") == []
+    monkeypatch.setattr(training, "fit", None)
+    assert len(lottery_lib.run(config, tmp_path / "run")) == 2
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_network_that_is_lost_at_once_stays_so_through_a_pause(
+    configure, tmp_path, poison, monkeypatch
+):
+    config = configure(**{"copies": 1, "studies": (), "prune.levels": 1})
+    poison(lambda member: member.is_ticket and member.replicate == 1)
+    said = lottery_lib.run(config, tmp_path / "whole")
+    monkeypatch.setattr(tqdm, "update", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    found, times = None, 0
+    while found is None and times < 99:
+        times += 1
+        with contextlib.suppress(Interrupted):
+            found = lottery_lib.run(config, tmp_path / "cut")
+    assert found == said
+    whole, cut = (Records(tmp_path / n / "results.jsonl") for n in ("whole", "cut"))
+    assert cut.path.read_text() == whole.path.read_text()
+
+
 def test_when_all_networks_have_diverged_the_run_ends(configure, tmp_path, monkeypatch):
     fast = configure(**{"optim.learning_rate": 1e35, "train.length": "60it"})
     monkeypatch.setattr(lottery_lib, "prune_tickets", None)
