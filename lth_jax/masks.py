@@ -6,6 +6,7 @@ sparsity is 1 - density: parameters whose mask is `None` are not counted.
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -108,10 +109,23 @@ def by_layer(masks: Masks) -> dict[str, tuple[int, int]]:
         >>> by_layer({'fc': {'kernel': jnp.array([[True, False]]), 'bias': None}})
         {'fc/kernel': (1, 2)}
     """
-    return {
-        path: (int(np.count_nonzero(mask)), mask.size)
-        for path, mask in leaves(jax.device_get(masks))
-    }
+    named = leaves(masks)
+    numbers = jax.device_get(kept([mask for _, mask in named]))
+    return {path: (int(n), mask.size) for n, (path, mask) in zip(numbers, named)}
+
+
+@jax.jit
+def kept(masks: list[Array]) -> list[Array]:
+    """Return how many are True in each of some arrays.
+
+    Example:
+        >>> kept([jnp.array([True, False, True])])
+        [Array(2, dtype=uint32)]
+    """
+    # XLA:CPU vectorises a sum over 8 rows, and is ten times slower over all at once.
+    rows = [mask.reshape(math.gcd(mask.size, 8), -1) for mask in masks]
+    eights = [mask.sum(0, dtype=jnp.uint8) for mask in rows]
+    return [counts.sum(dtype=jnp.uint32) for counts in eights]
 
 
 def overlap(a: Masks, b: Masks) -> float:
@@ -163,6 +177,7 @@ def check(params: Params, masks: PyTree) -> None:
             )
 
 
+@jax.jit
 def pack(masks: Masks) -> PyTree[UInt8[Array, "_"]]:
     """Return masks at one bit a weight: uint8 vectors, first weight in the highest bit.
 
@@ -209,8 +224,9 @@ def checksum(masks: Masks) -> str:
         'dad175c1'
     """
     digest = hashlib.sha256()
-    for path, mask in leaves(jax.device_get(masks)):
-        digest.update(f"{path} {mask.shape} ".encode() + np.packbits(mask).tobytes())
+    packed = dict(leaves(jax.device_get(pack(masks))))
+    for path, mask in leaves(masks):
+        digest.update(f"{path} {mask.shape} ".encode() + packed[path].tobytes())
     return digest.hexdigest()
 
 

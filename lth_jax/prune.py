@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Integer, Key, PyTree
 
 from lth_jax import lowest
@@ -248,9 +247,16 @@ def _check_scope(scope: str) -> None:
 
 def _check_scores(scores: Scores, masks: Masks) -> None:
     masks_lib.check(scores, masks)
-    for path, s, m in zip(*_aligned(scores, masks)):
-        if np.any(np.isnan(s) & np.asarray(m)):
+    paths, scored, kept = _aligned(scores, masks)
+    for path, bad in zip(paths, jax.device_get(_have_nan(scored, kept))):
+        if bad:
             raise ValueError(f"scores: {path} is NaN where the mask keeps a weight")
+
+
+@jax.jit
+def _have_nan(scores: list[Array], masks: list[Array]) -> list[Array]:
+    found = [jnp.isnan(s) & m for s, m in zip(scores, masks)]
+    return [jnp.asarray(n > 0) for n in masks_lib.kept(found)]
 
 
 def _aligned(scores: Scores, masks: Masks) -> tuple[list[str], list[Any], list[Any]]:
