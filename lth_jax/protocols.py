@@ -36,7 +36,7 @@ def correlation(config: ConfigDict, variants: set[str]) -> None:
 def variations(config: ConfigDict, variants: set[str]) -> None:
     """Set what `decay`, `rewind`, `one_shot` and `admm` change, of any protocol."""
     if "decay" in variants:
-        decay = config.optim.weight_decay
+        decay = config.optim.weight_decay or 1e-4
         config.sweep.weight_decay = (0.0, decay, 5 * decay)
     if "rewind" in variants:  # Liu et al. (2021), Appendix G
         config.rewind.steps = ("0it", "10ep")

@@ -299,7 +299,7 @@ def test_there_is_one_row_for_every_number(finished):
     rows = [
         row
         for row in finished.workdir.records.rows()
-        if row["measure"] not in (*COSTS, *LAYERS, STEPS)
+        if row["measure"] not in (*COSTS, *LAYERS, *STEPS)
     ]
     dense, levels = (
         [row for row in rows if (row["level"] == 0) == is_dense]
@@ -328,7 +328,7 @@ def test_there_is_one_row_for_every_number(finished):
 
 
 COSTS = ("parameters", "multiply_adds", "bytes")
-STEPS = "steps_trained"
+STEPS = ("steps_trained", "steps_to_find")
 LAYERS = ("density_of_fc1/kernel", "density_of_fc/kernel")
 
 
@@ -359,8 +359,17 @@ def test_what_a_ticket_costs_is_recorded_once(finished):
         assert 768 * first + 120 * last == pytest.approx(KEPT[level])
 
 
+def test_the_steps_until_masks_are_known_are_recorded(finished):
+    """The dense network's, and those of the tickets of the levels before."""
+    rows = [r for r in finished.workdir.records.rows() if r["measure"] == STEPS[1]]
+    found = {(r["rewind_step"], r["level"]): r["value"] for r in rows}
+    wanted = {(k, n): 6 + (n - 1) * (6 - k) for k in (0, 2) for n in (1, 2, 3)}
+    assert found == {(0, 0): 0, (2, 0): 0} | wanted
+
+
 def test_the_steps_that_weights_went_through_are_recorded(finished):
-    rows = [row for row in finished.workdir.records.rows() if row["measure"] == STEPS]
+    every = finished.workdir.records.rows()
+    rows = [row for row in every if row["measure"] == STEPS[0]]
     taken = {}
     for row in rows:
         taken.setdefault((row["branch"], row["rewind_step"]), set()).add(row["value"])

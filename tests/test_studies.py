@@ -127,6 +127,12 @@ def test_a_dense_network_is_compared_with_its_start():
         "overlap_start_to_end_top_0.75_by_chance": pytest.approx(0.75),
         "pearson_start_to_end": pytest.approx(-1),
         "cosine_start_to_end": pytest.approx(120 / 204),
+        # Layer by layer, of which there is one.
+        "overlap_start_to_end_top_0.25_of_w": 0,
+        "overlap_start_to_end_top_0.5_of_w": 0,
+        "overlap_start_to_end_top_0.75_of_w": pytest.approx(4 / 6),
+        "pearson_start_to_end_of_w": pytest.approx(-1),
+        "cosine_start_to_end_of_w": pytest.approx(120 / 204),
     }
 
 
