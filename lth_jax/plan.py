@@ -36,6 +36,13 @@ class Plan:
         ]
 
     @property
+    def draws(self) -> int:
+        """The number of Z- and U-steps of ADMM at a level; 0 without it."""
+        options = self.config.prune
+        is_drawn = options.method == "admm"
+        return is_drawn * len(options.admm.rho) * options.admm.updates
+
+    @property
     def levels(self) -> int:
         """The number of pruning rounds."""
         return len(self.config.prune.densities) or self.config.prune.levels
@@ -102,17 +109,15 @@ class Plan:
             length: steps of a full training.
             admm_interval: steps between the Z- and U-steps of ADMM pruning.
         """
-        fresh, options = tuple(self.config.rewind.fresh), self.config.prune
+        fresh = tuple(self.config.rewind.fresh)
         taken = sum(
             branches.steps(member.branch, member.rewind_step, length, fresh)[0]
             for member in self.members(level, rewind_steps)
         )
         if level == 0:
             return taken + len(self.origins) * length
-        if options.method == "admm":
-            updates = len(options.admm.rho) * options.admm.updates
-            taken += len(self.origins) * len(rewind_steps) * updates * admm_interval
-        return taken
+        tickets = len(self.origins) * len(rewind_steps)
+        return taken + tickets * self.draws * admm_interval
 
     def members(self, level: int, rewind_steps: list[int]) -> Iterator[Member]:
         """Yield the networks that are trained at a level.

@@ -59,15 +59,14 @@ class Lottery(Plan):
 
     def steps_to_find(self, ticket: Member) -> int:
         """Return the training steps of a run until a ticket's masks are known."""
-        made, prune = self.experiment, self.config.prune
-        fresh, rounds = tuple(self.config.rewind.fresh), ticket.level
-        if prune.schedule == "one_shot":
-            rounds = min(1, rounds)
-        updates = len(prune.admm.rho) * prune.admm.updates
-        drawn = updates * made.admm_interval * (prune.method == "admm")
+        if ticket.level == 0:
+            return 0
+        made, fresh = self.experiment, tuple(self.config.rewind.fresh)
         again, _ = branches.steps("ticket", ticket.rewind_step, made.length, fresh)
-        found = made.length + rounds * drawn + max(0, rounds - 1) * again
-        return found if ticket.level else 0
+        one_shot = self.config.prune.schedule == "one_shot"
+        rounds = 1 if one_shot else ticket.level
+        drawn = rounds * self.draws * made.admm_interval
+        return made.length + drawn + (rounds - 1) * again
 
     def skip(self, steps: Callable[[], int]) -> None:
         """Count what was trained before this process began: it took no time here."""
