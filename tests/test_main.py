@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import pytest
 from absl.testing import flagsaver
+from browser import CHROMIUM, look
 
 from lth_jax import check, data, main
 
@@ -107,6 +108,17 @@ def test_results_are_one_number_a_row(digits):
         if network[-1] in ("dense", "ticket")
     }
     assert len(rows) == len(numbers) == 2 * ((1 + 4 * 3) * 4 + 5 * 7)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_the_job_ends_with_a_page_that_a_browser_shows(digits, tmp_path):
+    last = digits[3].splitlines()[-1]
+    assert last.startswith("report: ")
+    page = Path(last.removeprefix("report: "))
+    complaints, images = look(page, tmp_path)
+    assert not complaints
+    assert len(images) == len([*page.parent.glob("*.png")]) > 5
+    assert all(complete and min(size) > 100 for complete, *size in images)
 
 
 def test_densities_are_exact(digits):

@@ -3,19 +3,24 @@
 import base64
 import html.parser
 import json
-import re
-import shutil
 import subprocess
 import sys
 
 import pytest
+from browser import CHROMIUM, look
 
 from lth_jax import report
 from lth_jax.records import Member, row
 from lth_jax.report import __main__ as command_line
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 CONFIG = {"prune": {"densities": [], "levels": 3}, "seed": "<&>"}
+
+
+MEASURES = (
+    *("train_loss", "test_accuracy", "density_of_fc/kernel", "distance_to_dense"),
+    *(f"test_error_to_copy_1_at_{alpha:.3f}" for alpha in (0, 0.5, 1)),
+    *("overlap_start_to_end_top_0.2", "overlap_start_to_end_top_0.2_by_chance"),
+)
 
 
 def make_run(directory, branches=("ticket", "random_reinit")):
@@ -34,7 +39,7 @@ def make_run(directory, branches=("ticket", "random_reinit")):
         for branch in (branches if level else ("dense",))
         for replicate in range(2)
         for step in (10, 20)
-        for measure in ("train_loss", "test_accuracy", "density_of_fc/kernel")
+        for measure in MEASURES
         if level or k == 0
     ]
     lines = [json.dumps(number) + "\n" for number in numbers]
@@ -71,6 +76,10 @@ FIGURES = {
     "train_loss",
     "train_loss_by_rewind_step",
     "train_loss_while_training",
+    "distance_to_dense",
+    "distance_to_dense_by_rewind_step",
+    "test_paths",
+    "overlap_start_to_end",
     "layers",
 }
 
@@ -159,38 +168,9 @@ def test_a_report_needs_no_jax(run):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 def test_a_browser_shows_every_picture_and_has_no_complaint(run, tmp_path):
-    """In headless Chromium, from disk; the screenshot is kept with the test's files."""
-    page, probe = report.write(run), tmp_path / "probe.html"
-    asked = (
-        "<script>addEventListener('load', () => { document.title = JSON.stringify("
-        "[...document.images].map(i => [i.complete, i.naturalWidth, i.clientHeight]))"
-        "})</script></body>"
-    )
-    probe.write_text(page.read_text().replace("</body>", asked))
-    screenshot = tmp_path / "page.png"
-    options = (
-        f"--headless --no-sandbox --disable-gpu --no-first-run --disable-quic "
-        f"--disable-background-networking --disable-component-update --disable-sync "
-        f"--enable-logging=stderr --log-level=0 --user-data-dir={tmp_path / 'user'}"
-    ).split()
-    took = subprocess.run(
-        [CHROMIUM, *options, f"--screenshot={screenshot}", page.as_uri()],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=100,
-    )
-    assert "CONSOLE" not in took.stderr
-    assert screenshot.stat().st_size > 10_000
-    dumped = subprocess.run(
-        [CHROMIUM, *options, "--dump-dom", probe.as_uri()],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=100,
-    )
-    (title,) = re.findall("<title>(.*?)</title>", dumped.stdout)
-    images = json.loads(html.unescape(title))
+    complaints, images = look(report.write(run), tmp_path)
+    assert not complaints
+    assert (tmp_path / "page.png").stat().st_size > 10_000
     assert len(images) == len(FIGURES)
     for complete, width, height in images:
         assert complete
