@@ -91,7 +91,8 @@ def main(argv: list[str]) -> None:
         if _EARLIEST.value:
             found = search.earliest_rewind(_CONFIG.value, workdir, _EARLIEST.value)
             runs = [probe.workdir for probe in found.probes]
-            lost = [line for probe in found.probes for line in probe.diverged]
+            # All probes share the dense networks.
+            lost = {line: None for probe in found.probes for line in probe.diverged}
         else:
             lost = lottery.run(_CONFIG.value, workdir)
             found, runs = None, [workdir]
