@@ -183,6 +183,9 @@ def advance(
         program: what and how to train.
     """
     arrays, steps = shared
+    state = dataclasses.replace(
+        state, params=masks_lib.apply(state.params, state.masks)
+    )
 
     def one(_: Array | int, state: TrainState) -> TrainState:
         batch = program.feed.batch(
@@ -235,7 +238,11 @@ def train_step(
 def gradients(
     state: TrainState, batch: Batch, part: int | Int[Array, ""], program: Program
 ) -> tuple[Float[Array, ""], PyTree, PyTree]:
-    """Return a batch's mean loss, its gradients and the batch statistics after it."""
+    """Return a batch's mean loss, its gradients and the batch statistics after it.
+
+    Gradients are 0 where a weight is pruned, as if masks were multiplied in here: since
+    such weights are 0 already, that would only be a copy of all weights.
+    """
     graded = jax.value_and_grad(batch_loss, has_aux=True)
 
     def add(totals: Any, numbered: tuple[Int[Array, ""], Batch]) -> tuple[Any, None]:
@@ -262,6 +269,7 @@ def gradients(
     else:
         totals, _ = lax.scan(add, totals, numbered)
     loss, grads, batch_stats = totals
+    grads = masks_lib.apply(grads, state.masks)
     return loss / number, jax.tree.map(lambda g: g / number, grads), batch_stats
 
 
@@ -277,7 +285,7 @@ def batch_loss(
     """Return a batch's mean loss in training mode, and what it changes in the state.
 
     Args:
-        params: parameters.
+        params: parameters, 0 where the member's masks are False.
         state: the member, whose own parameters are not looked at.
         batch: images and labels.
         program: what and how to train.
@@ -288,7 +296,7 @@ def batch_loss(
     step_key = keys.derive(state.data_seed, keys.DROPOUT, state.step)
     logits, updates = program.model.apply(
         {
-            "params": masks_lib.apply(params, state.masks),
+            "params": params,
             "batch_stats": state.batch_stats,
         },
         batch["image"],
