@@ -26,7 +26,7 @@ from lth_jax.checkpoint import CheckpointError, Series
 from lth_jax.config import ConfigError
 from lth_jax.masks import Masks
 from lth_jax.plan import Plan
-from lth_jax.records import DIVERGED, Member, RecordsError
+from lth_jax.records import DIVERGED, KEY, Member, RecordsError, text
 from lth_jax.workdir import Workdir, read
 
 # Their masks at a level are not among those of the level before.
@@ -99,11 +99,11 @@ class Check:
                 masks = jax.device_get(masks)
                 networks[member] = Network(saved, masks)
                 if masks_lib.checksum(masks) != about["masks"][i]:
-                    yield f"{where}: {_text(member)}: masks have another checksum"
+                    yield f"{where}: {text(member)}: masks have another checksum"
                 if not np.isfinite(saved["loss"]):
                     continue  # its weights are no numbers any more
                 for path in _alive(saved, masks):
-                    yield f"{where}: {_text(member)}: {path} is not 0 where pruned"
+                    yield f"{where}: {text(member)}: {path} is not 0 where pruned"
         except CheckpointError as error:
             yield str(error)
         except (KeyError, IndexError, TypeError, ValueError) as error:
@@ -114,9 +114,9 @@ class Check:
         yield from self._same(f"dense {step}", [*networks], self.plan.origins)
         for member, (saved, masks) in networks.items():
             if masks_lib.density(masks) != 1:
-                yield f"dense {step}: {_text(member)}: masks are not dense"
+                yield f"dense {step}: {text(member)}: masks are not dense"
             if saved["step"] != step:
-                yield f"dense {step}: {_text(member)}: is at step {saved['step']}"
+                yield f"dense {step}: {text(member)}: is at step {saved['step']}"
 
     def _level(
         self, level: int, now: Networks, before: Networks, dense: dict[int, Networks]
@@ -140,7 +140,7 @@ class Check:
         }
         yield from self._same(where, [*now], wanted)
         for member, (saved, masks) in now.items():
-            who = f"{where}: {_text(member)}"
+            who = f"{where}: {text(member)}"
             if saved["step"] != length:
                 yield f"{who}: is at step {saved['step']}, not {length}"
             origin = dense.get(0, {}).get(member.origin)
@@ -204,28 +204,28 @@ class Check:
                 for (path, found), want in pairs:
                     if not np.array_equal(found, want):
                         yield (
-                            f"{where}: {_text(member)}: {path} is not the mask times "
+                            f"{where}: {text(member)}: {path} is not the mask times "
                             "the rewind state"
                         )
 
     def _rows(self) -> Iterator[str]:
         """Yield what is wrong with the rows of what is saved."""
         rows = self.workdir.records.rows()
-        keys: list[tuple[Any, ...]] = [tuple(map(row.get, _ROW)) for row in rows]
+        keys: list[tuple[Any, ...]] = [tuple(map(row.get, KEY)) for row in rows]
         found = Counter(keys)
         for key, times in found.items():
             if times > 1:
-                yield f"results.jsonl: {times} rows of {_text(key)}"
+                yield f"results.jsonl: {times} rows of {text(key)}"
         for key, row in zip(keys, rows):
             if not math.isfinite(row["value"]):
-                yield f"results.jsonl: {row['value']} in the row of {_text(key)}"
+                yield f"results.jsonl: {row['value']} in the row of {text(key)}"
         wanted: dict[tuple[Any, ...], None] = {
             (*member, step, measure): None
             for member, step in self._trained()
             for measure in ("train_loss", *self.plan.config.measures)
         }
         # What else was measured, was measured of every replicate.
-        level = _ROW.index("level")
+        level = KEY.index("level")
         levels = {key[level] for key in wanted}
         for key in found:
             if key[level] in levels and key[-1] != DIVERGED:
@@ -240,17 +240,17 @@ class Check:
             # Others compare it with other networks of its replicate.
             other_lost = (member.replicate, member.setting) in lost
             if not (other_lost and key[-1] not in own or self._is_left_out(member)):
-                yield f"results.jsonl: no row of {_text(key)}"
+                yield f"results.jsonl: no row of {text(key)}"
 
     def _same(
         self, where: str, found: list[Member], wanted: list[Member]
     ) -> Iterator[str]:
         for member in wanted:
             if member not in found and not self._is_left_out(member):
-                yield f"{where}: {_text(member)} is missing"
+                yield f"{where}: {text(member)} is missing"
         for member in found:
             if member not in wanted:
-                yield f"{where}: {_text(member)} is too many"
+                yield f"{where}: {text(member)} is too many"
 
     def _is_left_out(self, member: Member) -> bool:
         """Return whether a network, or one that it comes from, diverged."""
@@ -278,14 +278,6 @@ class Check:
         for level in self.workdir.levels.numbers():
             for member in self.plan.members(level, self.rewind_steps):
                 yield member, BRANCHES[member.branch].lengths * length
-
-
-_ROW = (*Member._fields, "step", "measure")
-
-
-def _text(key: tuple[Any, ...]) -> str:
-    named = zip(_ROW, key)
-    return ", ".join(f"{field} {value}" for field, value in named if value is not None)
 
 
 def _one_line(error: Exception) -> str:

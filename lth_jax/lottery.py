@@ -59,7 +59,7 @@ def run(
         tickets = train_dense(lottery)
         for level in range(lottery.levels + 1):
             tickets = train_level(lottery, level, tickets)
-        return lottery.losses()
+        return lottery.divergences()
 
 
 @contextlib.contextmanager
@@ -113,7 +113,7 @@ def train_dense(lottery: Lottery) -> Fleet:
     for stop in experiment.dense_steps[len(saved) :]:
         fleet = train(lottery, fleet, stop, {})
         if not fleet:
-            raise Diverged("; ".join(lottery.losses()))
+            raise Diverged("; ".join(lottery.divergences()))
         lottery.workdir.finish(series, stop, fleet)
     return {
         member._replace(rewind_step=step): network

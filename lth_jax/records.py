@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,6 +64,21 @@ class Member(NamedTuple):
     def origin(self) -> "Member":
         """The dense network of the same seed and setting."""
         return self._replace(rewind_step=0, level=0, branch="dense", copy=0)
+
+
+# What tells a row from others.
+KEY = (*Member._fields, "step", "measure")
+
+
+def text(key: Sequence[Any]) -> str:
+    """Return the first parts of a row's key in words.
+
+    Example:
+        >>> text(Member(0, 500, 3, "ticket", 0))
+        'replicate 0, rewind_step 500, level 3, branch ticket, copy 0'
+    """
+    named = zip(KEY, key)
+    return ", ".join(f"{name} {value}" for name, value in named if value is not None)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -108,12 +108,10 @@ def earliest_rewind(config: ConfigDict, directory: Path, criterion: str) -> Brac
             probe = _probe(config, directory, experiment, candidates[middle], criterion)
             probes.append(probe)
             below, at = (below, middle) if probe.met else (middle, at)
-    each = sum(
-        len(list(Plan(config).members(level, [0])))
-        for level in range(Plan(config).levels + 1)
-    )
+    plan = Plan(config)
+    each = sum(len([*plan.members(n, [0])]) for n in range(plan.levels + 1))
     return Bracket(
-        trainings=len(Plan(config).origins) + each * len(probes),
+        trainings=len(plan.origins) + each * len(probes),
         criterion=criterion,
         below=candidates[below] if below >= 0 else None,
         at=candidates[at] if at < len(candidates) else None,

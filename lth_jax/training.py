@@ -39,15 +39,11 @@ class Lottery(Plan):
     interruption: Interruption
     diverged: dict[Member, int] = field(default_factory=dict)
 
-    def losses(self) -> list[str]:
+    def divergences(self) -> list[str]:
         """Return a line for every network that diverged."""
+        what = "a loss or a weight is not finite any more"
         return [
-            "a loss or a weight is not finite any more: "
-            + ", ".join(
-                f"{name} {value}"
-                for name, value in (*member._asdict().items(), ("step", step))
-                if value is not None
-            )
+            f"{what}: {records.text((*member, step))}"
             for member, step in self.diverged.items()
         ]
 
@@ -175,7 +171,8 @@ def finish_leg(
     for member, network in lost.items():
         lottery.diverged[member] = int(network.step)
         if processes.is_first():
-            lottery.progress.write(f"warning: {lottery.losses()[-1]}", file=sys.stderr)
+            warning = f"warning: {lottery.divergences()[-1]}"
+            lottery.progress.write(warning, file=sys.stderr)
     return together
 
 
@@ -204,8 +201,8 @@ def costs(lottery: Lottery, trained: Fleet) -> list[dict[str, Any]]:
     their masks were known; `parameters` that are not pruned, biases and normalisation
     among them; `bytes` in a file, masks at a bit a weight included
     (`ticket.save_ticket`); `multiply_adds` of one example, by weights that are not
-    pruned; and the density of every layer
-    (`density_of_fc1/kernel`), in the order of the network.
+    pruned; and the density of every layer (`density_of_fc1/kernel`), in the order of
+    the network.
     """
     layers, rows = lottery.experiment.layers, []
     length, fresh = lottery.experiment.length, tuple(lottery.config.rewind.fresh)

@@ -626,6 +626,15 @@ def test_a_run_that_is_killed_anywhere_ends_the_same(
     assert_same_outcome(outcome(small, tmp_path / "killed"), uninterrupted)
 
 
+def run_with_interruptions(config, directory, monkeypatch):
+    """Run with a signal after every call of the program; also say how many times."""
+    monkeypatch.setattr(tqdm, "update", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    for times in range(1, 100):
+        with contextlib.suppress(Interrupted):
+            return lottery_lib.run(config, directory), times
+    raise AssertionError("it never ends")
+
+
 def test_a_run_that_is_asked_to_end_saves_and_goes_on_the_same(
     small, tmp_path, uninterrupted, monkeypatch
 ):
@@ -740,12 +749,7 @@ def test_what_a_network_that_diverged_leaves_out_is_no_problem(survived, tmp_pat
 def test_a_run_goes_on_without_what_diverged(survived, sweep, tmp_path, monkeypatch):
     """Wherever it was cut off: rows, and their order, are the same to the last bit."""
     workdir, said = survived
-    monkeypatch.setattr(tqdm, "update", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    found, times = None, 0
-    while found is None and times < 99:
-        times += 1
-        with contextlib.suppress(Interrupted):
-            found = lottery_lib.run(sweep(), tmp_path / "run")
+    found, times = run_with_interruptions(sweep(), tmp_path / "run", monkeypatch)
     assert found == said
     assert times > 10
     again = Workdir(tmp_path / "run")
@@ -850,12 +854,7 @@ def test_a_network_that_is_lost_at_once_stays_so_through_a_pause(
     config = configure(**{"copies": 1, "studies": (), "prune.levels": 1})
     poison(lambda member: member.is_ticket and member.replicate == 1)
     said = lottery_lib.run(config, tmp_path / "whole")
-    monkeypatch.setattr(tqdm, "update", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    found, times = None, 0
-    while found is None and times < 99:
-        times += 1
-        with contextlib.suppress(Interrupted):
-            found = lottery_lib.run(config, tmp_path / "cut")
+    found, _ = run_with_interruptions(config, tmp_path / "cut", monkeypatch)
     assert found == said
     whole, cut = (Records(tmp_path / n / "results.jsonl") for n in ("whole", "cut"))
     assert cut.path.read_text() == whole.path.read_text()
