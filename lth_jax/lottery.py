@@ -9,11 +9,12 @@ import functools
 import itertools
 import operator
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
@@ -21,6 +22,7 @@ from tqdm.auto import tqdm
 
 from lth_jax import admm, processes, state
 from lth_jax import experiment as experiment_lib
+from lth_jax import masks as masks_lib
 from lth_jax.branches import BRANCHES, Origin
 from lth_jax.evaluate import Evaluation
 from lth_jax.experiment import Experiment
@@ -28,6 +30,7 @@ from lth_jax.fit import next_loss
 from lth_jax.interruption import Interruption
 from lth_jax.masks import Masks
 from lth_jax.methods import METHODS, Round
+from lth_jax.prune import ScoreError
 from lth_jax.records import Member
 from lth_jax.state import TrainState
 from lth_jax.studies import STUDIES, Scene
@@ -142,10 +145,16 @@ def train_level(lottery: Lottery, level: int, tickets: Fleet) -> Fleet:
         trained = {} if level else dict(tickets)
         masks = prune_tickets(lottery, level, tickets)
         for stop, branches in _waves(lottery, level):
-            starts = rewind_branches(lottery, branches, masks, trained)
-            trained |= train(lottery, starts, stop, trained)
-        lottery.workdir.records.add(costs(lottery, trained))
-        lottery.workdir.records.add(study(lottery, level, masks, trained))
+            # Its starts are held by nothing else, and make room as it goes on.
+            trained |= train(
+                lottery,
+                rewind_branches(lottery, branches, masks, trained),
+                stop,
+                trained,
+            )
+        # At once: a study may pause, and what it has recorded then would come twice.
+        rows = costs(lottery, trained) + study(lottery, level, masks, trained)
+        lottery.workdir.records.add(rows)
         tickets = {m: n for m, n in trained.items() if m.branch in ("ticket", "dense")}
         lottery.workdir.finish(series, level, tickets or trained)
     return {m: network for m, network in trained.items() if m.is_ticket}
@@ -175,7 +184,7 @@ def prune_tickets(lottery: Lottery, level: int, tickets: Fleet) -> dict[Member, 
     )
     try:
         masks = METHODS[options.method](this_round)
-    except ValueError as error:  # a score is NaN
+    except ScoreError as error:
         raise Diverged(f"level {level} cannot be pruned: {error}") from error
     return {m._replace(level=level, branch="ticket"): mask for m, mask in masks.items()}
 
@@ -249,33 +258,55 @@ def rewind_branches(
     dense = functools.cache(lottery.dense)
     starts = {}
     for ticket, name in itertools.product(masks, branches):
-        branch, key = BRANCHES[name], lottery.key(ticket)
-        number = zlib.crc32(name.encode())  # other branches change no draws
-        origin = Origin(
-            dense=lambda step, ticket=ticket: dense(step)[ticket.origin],
-            rewind_step=ticket.rewind_step,
-            length=lottery.experiment.length,
-            fresh=tuple(lottery.config.rewind.fresh),
-            initialise=functools.partial(lottery.initial, ticket),
-            masks=masks[ticket],
-            others=tuple(
-                masks[other]
-                for other in masks
-                if other.learning_rate != ticket.learning_rate
-                and other._replace(learning_rate=ticket.learning_rate) == ticket
-            ),
-            trained=trained.get(ticket),
-            key=lottery.key(ticket, state.BRANCH, ticket.level, number),
-        )
-        wanted = [origin.trained] * branch.after + [origin.others] * branch.across
-        if not all(wanted):
-            continue  # that network diverged
-        start = branch.start(origin)
-        purpose = state.DATA_AGAIN if branch.again else state.DATA
-        for copy in range(branch.copies_from, lottery.copies(ticket.level, name)):
-            seed = state.data_seed(key, copy, purpose)
-            member = ticket._replace(branch=name, copy=copy)
-            starts[member] = replace(start, data_seed=seed, loss_from=start.step)
+        starts |= rewind_branch(lottery, dense, ticket, name, masks, trained)
+    return starts
+
+
+def rewind_branch(
+    lottery: Lottery,
+    dense: Callable[[int], Fleet],
+    ticket: Member,
+    name: str,
+    masks: dict[Member, Masks],
+    trained: Fleet,
+) -> Fleet:
+    """Return where the copies of a branch start, of one of a level's tickets.
+
+    Args:
+        lottery: the run.
+        dense: the dense networks, unmasked, after 0, k or all steps.
+        ticket: whose masks they have.
+        name: of the branch.
+        masks: of the level's tickets.
+        trained: what other branches of the level came to.
+    """
+    branch, key = BRANCHES[name], lottery.key(ticket)
+    number = zlib.crc32(name.encode())  # other branches change no draws
+    origin = Origin(
+        dense=lambda step: dense(step)[ticket.origin],
+        rewind_step=ticket.rewind_step,
+        length=lottery.experiment.length,
+        fresh=tuple(lottery.config.rewind.fresh),
+        initialise=functools.partial(lottery.initial, ticket),
+        masks=masks[ticket],
+        others=tuple(
+            masks[other]
+            for other in masks
+            if other.learning_rate != ticket.learning_rate
+            and other._replace(learning_rate=ticket.learning_rate) == ticket
+        ),
+        trained=trained.get(ticket),
+        key=lottery.key(ticket, state.BRANCH, ticket.level, number),
+    )
+    wanted = [origin.trained] * branch.after + [origin.others] * branch.across
+    if not all(wanted):
+        return {}  # that network diverged
+    start, starts = branch.start(origin), {}
+    purpose = state.DATA_AGAIN if branch.again else state.DATA
+    for copy in range(branch.copies_from, lottery.copies(ticket.level, name)):
+        seed = state.data_seed(key, copy, purpose)
+        member = ticket._replace(branch=name, copy=copy)
+        starts[member] = replace(start, data_seed=seed, loss_from=start.step)
     return starts
 
 
@@ -294,24 +325,34 @@ def study(
         return []
     options, experiment = lottery.config.study, lottery.experiment
     saved = functools.cache(lottery.dense)
-    copies = trained
-    if level:
-        like = next(iter(trained.values()))
-        copies = lottery.workdir.load(lottery.workdir.levels, 0, like)
-
-    def dense(member: Member) -> TrainState | None:
-        if member.copy == 0:
-            return saved(experiment.length)[member.origin]
-        return copies.get(member._replace(level=0, branch="dense"))
 
     @functools.cache
-    def starts() -> Fleet:
-        return rewind_branches(lottery, [*lottery.branches(level)], masks, trained)
+    def copies() -> Fleet:
+        like = next(iter(trained.values()))
+        return lottery.workdir.load(lottery.workdir.levels, 0, like)
+
+    @functools.lru_cache(maxsize=1)
+    def starts(ticket: Member, branch: str) -> Fleet:
+        return rewind_branch(lottery, saved, ticket, branch, masks, trained)
 
     def start(member: Member) -> TrainState:
         if member.level == 0 and member.is_ticket:
             return saved(member.rewind_step)[member.origin]
-        return starts()[member]
+        return starts(member.ticket, member.branch)[member]
+
+    def dense(member: Member) -> TrainState | None:
+        begun = start(member)
+        step = int(begun.step)
+        if member.copy == 0:
+            final = saved(experiment.length)[member.origin]
+        else:
+            twin = member._replace(level=0, branch="dense", rewind_step=step)
+            final = copies().get(twin)
+        if final is None or final.data_seed != begun.data_seed:
+            return None
+        rewound = masks_lib.apply(saved(step)[member.origin].params, begun.masks)
+        same = jax.tree.map(jnp.array_equal, rewound, begun.params)
+        return final if jax.tree.all(same) else None
 
     def evaluate(networks: Sequence[TrainState]) -> dict[str, list[Evaluation]]:
         lottery.rest(trained)

@@ -27,6 +27,10 @@ from lth_jax.scores import Scores
 Scope = Literal["global", "layer"]
 
 
+class ScoreError(ValueError):
+    """A score is NaN where the mask keeps a weight."""
+
+
 @jax.jit
 def drop(scores: Scores, masks: Masks, n: PyTree[int | Integer[Array, ""]]) -> Masks:
     """Remove exactly the `n` lowest-scored kept weights of the whole tree.
@@ -75,7 +79,8 @@ def by_fraction(
         scope: rank over the whole network, or remove that fraction of every layer.
 
     Raises:
-        ValueError: bad fraction or scope, NaN score (with its path), or nothing left.
+        ScoreError: a score is NaN where a weight is kept; names its path.
+        ValueError: bad fraction or scope, or nothing left.
 
     Example:
         >>> by_fraction({"w": jnp.arange(5.0)}, {"w": jnp.ones(5, bool)}, 0.2)
@@ -95,8 +100,9 @@ def to_density(
     total - ceil((1 - density) * total) weights are kept.
 
     Raises:
+        ScoreError: a score is NaN where a weight is kept; names its path.
         ValueError: density not in (0, 1] or above the present one (a mask never grows),
-            bad scope, NaN score (with its path), or nothing left.
+            bad scope, or nothing left.
 
     Example:
         >>> to_density({"w": jnp.arange(4.0)}, {"w": jnp.ones(4, bool)}, 0.5)
@@ -250,7 +256,7 @@ def _check_scores(scores: Scores, masks: Masks) -> None:
     paths, scored, kept = _aligned(scores, masks)
     for path, bad in zip(paths, jax.device_get(_have_nan(scored, kept))):
         if bad:
-            raise ValueError(f"scores: {path} is NaN where the mask keeps a weight")
+            raise ScoreError(f"scores: {path} is NaN where the mask keeps a weight")
 
 
 @jax.jit

@@ -56,9 +56,14 @@ class Member(NamedTuple):
         return self.learning_rate, self.weight_decay
 
     @property
+    def ticket(self) -> "Member":
+        """The network of the same level and rewind step that the next level prunes."""
+        return self._replace(branch="ticket" if self.level else "dense", copy=0)
+
+    @property
     def is_ticket(self) -> bool:
         """Whether this is the network that the next level prunes."""
-        return self.branch == ("ticket" if self.level else "dense") and self.copy == 0
+        return self == self.ticket
 
     @property
     def origin(self) -> "Member":

@@ -31,8 +31,8 @@ class Scene:
 
     Attributes:
         trained: networks at the end of their training.
-        dense: the dense network that was trained from the same rewind state in the same
-            data order as a member, or None if there is none.
+        dense: the dense network that was trained from the same weights at the same step
+            in the same data order as a member, or None if there is none.
         start: a member as it was before it was trained, under its masks.
         initial: the dense network of a member's replicate and setting at step 0.
         final: the same network at the end of its training.
@@ -58,8 +58,9 @@ def stability(scene: Scene) -> Numbers:
     """Stability to pruning and to data order (Frankle et al., 2019, Section 2).
 
     L2 distance, and angle in degrees, over surviving weights: of a network to the dense
-    one from the same state in the same data order (`distance_to_dense`), and of every
-    two copies in different orders (`distance_to_copy_1`, a row of copy 0).
+    one from the same weights in the same data order, where there is one
+    (`distance_to_dense`), and of every two copies in different orders
+    (`distance_to_copy_1`, a row of copy 0).
     """
     for member, network in scene.trained.items():
         if member.level and (dense := scene.dense(member)):
@@ -72,7 +73,7 @@ def stability(scene: Scene) -> Numbers:
 def instability(scene: Scene) -> Numbers:
     """Linear mode connectivity of every two copies (Frankle et al., 2020, Section 2).
 
-    The error on the straight path between them (`test_error_to_copy_1_at_0.50`), and
+    The error on the straight path between them (`test_error_to_copy_1_at_0.500`), and
     its highest value above the mean of the ends (`test_instability_to_copy_1`).
     """
     alphas = np.linspace(0, 1, scene.points, dtype=np.float32)

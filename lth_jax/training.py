@@ -123,6 +123,7 @@ def train(
     trained = lottery.workdir.resume(fleet)
     lottery.skip(lambda: sum(int(trained[m].step - fleet[m].step) for m in fleet))
     starts = {m: int(n.step) if start is None else start for m, n in fleet.items()}
+    del fleet  # `trained` has the networks, and lets go of a start when it is over
     for members, until in _legs(lottery.experiment, starts, stop):
         together = [member for member in members if member in trained]
         while any(_is_behind(trained[member], until) for member in together):

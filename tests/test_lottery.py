@@ -19,7 +19,7 @@ from small import build
 from tqdm.auto import tqdm
 from trees import assert_same
 
-from lth_jax import check, checkpoint, measures, prune, report, state, training
+from lth_jax import check, checkpoint, measures, prune, report, state, studies, training
 from lth_jax import config as config_lib
 from lth_jax import experiment as experiment_lib
 from lth_jax import lottery as lottery_lib
@@ -320,7 +320,7 @@ def test_there_is_one_row_for_every_number(finished):
         for level in (1, 2, 3)
         for branch in BRANCHES
         for copy in range(2)
-        for measure in (*measures, *STABILITY[copy])
+        for measure in (*measures, *stability(branch, copy))
     }
     found = [tuple(row.values())[:-1] for row in levels]
     assert set(found) == wanted
@@ -380,15 +380,12 @@ def test_the_steps_that_weights_went_through_are_recorded(finished):
     assert len(names) == len(rows)
 
 
-# Of each network: the dense one had only the first data order.
-STABILITY = (
-    [
-        f"{what}_to_{whom}"
-        for what in ("distance", "angle")
-        for whom in ("dense", "copy_1")
-    ],
-    [],
-)
+def stability(branch, copy):
+    """Dense networks had only the first data order, and no weights but W_k."""
+    whom = () if copy else ("copy_1",)
+    if branch != "random_reinit" and not copy:
+        whom += ("dense",)
+    return [f"{what}_to_{one}" for what in ("distance", "angle") for one in whom]
 
 
 def test_the_numbers_are_those_of_the_networks(finished):
@@ -411,6 +408,36 @@ def test_stability_is_the_distance_of_surviving_weights_to_the_dense_network(fin
             for a, b in zip(kernels(network), kernels(final[ticket.origin])):
                 apart += float(((a - b) ** 2).sum(where=a != 0))
             assert found[ticket, "distance_to_dense"] == pytest.approx(apart**0.5)
+
+
+@pytest.mark.parametrize("fresh", [(), ("step",)])
+def test_only_networks_of_the_same_weights_and_order_are_compared_to_dense(
+    tmp_path, configure, fresh
+):
+    branches = ("ticket", "random_reinit", "rewind_0", "fine_tune")
+    config = configure(
+        **{
+            "replicates": 1,
+            "prune.levels": 1,
+            "rewind.fresh": fresh,
+            "branches": branches,
+            "dense_branches": ("dense",),
+        }
+    )
+    lottery_lib.run(config, tmp_path / "run")
+    found = {
+        (row["branch"], row["rewind_step"], row["copy"]): row["value"]
+        for row in Workdir(tmp_path / "run").records.rows()
+        if row["measure"] == "distance_to_dense"
+    }
+    rewound = {("rewind_0", k, copy) for k in (0, 2) for copy in (0, 1)}
+    tickets = {("ticket", k, copy) for k in (0, 2) for copy in (0, 1)}
+    if fresh:  # the schedule begins again, in another order than that of dense
+        tickets -= {("ticket", 2, copy) for copy in (0, 1)}
+    assert found.keys() == rewound | tickets
+    for copy in (0, 1):  # level 1 has the masks of the dense network, whatever k
+        same = {found["rewind_0", 0, copy], found["rewind_0", 2, copy]}
+        assert same == {found["ticket", 0, copy]}
 
 
 def values(finished, level, step):
@@ -649,6 +676,37 @@ def test_a_run_that_is_asked_to_end_saves_and_goes_on_the_same(
             saved.append(len(Workdir(tmp_path / "paused").paused.numbers()))
     assert len(saved) == 1 + 2 + 2 * 2  # calls of two steps, each network its own
     assert_same_outcome(outcome(small, tmp_path / "paused"), uninterrupted)
+
+
+def test_a_study_that_is_interrupted_leaves_no_row_twice(
+    configure, tmp_path, monkeypatch
+):
+    config = configure(
+        **{
+            "replicates": 1,
+            "prune.levels": 1,
+            "branches": ("ticket",),
+            "studies": ("instability",),
+            "study.points": 2,
+            "study.examples": 20,
+        }
+    )
+    lottery_lib.run(config, tmp_path / "whole")
+    calls, study = [], studies.STUDIES["instability"]
+
+    def asked_to_end(scene):
+        calls.append(scene)
+        if len(calls) == 2:  # level 1; level 0 has no copies
+            os.kill(os.getpid(), signal.SIGTERM)
+        return study(scene)
+
+    monkeypatch.setitem(studies.STUDIES, "instability", asked_to_end)
+    with pytest.raises(Interrupted):
+        lottery_lib.run(config, tmp_path / "cut")
+    lottery_lib.run(config, tmp_path / "cut")
+    assert len(calls) == 3
+    cut, whole = (Workdir(tmp_path / name).records.rows() for name in ("cut", "whole"))
+    assert cut == whole
 
 
 def test_a_finished_run_trains_nothing_when_it_is_started_again(finished, monkeypatch):
