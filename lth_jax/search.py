@@ -94,8 +94,15 @@ def earliest_rewind(config: ConfigDict, directory: Path, criterion: str) -> Brac
             deviation of dense, or less than 0.2 points below it (Sections 4 and 4.4).
 
     Raises:
-        KeyError: there is no such criterion; else as `lottery.run`.
+        KeyError: there is no such criterion.
+        ConfigError: the config sweeps over learning rates or weight decays; else as
+            `lottery.run`.
     """
+    if len(Plan(config).settings) > 1:
+        raise ConfigError(
+            "config.sweep: rewind steps are searched at one learning rate and one "
+            "weight decay"
+        )
     config = _tickets_alone(config, criterion)
     experiment = experiment_lib.build(config)
     candidates, probes = experiment.rewind_steps, []
@@ -126,6 +133,8 @@ def _tickets_alone(config: ConfigDict, criterion: str) -> ConfigDict:
         config.branches, config.dense_branches = ("ticket",), ()
         config.copied_branches = ()
         config.branch_levels = (Plan(config).levels,)
+        if "test_accuracy" not in config.measures:
+            config.measures += ("test_accuracy",)
         config.copies = max(config.copies, 2 if criterion == "stable" else 1)
         config.studies = ("instability",) if criterion == "stable" else ()
     return config
@@ -182,7 +191,7 @@ def _is_stable(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _matches(rows: pd.DataFrame) -> pd.DataFrame:
     found = report.matching(rows).rename(columns={"difference": "mean"})
-    return found.assign(met=found["within_std"] | found["within_0.2_points"])
+    return found.assign(met=found["matches"])
 
 
 # By level: met, mean, std, n.

@@ -274,6 +274,20 @@ def test_a_fifth_of_a_point_matches_though_dense_networks_hardly_differ():
     assert not matches(0.9179, 0.9181, dense=(0.9199, 0.9201))["within_0.2_points"]
 
 
+def test_copies_of_dense_networks_do_not_change_what_matches():
+    """Those rewound to step 0 stand beside the first in the rows."""
+    alone = matches(0.87, 0.92)
+    others = rows(*((i, 0, 0, "dense", 1, 1.0, 0.92) for i in (0, 1)))
+    both = report.matching(
+        [
+            *rows((0, 0, 0, "dense", 0, 1.0, 0.90), (1, 0, 0, "dense", 0, 1.0, 0.94)),
+            *rows((0, 5, 1, "ticket", 0, 0.5, 0.87), (1, 5, 1, "ticket", 0, 0.5, 0.92)),
+            *others,
+        ]
+    ).iloc[0]
+    assert both.to_dict() == alone.to_dict()
+
+
 def test_one_replicate_cannot_say_whether_a_ticket_is_within_a_deviation():
     found = matches(0.899, dense=(0.9,))
     assert found["within_std"] is None

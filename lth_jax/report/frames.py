@@ -180,11 +180,16 @@ def matching(rows: Rows, measure: str = "test_accuracy") -> pd.DataFrame:
     - `reaches_dense`: at least as high as dense (Frankle et al., 2019, Section 1);
     - `within_std`: at most one standard deviation of dense below it (Frankle et al.,
       2020, Section 4); None where one replicate leaves that unknown;
-    - `within_0.2_points`: less than 0.2 points below it (Section 4.4 there).
+    - `within_0.2_points`: less than 0.2 points below it (Section 4.4 there);
+    - `matches`: one of the last two.
+
+    Dense networks are those of copy 0, whether there are others or not.
     """
-    numbers = frame(rows, measure)
-    first = (numbers["level"] == 0) & (numbers["rewind_step"] == 0)
-    dense = numbers[first & (numbers["branch"] == "dense")]
+    found = tidy(rows)
+    if not found.empty:
+        found = found[(found["branch"] != "dense") | (found["copy"] == 0)]
+    numbers = frame(found, measure)
+    dense = numbers[(numbers["level"] == 0) & (numbers["branch"] == "dense")]
     keys = ["run", "setting", "replicate"]
     paired = numbers[numbers["level"] > 0].merge(
         dense[[*keys, "value"]], on=keys, suffixes=("", "_dense")
@@ -195,10 +200,10 @@ def matching(rows: Rows, measure: str = "test_accuracy") -> pd.DataFrame:
     spread = dense.groupby(keys[:2])["value"].std().rename("spread")
     found = found.join(spread, on=keys[:2])
     found["reaches_dense"] = found["difference"] >= 0
-    found["within_std"] = (found["difference"] >= -found["spread"]).where(
-        found["spread"].notna(), None
-    )
+    within_std = found["difference"] >= -found["spread"]
+    found["within_std"] = within_std.where(found["spread"].notna(), None)
     found["within_0.2_points"] = found["difference"] > -0.002
+    found["matches"] = within_std | found["within_0.2_points"]
     return found.drop(columns="spread")
 
 
@@ -294,8 +299,11 @@ def matching_tables(rows: Rows) -> Iterator[tuple[str, pd.DataFrame]]:
     numbers = matching(rows)
     if numbers.empty:
         return
-    close = (numbers["within_std"] == True) | numbers["within_0.2_points"]  # noqa: E712
-    mark = close.map({True: " ≈", False: ""}).mask(numbers["reaches_dense"], " ≥")
+    mark = (
+        numbers["matches"]
+        .map({True: " ≈", False: ""})
+        .mask(numbers["reaches_dense"], " ≥")
+    )
     spread = numbers["std"].map(" ± {:.2%}".format).where(numbers["n"] > 1, "")
     numbers["cell"] = numbers["difference"].map("{:+.2%}".format) + spread + mark
     yield from _by_level(rows, numbers, TRAINING)
