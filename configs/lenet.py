@@ -23,7 +23,7 @@ in its Figures 3 and 10. Data order, ticket against random subnetwork: distance 
 maximum.) Which tensors enter is not in the paper: here the surviving weights.
 
 `instability`: three data orders of each network at 3.5 % and the error on the lines
-between them, as in LMC's Figures 3 and 6: none for the ticket at any k, far from it
+between them, as in LMC's Figures 3 and 6: none for the ticket at k = 0, far from it
 for both controls.
 
 `correlation`: the protocol of Liu et al., "Lottery Ticket Preserves Weight Correlation:
@@ -31,7 +31,7 @@ Is It Desirable or Not?" (2021), which has no LeNet, in minutes: SGD with moment
 at learning rates 0.1 and 0.01, a tenth of their 150 epochs with the drops in
 proportion, batch 128, weight decay 1e-3 (ten times as strong, since training is ten
 times as short), every layer but the last pruned alike. One of
-`iterative one_shot admm`; `decay` for weight decays of 0, 1e-4 and 5e-4.
+`iterative one_shot admm`; `decay` for weight decays of 0, 1e-3 and 5e-3.
 
 Variants: one of `lmc` (default) `stabilizing stability instability correlation`; with
 the last, one of `iterative one_shot admm`, and `decay`; `smoke` (seconds).

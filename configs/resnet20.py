@@ -51,11 +51,11 @@ every layer but the first, at learning rates 0.1 and 0.01 in one run (`standard`
 they are as good as their reinitialisations, and `fine_tune` (pruning & fine-tuning)
 reaches dense up to sparsity 70 %, with masks of `admm` 80 %. R_p(θ0, θT) is about p at
 the standard rate and notably above at the low one (Figure 4; no number is printed).
-Weight decay 1e-4, the sparsities, the unpruned output layer and all of ADMM's settings
-are not in the paper. Controls that it lacks: `long` (tickets and dense networks trained
-on, as long as fine-tuned ones), `fine_tune_small`, `shuffled_mask`, `cross_lr`, and
-`decay`, a sweep over weight decays of 0, 1e-4 and 5e-4. `rewind`: Appendix G, tickets
-of the weights after 10 epochs, for the whole schedule again.
+Weight decay 1e-4, initialisation, the sparsities, the unpruned output layer and all of
+ADMM's settings are not in the paper. Controls that it lacks: `long` (tickets and dense
+networks trained on, as long as fine-tuned ones), `fine_tune_small`, `shuffled_mask`,
+`cross_lr`, and `decay`, a sweep over weight decays of 0, 1e-4 and 5e-4. `rewind`:
+Appendix G, tickets of the weights after 10 epochs, for the whole schedule again.
 
 `short_correlation`: a small copy of that grid at sparsity 70 %, for two CPU cores:
 width 8, batch 64, 850 steps with the drops in proportion, and weight decay 69 times as
@@ -92,6 +92,7 @@ def get_config(variant: str = "") -> ConfigDict:
         ),
         ("warmup", "correlation"),
         ("warmup", "short_correlation"),
+        ("warmup", "short_sweep"),
         ("iterative", "one_shot", "admm"),
         "decay",
         "rewind",

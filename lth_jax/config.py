@@ -11,6 +11,7 @@ from lth_jax.branches import BRANCHES
 from lth_jax.data import memory, stream
 from lth_jax.fields import ConfigError, conform, field, flat, known
 from lth_jax.methods import METHODS
+from lth_jax.plan import Plan
 from lth_jax.studies import STUDIES
 
 AUGMENTATIONS = {
@@ -294,6 +295,14 @@ def check(config: ConfigDict) -> None:
         raise ConfigError("config.branches: 'ticket' is what is pruned, add it")
     if "cross_lr" in config.branches and len(config.sweep.learning_rate) != 2:
         raise ConfigError("config.branches: 'cross_lr' needs two sweep.learning_rate")
+    levels = Plan(config).levels
+    for level in config.branch_levels:
+        if level > levels:
+            raise ConfigError(
+                f"config.branch_levels: {level} is beyond the last level, {levels}"
+            )
+    if not config.prune.admm.rho:
+        raise ConfigError("config.prune.admm.rho: name at least one strength")
     if not config.rewind.steps:
         raise ConfigError("config.rewind.steps: name at least one step, as '0it'")
     for p in config.study.top:

@@ -15,6 +15,7 @@ from lth_jax.fit import fit
 from lth_jax.plan import Plan
 
 _SECONDS = 3  # how long training is timed
+_PAUSES = 3  # of a level on its way: two are kept, and another is being written
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Level:
         density: fraction of the prunable weights that are kept.
         trainings: networks trained.
         steps: training steps of all of them.
-        saved: networks whose states stay on disk.
+        saved: networks whose states stay on disk; one that ADMM draws counts twice.
     """
 
     number: int
@@ -51,6 +52,7 @@ def describe(config: ConfigDict) -> str:
         sum(getattr(level, name) for level in levels)
         for name in ("trainings", "steps", "saved")
     )
+    saved += _PAUSES * max(level.trainings for level in levels)
     fields = sorted(config_lib.flatten(config).items())
     lines = [f"config.{name}={value}" for name, value in fields]
     lines += ["", f"{'level':>5}  {'density':>8}  {'trainings':>9}  {'steps':>13}"]
@@ -80,6 +82,7 @@ def plan(config: ConfigDict, experiment: Experiment) -> Iterator[Level]:
         members = list(networks.members(number, steps))
         dense = 0 if number else len(networks.origins)
         states = dense * (len(experiment.dense_steps) + len(steps))
+        drawn = number and bool(networks.draws) * len(networks.origins) * len(steps)
         tickets = sum(member.branch in ("ticket", "dense") for member in members)
         yield Level(
             number=number,
@@ -88,25 +91,19 @@ def plan(config: ConfigDict, experiment: Experiment) -> Iterator[Level]:
             steps=networks.steps(
                 number, steps, experiment.length, experiment.admm_interval
             ),
-            saved=states + tickets,
+            saved=states + tickets + 2 * drawn,
         )
 
 
 def steps_per_second(config: ConfigDict, experiment: Experiment) -> float:
     """Train a fleet as large as the run's largest, and return its steps a second."""
     networks, rewind_steps = Plan(config), list(experiment.rewind_steps)
-    sizes = [len(networks.origins)]
-    sizes += [
-        sum(1 for _ in networks.members(level, rewind_steps))
-        for level in range(networks.levels + 1)
-    ]
     program, initial = experiment.program, experiment.initialise(jax.random.key(0))
-    fleet = [initial] * max(sizes)
+    fleet = [initial] * networks.largest(rewind_steps)
     group = list(next(iter(program.layout.groups(fleet))))
     calls = itertools.count()
     # The first call compiles.
-    group = fit(group, experiment.length, program, pause=lambda: next(calls) > 0)
-    group = [replace(member, step=initial.step) for member in group]
+    fit(group, experiment.length, program, pause=lambda: next(calls) > 0)
     began, done = time.monotonic(), []
     group = fit(
         group,

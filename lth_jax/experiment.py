@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
 from lth_jax import inputs, models, optim, processes, state
+from lth_jax.branches import BRANCHES
 from lth_jax.config import ConfigError
 from lth_jax.evaluate import Refresher
 from lth_jax.fields import field, options
@@ -115,6 +116,7 @@ def build(config: ConfigDict) -> Experiment:
         accumulate=config.train.accumulate,
         unroll=slow_loop,
     )
+    _check_end(config, program, steps["train.length"])
     few = config.study.examples
     return Experiment(
         program=program,
@@ -168,6 +170,10 @@ def _devices(config: ConfigDict) -> tuple[jax.Device, ...]:
         raise ConfigError("config.train.devices: several processes use all devices")
     if wanted > len(devices):
         raise ConfigError(f"config.train.devices: {wanted}, there are {len(devices)}")
+    if config.train.layout == "fleet" and not processes.several():
+        # Every other device would hold the data, and train what nobody looks at.
+        most = Plan(config).largest(range(len(config.rewind.steps)))
+        wanted = min(wanted or len(devices), most)
     devices = tuple(devices[: wanted or None])
     sharing = len(devices) if config.train.layout == "data" else 1
     if config.data.batch_size % sharing:
@@ -189,7 +195,8 @@ def _lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
     for name in ("train.length", "train.evaluate_every", "prune.admm.interval"):
         if steps.get(name, 1) < 1:
             raise ConfigError(f"config.{name}: must be at least one step")
-        if steps.get(name, 1) > _MOST_STEPS:
+    for name, found in steps.items():
+        if max(np.atleast_1d(found), default=0) > _MOST_STEPS:
             raise ConfigError(f"config.{name}: is more than {_MOST_STEPS:,} steps")
     for text, step in zip(config.rewind.steps, steps["rewind.steps"]):
         if step >= length:
@@ -198,6 +205,17 @@ def _lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
                 f"step {length}"
             )
     return steps
+
+
+def _check_end(config: ConfigDict, program: Program, length: int) -> None:
+    """Raise ConfigError if what trains on after the schedule would stand still."""
+    later = [name for name in config.branches if BRANCHES[name].lengths > 1]
+    later += ["admm"] * (config.prune.method == "admm")
+    if later and not program.schedule(length):
+        raise ConfigError(
+            f"config.optim.schedule: ends at 0, where {later[0]!r} goes on; see "
+            "end_value"
+        )
 
 
 def _model(config: ConfigDict, num_classes: int) -> models.Network:

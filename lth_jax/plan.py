@@ -47,6 +47,12 @@ class Plan:
         """The number of pruning rounds."""
         return len(self.config.prune.densities) or self.config.prune.levels
 
+    def largest(self, rewind_steps: Sequence[int]) -> int:
+        """Return the number of networks of the level that has most of them."""
+        levels = range(self.levels + 1)
+        trained = [len([*self.members(level, rewind_steps)]) for level in levels]
+        return max(len(self.origins), *trained)
+
     def shrink(self, level: int, scores: Scores, masks: Masks) -> Masks:
         """Return a level's masks from the scores and the masks of the level before."""
         options = self.config.prune
@@ -119,7 +125,7 @@ class Plan:
         tickets = len(self.origins) * len(rewind_steps)
         return taken + tickets * self.draws * admm_interval
 
-    def members(self, level: int, rewind_steps: list[int]) -> Iterator[Member]:
+    def members(self, level: int, rewind_steps: Sequence[int]) -> Iterator[Member]:
         """Yield the networks that are trained at a level.
 
         Args:

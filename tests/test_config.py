@@ -115,6 +115,8 @@ def test_held_out_examples_can_be_measured():
         ("prune.densities", (1.1,)),
         ("prune.densities", (0.5, "half")),
         ("rewind.steps", ()),
+        ("branch_levels", (11,)),
+        ("prune.admm.rho", ()),
         ("branches", ("shuffled_mask",)),
         ("branches", ("ticket", "cross_lr")),
     ],

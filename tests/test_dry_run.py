@@ -66,4 +66,18 @@ def test_the_plan_of_digits(tmp_path):
     assert lines[6].startswith("time: about ")
     # Dense at steps 0, 5, 25, as level 0, and six tickets; Adam's moments are not here.
     state = 4 * (64 * 8 + 8 + 80 + 10) + (64 * 8 + 80) // 8 + 4 * 4
-    assert lines[7] == f"disk: at most {12 * state / 1e6:.1f} MB of checkpoints"
+    # On the way, three pauses of four networks at level 2.
+    assert lines[7] == f"disk: at most {24 * state / 1e6:.1f} MB of checkpoints"
+
+
+def test_networks_that_diverge_are_timed_all_the_same(tmp_path):
+    config = configure(
+        **{
+            "data.dir": str(tmp_path),
+            "model.options": {"widths": (4,)},
+            "optim.learning_rate": 1e35,
+            "train.length": "25it",
+            "prune.levels": 1,
+        }
+    )
+    assert "\ntime: about " in dry_run.describe(config)

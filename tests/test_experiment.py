@@ -95,6 +95,16 @@ def test_devices_are_all_or_the_first_few(build):
     assert build(**{"train.devices": 1}).program.layout.devices == (jax.devices()[0],)
 
 
+def test_there_are_no_more_devices_than_networks(build):
+    """Others would hold the data, too."""
+    alone = {"replicates": 1, "branches": ("ticket",)}
+    assert build(**alone).program.layout.devices == (jax.devices()[0],)
+    both = alone | {"rewind.steps": ("0it", "1it")}
+    assert build(**both).program.layout.devices == tuple(jax.devices())
+    shared = alone | {"train.layout": "data"}
+    assert build(**shared).program.layout.devices == tuple(jax.devices())
+
+
 def shapes(made):
     return jax.eval_shape(made.initialise, jax.random.key(0))
 
@@ -125,6 +135,14 @@ def test_held_out_examples_are_a_split_of_their_own(build):
         (
             {"rewind.steps": ("0it", "2ep"), "train.length": "38it"},
             "config.rewind.steps: '2ep' is step 38, but training ends at step 38",
+        ),
+        (
+            {"optim.warm_up": "99999999999it"},
+            "config.optim.warm_up: is more than 1,000,000,000 steps",
+        ),
+        (
+            {"optim.milestones": ("5it", "99999999999it")},
+            "config.optim.milestones: is more than 1,000,000,000 steps",
         ),
         ({"train.length": "0it"}, "config.train.length: must be at least one step"),
         (
@@ -170,6 +188,15 @@ def test_held_out_examples_are_a_split_of_their_own(build):
         (
             {"optim.options": {"momentun": 0.9}},
             "config.optim.options: sgd() got an unexpected keyword argument 'momentun'",
+        ),
+        (
+            {"prune.method": "admm", "optim.schedule": "linear"},
+            "config.optim.schedule: ends at 0, where 'admm' goes on; see end_value",
+        ),
+        (
+            {"branches": ("ticket", "fine_tune_small"), "optim.schedule": "linear"},
+            "config.optim.schedule: ends at 0, where 'fine_tune_small' goes on; see "
+            "end_value",
         ),
         (
             {"prune.levels": 100, "prune.fraction": 0.5},
