@@ -1,6 +1,7 @@
 """Fit: the one function that trains."""
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import Any, Protocol, runtime_checkable
@@ -20,6 +21,9 @@ from lth_jax.fleet import Layout
 from lth_jax.state import Proximal, TrainState
 
 Batch = dict[str, Array]
+
+# Pauses come between calls: these have few steps first, and more while they are short.
+_STEPS, _SECONDS = 16, 0.5
 
 
 @runtime_checkable
@@ -71,7 +75,7 @@ class Program:
         supply: from data seed and step to the feed's arrays for the call that starts
             there, on the devices of the layout.
         layout: how members lie on the devices.
-        steps_per_call: steps in one compiled call; 1 compiles no loop over steps.
+        steps_per_call: most steps in one compiled call; 1 compiles no loop over steps.
         label_smoothing: mass that is spread over all classes.
         aux_weight: of the losses of auxiliary heads, whose logits come after the first.
         accumulate: number of microbatches, equal parts of a device's batch, whose
@@ -156,17 +160,25 @@ def _fit_group(
     (start,) = at
     states = program.layout.stack(group, of=fleet_size)
     data_seed = int(group[0].data_seed)  # only a feed of one member looks at it
-    finite = np.array(True)
-    for step in range(start, stop, program.steps_per_call):
-        steps = min(program.steps_per_call, stop - step)
+    finite, step, since = np.array(True), start, time.monotonic()
+    most = min(_STEPS, program.steps_per_call)
+    while step < stop:
+        steps = min(most, stop - step)
         arrays = program.supply(data_seed, step)
         # One call computes while the next is prepared, and no more: progress stays true
         # and memory bounded.
-        going = processes.agree(bool(np.any(finite)))
+        going = bool(np.any(finite))
+        if program.layout.axis is None:  # else all have the same loss
+            going = processes.agree(going)
         states, finite = program.advance(states, (arrays, steps))
+        step += steps
         progress(steps * len(group))
         if not going or pause():
             break
+        before, since = since, time.monotonic()
+        if most < program.steps_per_call:
+            slow = processes.agree(since - before > _SECONDS)
+            most = most if slow else min(2 * most, program.steps_per_call)
     return program.layout.unstack(states, len(group))
 
 
@@ -220,6 +232,7 @@ def train_step(
         )
     if state.proximal is not None:
         grads = _attracted(grads, state, state.proximal)
+        grads = masks_lib.apply(grads, state.masks)
     learning_rate = program.schedule(state.step) * state.learning_rate
     optimizer = program.optimizer(learning_rate, state.weight_decay)
     changes, opt_state = optimizer.update(grads, state.opt_state, state.params)

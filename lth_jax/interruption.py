@@ -44,6 +44,8 @@ class Interruption:
     ) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
+        if kind is None:  # a signal after the last pause
+            self.handle(lambda: None)
 
     def due(self) -> bool:
         """Say whether it is time to pause, by any process."""
@@ -57,6 +59,9 @@ class Interruption:
 
         Args:
             settle: waits until everything is saved.
+
+        Raises:
+            Interrupted: a signal asked this or another process to end.
         """
         if processes.agree(self._called):
             settle()

@@ -225,6 +225,19 @@ def test_progress_counts_the_steps_of_all_members_as_they_are_taken():
 
 
 @pytest.mark.parametrize(
+    ("seconds", "steps"), [(1e9, [16, 32, 40, 12]), (-1.0, [16] * 6 + [4])]
+)
+def test_calls_grow_while_they_are_short(monkeypatch, seconds, steps):
+    monkeypatch.setattr("lth_jax.fit._SECONDS", seconds)
+    taken, start = [], member(1)
+    long = program(steps_per_call=40)
+    stop = int(start.step) + 100
+    grown = fit([start], stop, long, taken.append)
+    assert taken == steps
+    assert_same(grown, fit([start], stop, program()))
+
+
+@pytest.mark.parametrize(
     "where",
     [ALONE, layout("fleet"), layout("data", 1), layout("data")],
     ids=lambda where: f"{where.name}-{len(where.devices)}",

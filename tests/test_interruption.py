@@ -15,12 +15,12 @@ from lth_jax.interruption import Interrupted, Interruption
 def test_a_signal_is_heard_at_the_next_pause(number):
     before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
     settled = []
-    with Interruption(0.0) as interruption:
+    said = pytest.raises(Interrupted, match=f"^{number.name}: saved")
+    with said, Interruption(0.0) as interruption:
         assert not interruption.due()
         os.kill(os.getpid(), number)
         assert interruption.due()
-        with pytest.raises(Interrupted, match=f"^{number.name}: saved"):
-            interruption.handle(lambda: settled.append(number))
+        interruption.handle(lambda: settled.append(number))
     assert settled == [number]
     assert before == [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
 
@@ -30,13 +30,25 @@ def test_a_preemption_is_heard_as_a_signal_is(monkeypatch):
     monkeypatch.setattr(
         ocp.utils, "reached_preemption", lambda n: calls.append(n) or n == 2
     )
-    with Interruption(0.0) as interruption:
+    said = pytest.raises(Interrupted, match="^preemption: saved")
+    with said, Interruption(0.0) as interruption:
         assert not interruption.due()
         assert interruption.due()
         assert interruption.due()  # the notice comes once
-        with pytest.raises(Interrupted, match="^preemption: saved"):
-            interruption.handle(lambda: None)
+        interruption.handle(lambda: None)
     assert calls == [1, 2, 3]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_after_the_last_pause_is_not_lost(number):
+    with pytest.raises(Interrupted, match=f"^{number.name}: "), Interruption(0.0):
+        os.kill(os.getpid(), number)
+
+
+def test_an_error_is_not_hidden_by_a_signal():
+    with pytest.raises(KeyError), Interruption(0.0):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise KeyError
 
 
 def test_a_pause_is_due_when_its_time_has_come():
