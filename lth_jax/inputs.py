@@ -110,7 +110,8 @@ def _stream(config: ConfigDict, layout: Layout) -> Inputs:
         evaluator=lambda model, split, layout: StreamEvaluator(
             model=model, split=data.Passage(images(split), **shared), layout=layout
         ),
-        about={"examples": {name: len(s) for name, s in _splits(library).items()}}
+        about=library.about
+        | {"examples": {name: len(s) for name, s in _splits(library).items()}}
         | _about(feed, library.num_classes, shared["mean"], shared["std"]),
         close=feed.close,
     )

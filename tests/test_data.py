@@ -589,3 +589,6 @@ def test_a_library_holds_out_what_memory_does(tmp_path):
             seen = decode.view(record.image, lambda h, w: decode.Window(0, 0, h, w), 4)
             np.testing.assert_array_equal(seen[0, 0], image[0, 0])
     assert library.num_classes == memory.num_classes
+    assert library.about["name"] == "colours/1.0.0"
+    assert library.about["bytes"].keys() == {"train", "test"}
+    assert all(size > 0 for size in library.about["bytes"].values())

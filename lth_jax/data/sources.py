@@ -66,12 +66,20 @@ def load(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Library:
-    """A data set that stays on disk: its splits and the number of its classes."""
+    """A data set that stays on disk.
+
+    Attributes:
+        train, validation, test: its splits.
+        num_classes: the number of its classes.
+        about: what tells it from others: its version, and the size of every split that
+            is on disk, in bytes.
+    """
 
     train: Stored
     validation: Stored | None
     test: Stored
     num_classes: int
+    about: dict[str, Any]
 
 
 def open_library(
@@ -100,6 +108,10 @@ def open_library(
         train.take(held) if validation else None,
         test,
         builder.info.features["label"].num_classes,
+        {
+            "name": builder.info.full_name,
+            "bytes": {name: s.num_bytes for name, s in builder.info.splits.items()},
+        },
     )
 
 

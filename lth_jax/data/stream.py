@@ -9,7 +9,6 @@ workers, devices and restarts.
 import dataclasses
 import functools
 import logging
-import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ import numpy as np
 from absl import flags
 from jaxtyping import Array, Float, Float32
 
+from lth_jax import machine
 from lth_jax.data import decode, keys, order
 from lth_jax.data.dataset import DataError
 from lth_jax.data.keys import Count
@@ -212,7 +212,7 @@ def _prefetch(source: Any, start: int, workers: int) -> Iterator[dict[str, Any]]
         grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
     )
     if workers < 0:
-        workers = len(os.sched_getaffinity(0))
+        workers = machine.cores()
     if workers:
         if not flags.FLAGS.is_parsed():
             # Grain 0.2.18 reads a flag of its own (google/grain#1355).
