@@ -19,7 +19,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from lth_jax import dry_run, experiment, lottery, processes, report, search
+from lth_jax import dry_run, experiment, lottery, machine, processes, report, search
 from lth_jax.checkpoint import CheckpointError
 from lth_jax.config import ConfigError
 from lth_jax.data import DataError
@@ -42,7 +42,7 @@ _EARLIEST = flags.DEFINE_enum(
     "earliest_rewind",
     None,
     list(search.CRITERIA),
-    "Find the earliest of the config's rewind steps whose tickets are so.",
+    "Search for the earliest rewind step whose tickets are stable, or match dense.",
 )
 _ERRORS = (
     ConfigError,
@@ -77,7 +77,7 @@ def main(argv: list[str]) -> None:
     # One XLA device per core: members on devices of their own train faster than one
     # after another on all cores. Other platforms do not look at it.
     if "JAX_NUM_CPU_DEVICES" not in os.environ:
-        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+        jax.config.update("jax_num_cpu_devices", machine.cores())
     try:
         if _DISTRIBUTED.value or _COORDINATOR.value:
             processes.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
@@ -96,13 +96,16 @@ def main(argv: list[str]) -> None:
         else:
             lost = lottery.run(_CONFIG.value, workdir)
             found, runs = None, [workdir]
-        if processes.is_first():
+
+        def describe() -> None:
             print(found or report.table(report.load(workdir)))
-            try:
-                page = report.write(*runs, directory=workdir / "report")
-            except OSError as error:
-                sys.exit(f"error: all is trained, but the report is missing: {error}")
+            page = report.write(*runs, directory=workdir / "report")
             print(f"\nreport: {page}")
+
+        try:
+            processes.by_first(describe)
+        except OSError as error:
+            sys.exit(f"error: all is trained, but the report is missing: {error}")
         if lost:
             sys.exit("\n".join(f"error: {line}" for line in lost))
     except _ERRORS as error:
@@ -111,6 +114,10 @@ def main(argv: list[str]) -> None:
         print(interrupted, file=sys.stderr)
         sys.exit(TRY_AGAIN)
     except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
+            sys.exit(
+                f"error: config.train.members: fewer fit: {_one_line(error)[:200]}"
+            )
         if not processes.several():
             raise
         reason = " ".join(str(error).split())[:200]

@@ -12,7 +12,7 @@ import pytest
 from absl.testing import flagsaver
 from browser import CHROMIUM, look
 
-from lth_jax import check, data, main
+from lth_jax import check, data, lottery, main
 
 # How ml_collections loads a config's file.
 pytestmark = pytest.mark.filterwarnings("ignore:.*load_module:DeprecationWarning")
@@ -360,6 +360,17 @@ def test_a_run_of_which_a_network_diverged_has_a_report_and_status_1(tmp_path):
     assert all("learning_rate 1e+30" in line for line in said)
     assert "report: " in called.stdout
     assert check.problems(tmp_path / "run") == []
+
+
+def test_too_little_memory_is_said_with_the_way_out(monkeypatch, tmp_path, data_dir):
+    def fail(*_):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GiB\nallocating")
+
+    monkeypatch.setattr(lottery, "run", fail)
+    said = complaint(monkeypatch, DIGITS, f"--workdir={tmp_path / 'run'}")
+    assert said == (
+        "error: config.train.members: fewer fit: RESOURCE_EXHAUSTED: 9 GiB allocating"
+    )
 
 
 # ---------------------------------------------------------------------- summary
