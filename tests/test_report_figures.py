@@ -214,6 +214,25 @@ def test_of_one_level_the_spread_is_drawn_as_a_bar():
     np.testing.assert_allclose(spread[:, 1], [81 - std, 81 + std])
 
 
+@pytest.mark.parametrize("draw", [figures.by_density, figures.by_rewind_step])
+def test_dense_networks_are_levels_across_the_panel(draw):
+    """Also where tickets have one density; and those that had more steps, too."""
+    longer = [
+        number(i, 0, 0, "long", "test_accuracy", 0.95 + 0.02 * i, step=20)
+        for i in range(2)
+    ]
+    figure = draw([row for row in ROWS if row["level"] < 2] + longer)
+    left, right = figure.axes[0].transAxes.transform([(0, 0), (1, 0)])[:, 0]
+    found = lines(figure)[figure.axes[0].get_title()]
+    for branch, level in (("dense", 91), ("long", 96)):
+        line = found[color(branch)]
+        np.testing.assert_allclose(line.get_ydata(), [level, level])
+        ends = line.get_transform().transform(line.get_xydata())[:, 0]
+        np.testing.assert_allclose(ends, [left, right])
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[:2] == ["dense", "dense, long"]
+
+
 def test_networks_that_are_all_alike_are_drawn():
     alike = [row | {"value": 0.5} for row in ROWS]
     low, high = figures.by_density(alike).axes[0].get_ylim()

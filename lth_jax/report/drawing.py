@@ -46,7 +46,8 @@ class Curve(NamedTuple):
         panel: title of the panel that it is in.
         label: in the legend.
         look: colour, marker and line.
-        points: columns x, mean, std, n.
+        points: columns x, mean, std, n. With one x that is NaN, a level: the curve is
+            a line across the panel.
     """
 
     panel: str
@@ -163,6 +164,11 @@ def save(figure: Figure, path: Path) -> None:
 def _line(ax: Axes, curve: Curve, factor: int) -> None:
     points, color = curve.points, curve.look["color"]
     mean, spread = factor * points["mean"], factor * points["std"].fillna(0)
+    if points["x"].isna().all():
+        ax.axhline(mean.iloc[0], **curve.look)
+        low, high = (mean + sign * spread for sign in (-1, 1))
+        ax.axhspan(low.iloc[0], high.iloc[0], color=color, alpha=0.2, linewidth=0)
+        return
     ax.plot(points["x"], mean, **curve.look, markevery=max(1, len(points) // 8))
     if len(points) == 1:  # a band would have no width
         ax.errorbar(points["x"], mean, spread, color=color, capsize=3)
@@ -171,7 +177,7 @@ def _line(ax: Axes, curve: Curve, factor: int) -> None:
 
 
 def _scale_x(ax: Axes, curves: Sequence[Curve], scale: str) -> None:
-    xs = sorted({x for curve in curves for x in curve.points["x"]})
+    xs = sorted({x for curve in curves for x in curve.points["x"].dropna()})
     if scale == "linear":
         return
     if scale == "symlog":
@@ -187,6 +193,9 @@ def _scale_x(ax: Axes, curves: Sequence[Curve], scale: str) -> None:
 def _scale_y(ax: Axes, curves: Sequence[Curve], measure: str) -> None:
     if measure.endswith("loss"):
         ax.set_yscale("log")
+        ax.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        ax.yaxis.set_major_formatter("{x:.3g}")
+        ax.yaxis.set_minor_locator(ticker.NullLocator())
     elif not measure.endswith("accuracy"):
         ax.set_ylim(bottom=0)
     else:

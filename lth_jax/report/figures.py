@@ -38,16 +38,15 @@ def by_density(rows: Rows, measure: str = "test_accuracy") -> Figure | None:
     levels, curves = {}, []
     for i, (names, lines) in enumerate(sparse.groupby(TRAINING)):
         training = _name(numbers, names)
-        dense = _level(numbers, names, [lines["x"].max(), lines["x"].min()])
         for branch, points in _branches(rows, lines):
+            panel, label, look = training, branch, style(branch)
             if several:
                 panel, label, look = branch, training, style(branch) | of_run(i)
-                level = style("dense") | {"linestyle": look["linestyle"]}
-            else:
-                panel, label, look = training, branch, style(branch)
-                level = style("dense")
             curves.append(Curve(panel, label, look, points))
-            levels.setdefault((panel, *names[:2]), Curve(panel, "dense", level, dense))
+            for level in _levels(rows, numbers, names, panel):
+                if several:
+                    level.look["linestyle"] = look["linestyle"]
+                levels.setdefault((panel, *names[:2], level.label), level)
     curves = [*levels.values(), *curves]
     return draw(curves, measure, "weights remaining in %", "log")
 
@@ -68,10 +67,9 @@ def by_rewind_step(rows: Rows, measure: str = "test_accuracy") -> Figure | None:
         steps = networks.groupby("level")["x"].nunique()
         for level in few(steps.index[steps > 1]):
             lines = networks[networks["level"] == level].sort_values("x")
-            if level:
-                ends = [lines["x"].min(), lines["x"].max()]
-                lines = pd.concat([lines, _level(numbers, (*names, 0), ends)])
             panel = ", ".join(filter(None, [_name(numbers, names), _share(lines)]))
+            if level:
+                curves += _levels(rows, numbers, names, panel)
             for branch, points in _branches(rows, lines):
                 curves.append(Curve(panel, branch, style(branch), points))
     return draw(curves, measure, "rewound to step", "symlog")
@@ -98,7 +96,8 @@ def while_training(rows: Rows, measure: str = "train_loss") -> Figure | None:
     Rows of panels are rewind steps, columns are levels: some of each.
 
     Returns:
-        The figure, or None if no training was measured on its way.
+        The figure, or None if no training of a sparse network (or of a dense one, where
+        there is none) was measured on its way.
     """
     numbers = frames.tidy(rows)
     if numbers.empty:
@@ -107,7 +106,9 @@ def while_training(rows: Rows, measure: str = "train_loss") -> Figure | None:
     keys = [*frames.NETWORK, "step"]
     copies = numbers.groupby([*keys, "replicate"], as_index=False)[["density", "value"]]
     numbers = frames.over_replicates(copies.mean(), keys)
-    if numbers.empty or numbers.groupby(frames.NETWORK)["step"].nunique().max() < 2:
+    sparse = numbers[numbers["level"] > 0]
+    looked_at = numbers if sparse.empty else sparse
+    if looked_at.empty or looked_at.groupby(frames.NETWORK)["step"].nunique().max() < 2:
         return None
     numbers["x"] = numbers["step"]
     return _by_training(rows, numbers, measure, "step")
@@ -218,9 +219,9 @@ def _by_training(
     for names, networks in numbers.sort_values("x").groupby(TRAINING[:2]):
         dense = networks[networks["level"] == 0]
         sparse = networks.drop(dense.index) if networks["level"].any() else networks
-        levels = few(sorted(sparse["level"].unique()))
-        columns = max(columns, len(levels))
-        for step, level in itertools.product(few(_steps(sparse)), levels):
+        levels, steps = few(sorted(sparse["level"].unique())), few(_steps(sparse))
+        columns = max(columns, len(levels) if len(levels) > 1 else len(steps))
+        for step, level in itertools.product(steps, levels):
             lines = sparse[(sparse["rewind_step"] == step) & (sparse["level"] == level)]
             if lines.empty:
                 continue
@@ -245,19 +246,20 @@ def _family(rows: Rows, start: str) -> pd.DataFrame:
     return pd.concat(members or [frames.summary([], "").assign(member="")])
 
 
-def _level(
-    numbers: pd.DataFrame, names: Sequence, ends: Sequence[float]
-) -> pd.DataFrame:
-    """Return the dense networks of a training as a level line from end to end."""
-    run, setting, _ = names
+def _levels(
+    rows: Rows, numbers: pd.DataFrame, names: Sequence, panel: str
+) -> Iterator[Curve]:
+    """Yield the dense networks of a run and setting, as levels of a panel."""
     dense = numbers[
-        (numbers["run"] == run)
-        & (numbers["setting"] == setting)
+        (numbers["run"] == names[0])
+        & (numbers["setting"] == names[1])
         & (numbers["level"] == 0)
         & (numbers["rewind_step"] == 0)
-        & (numbers["branch"] == "dense")
     ]
-    return pd.concat([dense.assign(x=end) for end in ends])
+    for branch, points in _branches(rows, dense.assign(x=np.nan)):
+        label = branch if branch == "dense" else f"dense, {branch}"
+        look = style(branch) | {"marker": "", "linestyle": style("dense")["linestyle"]}
+        yield Curve(panel, label, look, points)
 
 
 def _branches(rows: Rows, lines: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -36,9 +36,12 @@ summary {{ cursor: pointer; }}
 </html>
 """
 
+_COSTS = ("parameters", "bytes", "multiply_adds")  # are the same, whatever k is
+
 _MATCHING = (
     "matching: test accuracy above dense, replicate by replicate "
-    "(≥ reaches dense, ≈ within one standard deviation of dense or 0.2 points)"
+    "(≥ reaches dense, ≈ within one standard deviation of dense or 0.2 points); dense "
+    "networks are those of one whole training, whatever a branch had"
 )
 
 
@@ -95,14 +98,12 @@ def drawn(rows: pd.DataFrame) -> Iterator[tuple[str, str, Figure]]:
     parts = ("_of_", "_at_", "_top_")
     single = [m for m in found if not any(part in m for part in parts)]
     measures = sorted(single, key=lambda m: not m.endswith("accuracy"))
-    plan = [
-        (frames.title(m) + words, m + suffix, draw, m)
-        for m in measures
-        for words, suffix, draw in (
-            (", by density", "", figures.by_density),
-            (", by rewind step", "_by_rewind_step", figures.by_rewind_step),
-        )
-    ]
+    plan = []
+    for m in measures:
+        plan.append((f"{frames.title(m)}, by density", m, figures.by_density, m))
+        if m not in _COSTS:
+            words, name = f"{frames.title(m)}, by rewind step", f"{m}_by_rewind_step"
+            plan.append((words, name, figures.by_rewind_step, m))
     if rows["run"].nunique() == 1:
         plan += [
             (
@@ -114,7 +115,12 @@ def drawn(rows: pd.DataFrame) -> Iterator[tuple[str, str, Figure]]:
             for split in ("test", "train")
         ]
         plan += [
-            (f"{m}, while training", f"{m}_while_training", figures.while_training, m)
+            (
+                f"{frames.title(m)}, while training",
+                f"{m}_while_training",
+                figures.while_training,
+                m,
+            )
             for m in measures
             if m.endswith(("accuracy", "loss"))
         ]
