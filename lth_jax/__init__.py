@@ -5,7 +5,7 @@ and jaxtyping: importing them loads nothing else. What is named here is imported
 is used.
 """
 
-import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ __all__ = [*_HOMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(f"lth_jax.{_HOMES[name]}"), name)
+    if name == "__version__":
+        return importlib.metadata.version("lth_jax")
     if name in _MODULES:
         return importlib.import_module(f"lth_jax.{name}")
     raise AttributeError(f"module 'lth_jax' has no attribute {name!r}")

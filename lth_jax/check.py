@@ -319,7 +319,9 @@ def problems(directory: Path) -> list[str]:
 
 def main() -> None:
     """Check the folder that the command line names."""
-    parser = argparse.ArgumentParser(prog="lth_jax.check", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m lth_jax.check", description=__doc__
+    )
     parser.add_argument("workdir", type=Path, help="folder of the run")
     workdir = parser.parse_args().workdir
     found = problems(workdir)

@@ -90,20 +90,24 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--format",
         choices=["safetensors", "npz", "torch"],
-        default="safetensors",
-        help="torch: safetensors with PyTorch's names and layouts, dense",
+        help="by default that of --out, or safetensors; torch: a state dict in "
+        "safetensors, with PyTorch's names and layouts, dense",
     )
-    parser.add_argument("--replicate", type=int, default=0)
+    parser.add_argument("--replicate", type=int, default=0, help="by default 0")
     parser.add_argument("--rewind_step", type=int, help="by default the run's first")
     parser.add_argument("--learning_rate", type=float, help="of a run with several")
     parser.add_argument("--weight_decay", type=float, help="of a run with several")
     parser.add_argument(
         "--rewound", action="store_true", help="W_k under the masks, not trained"
     )
-    parser.add_argument("--out", type=Path, help="path of the file")
+    parser.add_argument("--out", type=Path, help="by default WORKDIR/tickets/...")
     chosen = vars(parser.parse_args(arguments))
     kind, out = chosen.pop("format"), chosen.pop("out")
+    kind = kind or ("npz" if out and out.suffix == ".npz" else "safetensors")
+    ending = ".npz" if kind == "npz" else ".safetensors"
     try:
+        if out and out.suffix != ending:
+            raise ExportError(f"--out: {out}, of format {kind}, must end in {ending}")
         ticket = find(**chosen)
         path = out or chosen["workdir"] / "tickets" / _file_name(ticket, kind)
         path.parent.mkdir(parents=True, exist_ok=True)

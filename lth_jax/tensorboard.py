@@ -51,19 +51,27 @@ def write(rows: Iterable[dict[str, Any]], directory: Path) -> None:
 def main() -> None:
     """Write the event files of the folder that the command line names."""
     parser = argparse.ArgumentParser(
-        prog="lth_jax.tensorboard", description="Write a run's rows as event files."
+        prog="python -m lth_jax.tensorboard",
+        description="Write a run's rows as event files.",
     )
     parser.add_argument("workdir", type=Path, help="folder of a run")
     parser.add_argument(
         "--follow", action="store_true", help="go on as the run does, until Ctrl-C"
     )
     options = parser.parse_args()
-    directory, written = options.workdir / "tensorboard", 0
-    shutil.rmtree(directory, ignore_errors=True)
+    directory, records = (
+        options.workdir / "tensorboard",
+        options.workdir / "results.jsonl",
+    )
+    if not records.exists():
+        sys.exit(f"error: {options.workdir}: no run has left results.jsonl there")
+    print(f"to look at it: tensorboard --logdir={directory}", flush=True)
+    written = sys.maxsize
     try:
         while True:
-            rows = Records(options.workdir / "results.jsonl").rows()
-            if len(rows) < written:  # the run was cut off, and does some of it again
+            rows = Records(records).rows()
+            # At first; or the run was cut off, and does some of it again.
+            if len(rows) < written:
                 written = 0
                 shutil.rmtree(directory, ignore_errors=True)
             write(rows[written:], directory)
@@ -77,7 +85,7 @@ def main() -> None:
         sys.exit(f"error: {error}: pip install 'lth_jax[tensorboard]'")
     except KeyboardInterrupt:
         pass
-    print(f"{written} rows: tensorboard --logdir={directory}")
+    print(f"{written:,} rows are there")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ that of the sparse network. It is read without Flax, Orbax or the run.
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
@@ -89,11 +90,18 @@ def load_ticket(path: Path | str) -> Ticket:
         ValueError: it holds no ticket.
 
     Example:
-        ticket = lth_jax.load_ticket("level_3.safetensors")
-        model = lth_jax.models.create("lenet", num_classes=10)
-        logits = model.apply({"params": ticket.params}, images, train=False)
+        >>> import tempfile
+        >>> params = {"w": jnp.array([[0.0, 2.0]]), "b": jnp.ones(2)}
+        >>> kept = {"w": jnp.array([[False, True]]), "b": None}
+        >>> path = Path(tempfile.mkdtemp()) / "level_1.safetensors"
+        >>> save_ticket(path, Ticket(params, {}, kept, {"level": 1}))
+        >>> load_ticket(path).params["w"]
+        Array([[0., 2.]], dtype=float32)
     """
-    arrays, about = _load_arrays(Path(path))
+    try:
+        arrays, about = _load_arrays(Path(path))
+    except (ValueError, EOFError, BadZipFile, safetensors.SafetensorError) as error:
+        raise ValueError(f"{path}: no ticket, or it is damaged") from error
     if "shapes" not in about:
         raise ValueError(f"{path}: no ticket (PyTorch's layout is for PyTorch)")
     shapes = about.pop("shapes")

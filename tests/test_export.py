@@ -150,6 +150,22 @@ def test_a_file_in_pytorchs_layout_is_no_ticket(lenet, tmp_path):
         lth_jax.load_ticket(path)
 
 
+@pytest.mark.parametrize("content", [b"", b"anything else", b"PK\x03\x04 and more"])
+@pytest.mark.parametrize("suffix", ["safetensors", "npz"])
+def test_another_file_is_no_ticket(content, suffix, tmp_path):
+    path = tmp_path / f"ticket.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"ticket\.{suffix}: no ticket"):
+        lth_jax.load_ticket(path)
+
+
+def test_a_suffix_that_contradicts_the_format_is_refused(lenet, tmp_path, monkeypatch):
+    out = tmp_path / "ticket.npz"
+    with pytest.raises(SystemExit, match=r"^error: --out: .*\.safetensors"):
+        export.main([str(lenet[0]), "--level=1", "--format=torch", f"--out={out}"])
+    assert not out.exists()
+
+
 def test_a_ticket_is_read_without_flax_and_orbax(lenet, tmp_path):
     path = tmp_path / "ticket.npz"
     export.main([str(lenet[0]), "--level=1", f"--out={path}"])

@@ -50,7 +50,18 @@ def test_a_network_has_its_rows(workdir, capsys):
             (20, "test_accuracy", 0.75),
         ]
         assert scalars(folder / "random_reinit" / name) == [(20, "loss", 2.0)]
-    assert f"3 rows: tensorboard --logdir={folder}" in capsys.readouterr().out
+    said = capsys.readouterr().out.splitlines()
+    assert said[-2:] == [
+        f"to look at it: tensorboard --logdir={folder}",
+        "3 rows are there",
+    ]
+
+
+def test_a_folder_without_a_run_is_said_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tensorboard", str(tmp_path / "none")])
+    with pytest.raises(SystemExit, match=r"^error: .*none: no run has left"):
+        tensorboard.main()
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_following_writes_what_comes_and_begins_again_after_a_cut(workdir, monkeypatch):
