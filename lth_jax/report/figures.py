@@ -231,7 +231,8 @@ def _by_training(
                 lines = pd.concat([lines, own])
             for branch, points in _branches(rows, lines):
                 curves.append(Curve(panel, branch, style(branch), points))
-    share_y = "col" if measure.endswith("error") else "all"
+    several = numbers.loc[numbers["level"] > 0, "level"].nunique() > 1
+    share_y = "col" if several and measure.endswith("error") else "all"
     return draw(curves, measure, x_label, "linear", columns, share_y)
 
 
