@@ -3,7 +3,8 @@
     python tests/kill.py --kills=50
     python tests/kill.py --kills=50 --signal=TERM
 
-A lottery on digits (three replicates, branches, two rewind steps) runs once in peace.
+A lottery on digits (three replicates, branches, copies that are compared, two rewind
+steps) runs once in peace.
 Then it is killed at random moments of its training, and started again each time; what
 has finished begins anew, until there were as many kills as asked for.
 Every finished run must have left what the first one left, to the last bit.
@@ -39,6 +40,11 @@ OVERRIDES = (
     "train.checkpoint_minutes=0.005",
     "rewind.steps=('0it','20it')",
     f"prune.levels={LEVELS}",
+    "copies=2",
+    "copied_branches=('ticket',)",
+    "studies=('stability','instability')",
+    "study.points=3",
+    "study.examples=60",
 )
 
 
