@@ -122,7 +122,7 @@ def load_ticket(path: Path | str) -> Ticket:
 
 def _load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if path.suffix == ".npz":
-        with np.load(path) as file:
+        with path.open("rb") as opened, np.load(opened) as file:
             arrays = dict(file)
         text = str(arrays.pop("about", "{}"))
     else:

@@ -134,7 +134,10 @@ def test_a_rewound_ticket_is_the_rewind_state_under_the_masks(lenet):
         ("--replicate=3", r"--replicate: 3 is not among \[0\]"),
         ("--rewind_step=3", r"--rewind_step: 3 is not among \[5\]"),
         ("--learning_rate=0.1", r"--learning_rate: 0.1 is not among \[None\]"),
-        ("--out=ticket.pt", "ticket.pt: the suffix is neither .safetensors nor .npz"),
+        (
+            "--out=ticket.pt",
+            "--out: ticket.pt, of format safetensors, must end in .safetensors",
+        ),
     ],
 )
 def test_what_is_not_there_is_said_in_one_line(argument, said, lenet, monkeypatch):
