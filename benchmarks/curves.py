@@ -8,7 +8,6 @@ memory is its own. Leaves curves.csv and curves.svg.
 
 import argparse
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -21,9 +20,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmarks import ours
+from lth_jax import machine
 from lth_jax.fleet import Layout
 
-_CORES = len(os.sched_getaffinity(0))
+_CORES = machine.cores()
 _POINT = {"density": 0.2, "members": 8, "width": 1, "devices": _CORES}
 _AXES = {
     "density": (1.0, 0.5, 0.2, 0.05, 0.01),

@@ -22,7 +22,9 @@ def main() -> None:
         os.execve(sys.executable, command, os.environ | _MALLOC)
     import jax
 
-    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    from lth_jax import machine
+
+    jax.config.update("jax_num_cpu_devices", machine.cores())
     import torch
 
     from benchmarks.measure import Line
@@ -40,7 +42,7 @@ def main() -> None:
             print(line, file=sys.stderr, flush=True)
             lines.append(line)
     print(
-        f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, "
+        f"{platform.machine()}, {machine.cores()} cores, "
         f"{jax.default_backend()}, jax {jax.__version__}, torch {torch.__version__}; "
         "median of 5 pairs (lowest to highest)\n"
     )
