@@ -90,6 +90,7 @@ def default() -> ConfigDict:
                 "validation": 0,  # training examples held out
                 "batch_size": 60,  # over all devices that share it
                 "last": "drop",  # an epoch's partial batch: "drop" or "wrap" around
+                "standardise": True,  # by channel; else the pixels, from 0 to 1
                 "augmentation": "none",  # or "flip_crop"; of a stream "resized_crop"
                 "feed": "memory",  # or "stream": decoded and resized on the way
                 "stream": {

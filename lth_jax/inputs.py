@@ -53,11 +53,12 @@ def build(config: ConfigDict, layout: Layout) -> Inputs:
 
 def _memory(config: ConfigDict, layout: Layout) -> Inputs:
     dataset = data.load(**_names(config))
+    mean, std = _statistics(config, dataset.mean, dataset.std)
     _check_batch(config, len(dataset.train))
     feed = data.Memory(
         dataset.train,
-        dataset.mean,
-        dataset.std,
+        mean,
+        std,
         batch_size=config.data.batch_size,
         last=config.data.last,
         augmentation=config.data.augmentation,
@@ -69,10 +70,9 @@ def _memory(config: ConfigDict, layout: Layout) -> Inputs:
         num_classes=dataset.num_classes,
         splits=_splits(dataset),
         evaluator=lambda model, split, layout: Evaluator(
-            model=model, split=split, mean=dataset.mean, std=dataset.std, layout=layout
+            model=model, split=split, mean=mean, std=std, layout=layout
         ),
-        about=data.fingerprint(dataset)
-        | _about(feed, dataset.num_classes, dataset.mean, dataset.std),
+        about=data.fingerprint(dataset) | _about(feed, dataset.num_classes, mean, std),
     )
 
 
@@ -88,9 +88,11 @@ def _stream(config: ConfigDict, layout: Layout) -> Inputs:
         aspect=tuple(options.aspect),
         corrupt=options.corrupt,
     )
+    mean, std = (np.array(x, np.float32) for x in (options.mean, options.std))
+    mean, std = _statistics(config, mean, std)
     shared = {
-        "mean": np.array(options.mean, np.float32),
-        "std": np.array(options.std, np.float32),
+        "mean": mean,
+        "std": std,
         "batch_size": config.data.batch_size,
         "parts": layout.parts,
         "local": layout.positions,
@@ -112,7 +114,7 @@ def _stream(config: ConfigDict, layout: Layout) -> Inputs:
         ),
         about=library.about
         | {"examples": {name: len(s) for name, s in _splits(library).items()}}
-        | _about(feed, library.num_classes, shared["mean"], shared["std"]),
+        | _about(feed, library.num_classes, mean, std),
         close=feed.close,
     )
 
@@ -132,6 +134,15 @@ def describe(config: ConfigDict) -> tuple[tuple[int, ...], int]:
 
 
 _FEEDS = {"memory": _memory, "stream": _stream}
+
+
+def _statistics(
+    config: ConfigDict, mean: np.ndarray, std: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what images are normalised by."""
+    if config.data.standardise:
+        return mean, std
+    return np.zeros_like(mean), np.ones_like(std)
 
 
 def _names(config: ConfigDict) -> dict[str, Any]:

@@ -105,6 +105,15 @@ def test_there_are_no_more_devices_than_networks(build):
     assert build(**shared).program.layout.devices == tuple(jax.devices())
 
 
+def test_images_may_stay_between_0_and_1(build):
+    made = build(**{"data.standardise": False})
+    assert (made.data["mean"], made.data["std"]) == ([0.0], [1.0])
+    program = made.program
+    seed = jax.numpy.uint32(0)
+    batch = program.feed.batch(program.supply(0, 0), seed, 0)
+    assert (batch["image"].min(), batch["image"].max()) == (0, 1)
+
+
 def shapes(made):
     return jax.eval_shape(made.initialise, jax.random.key(0))
 
