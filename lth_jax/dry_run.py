@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
 from lth_jax import experiment as experiment_lib
+from lth_jax import processes
 from lth_jax.experiment import Experiment
 from lth_jax.fit import fit
 from lth_jax.plan import Plan
@@ -110,7 +111,7 @@ def steps_per_second(config: ConfigDict, experiment: Experiment) -> float:
         experiment.length,
         program,
         progress=done.append,
-        pause=lambda: time.monotonic() - began > _SECONDS,
+        pause=lambda: processes.agree(time.monotonic() - began > _SECONDS),
     )
     jax.block_until_ready(group)
     return sum(done) / (time.monotonic() - began)

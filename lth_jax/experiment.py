@@ -171,8 +171,9 @@ def _devices(config: ConfigDict) -> tuple[jax.Device, ...]:
     if wanted > len(devices):
         raise ConfigError(f"config.train.devices: {wanted}, there are {len(devices)}")
     if config.train.layout == "fleet" and not processes.several():
-        # Every other device would hold the data, and train what nobody looks at.
+        # Others would hold the data, and compute what nobody looks at.
         most = Plan(config).largest(range(len(config.rewind.steps)))
+        most = max(most, config.study.points if config.studies else 0)
         wanted = min(wanted or len(devices), most)
     devices = tuple(devices[: wanted or None])
     sharing = len(devices) if config.train.layout == "data" else 1

@@ -328,6 +328,8 @@ def study(
 
     @functools.cache
     def copies() -> Fleet:
+        if level == 0:
+            return trained
         like = next(iter(trained.values()))
         return lottery.workdir.load(lottery.workdir.levels, 0, like)
 
@@ -343,6 +345,8 @@ def study(
     def dense(member: Member) -> TrainState | None:
         begun = start(member)
         step = int(begun.step)
+        if step not in experiment.dense_steps:
+            return None
         if member.copy == 0:
             final = saved(experiment.length)[member.origin]
         else:

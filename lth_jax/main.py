@@ -114,13 +114,13 @@ def main(argv: list[str]) -> None:
         print(interrupted, file=sys.stderr)
         sys.exit(TRY_AGAIN)
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" in str(error):
-            sys.exit(
-                f"error: config.train.members: fewer fit: {_one_line(error)[:200]}"
-            )
+        reason = _one_line(error)[:200]
         if not processes.several():
+            if "RESOURCE_EXHAUSTED" in reason:
+                together = _CONFIG.value.train.layout == "fleet"
+                field = "train.members: fewer" if together else "train.accumulate: more"
+                sys.exit(f"error: config.{field} may fit: {reason}")
             raise
-        reason = " ".join(str(error).split())[:200]
         print(
             f"error: another process has ended ({reason}); start all of them again: "
             "the same commands go on",

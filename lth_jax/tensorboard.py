@@ -63,15 +63,15 @@ def main() -> None:
         options.workdir / "tensorboard",
         options.workdir / "results.jsonl",
     )
-    if not records.exists():
-        sys.exit(f"error: {options.workdir}: no run has left results.jsonl there")
+    if not (options.workdir / "config.json").exists():
+        sys.exit(f"error: {options.workdir}: no run has begun there")
     print(f"to look at it: tensorboard --logdir={directory}", flush=True)
-    written = sys.maxsize
+    written = None
     try:
         while True:
             rows = Records(records).rows()
             # At first; or the run was cut off, and does some of it again.
-            if len(rows) < written:
+            if written is None or len(rows) < written:
                 written = 0
                 shutil.rmtree(directory, ignore_errors=True)
             write(rows[written:], directory)
@@ -85,7 +85,7 @@ def main() -> None:
         sys.exit(f"error: {error}: pip install 'lth_jax[tensorboard]'")
     except KeyboardInterrupt:
         pass
-    print(f"{written:,} rows are there")
+    print(f"{written or 0:,} rows are there")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,12 @@ import safetensors.numpy
 from lth_jax import masks as masks_lib
 from lth_jax.masks import Masks, Params
 
+# What the readers of both formats raise.
+_DAMAGE = (
+    *(ValueError, TypeError, EOFError, NotImplementedError),
+    *(BadZipFile, safetensors.SafetensorError),
+)
+
 
 class Ticket(NamedTuple):
     """A network under its masks.
@@ -100,7 +106,7 @@ def load_ticket(path: Path | str) -> Ticket:
     """
     try:
         arrays, about = _load_arrays(Path(path))
-    except (ValueError, EOFError, BadZipFile, safetensors.SafetensorError) as error:
+    except _DAMAGE as error:
         raise ValueError(f"{path}: no ticket, or it is damaged") from error
     if "shapes" not in about:
         raise ValueError(f"{path}: no ticket (PyTorch's layout is for PyTorch)")

@@ -101,6 +101,8 @@ def test_there_are_no_more_devices_than_networks(build):
     assert build(**alone).program.layout.devices == (jax.devices()[0],)
     both = alone | {"rewind.steps": ("0it", "1it")}
     assert build(**both).program.layout.devices == tuple(jax.devices())
+    compared = alone | {"studies": ("instability",)}  # many networks on a path
+    assert build(**compared).program.layout.devices == tuple(jax.devices())
     shared = alone | {"train.layout": "data"}
     assert build(**shared).program.layout.devices == tuple(jax.devices())
 

@@ -1,5 +1,6 @@
 """Tickets to take away: files, what is in them, and what PyTorch makes of them."""
 
+import io
 import json
 import os
 import subprocess
@@ -79,6 +80,13 @@ def same(a, b):
     return jax.tree.structure(a) == jax.tree.structure(b)
 
 
+def array():
+    """An array in NumPy's other format."""
+    file = io.BytesIO()
+    np.save(file, np.ones(3))
+    return file.getvalue()
+
+
 # ------------------------------------------------------------------------ files
 
 
@@ -153,7 +161,9 @@ def test_a_file_in_pytorchs_layout_is_no_ticket(lenet, tmp_path):
         lth_jax.load_ticket(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"anything else", b"PK\x03\x04 and more"])
+@pytest.mark.parametrize(
+    "content", [b"", b"anything else", b"PK\x03\x04 and more", array()]
+)
 @pytest.mark.parametrize("suffix", ["safetensors", "npz"])
 def test_another_file_is_no_ticket(content, suffix, tmp_path):
     path = tmp_path / f"ticket.{suffix}"

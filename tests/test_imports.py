@@ -15,7 +15,7 @@ PURE = {"masks", "lowest", "scores", "prune", "rewind", "measures"}
 # A layer imports itself and what stands above it.
 LAYERS = [
     PURE,
-    {"processes", "data", "models", "optim", "sparse", "ticket"},
+    {"machine", "processes", "data", "models", "optim", "sparse", "ticket"},
     {"state", "fleet", "fit", "evaluate", "admm", "branches", "torch_layout"},
     {"records", "methods", "checkpoint", "studies", "report"},
     {

@@ -19,7 +19,17 @@ from small import build
 from tqdm.auto import tqdm
 from trees import assert_same
 
-from lth_jax import check, checkpoint, measures, prune, report, state, studies, training
+from lth_jax import (
+    branches,
+    check,
+    checkpoint,
+    measures,
+    prune,
+    report,
+    state,
+    studies,
+    training,
+)
 from lth_jax import config as config_lib
 from lth_jax import experiment as experiment_lib
 from lth_jax import lottery as lottery_lib
@@ -438,6 +448,26 @@ def test_only_networks_of_the_same_weights_and_order_are_compared_to_dense(
     for copy in (0, 1):  # level 1 has the masks of the dense network, whatever k
         same = {found["rewind_0", 0, copy], found["rewind_0", 2, copy]}
         assert same == {found["ticket", 0, copy]}
+
+
+def test_a_branch_from_a_step_that_was_not_saved_has_no_dense_one_beside_it(
+    tmp_path, configure, monkeypatch
+):
+    def later(origin):
+        return dataclasses.replace(branches.ticket(origin), step=jax.numpy.int32(3))
+
+    monkeypatch.setitem(branches.BRANCHES, "later", branches.Branch(later))
+    config = configure(
+        **{"replicates": 1, "prune.levels": 1, "branches": ("ticket", "later")}
+    )
+    run = tmp_path / "run"
+    lottery_lib.run(config, run)
+    compared = {
+        row["branch"]
+        for row in Workdir(run).records.rows()
+        if row["measure"] == "distance_to_dense"
+    }
+    assert compared == {"ticket"}
 
 
 def values(finished, level, step):

@@ -362,15 +362,21 @@ def test_a_run_of_which_a_network_diverged_has_a_report_and_status_1(tmp_path):
     assert check.problems(tmp_path / "run") == []
 
 
-def test_too_little_memory_is_said_with_the_way_out(monkeypatch, tmp_path, data_dir):
+@pytest.mark.parametrize(
+    ("layout", "way_out"),
+    [("fleet", "train.members: fewer"), ("data", "train.accumulate: more")],
+)
+def test_too_little_memory_is_said_with_the_way_out(
+    layout, way_out, monkeypatch, tmp_path
+):
     def fail(*_):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GiB\nallocating")
 
     monkeypatch.setattr(lottery, "run", fail)
-    said = complaint(monkeypatch, DIGITS, f"--workdir={tmp_path / 'run'}")
-    assert said == (
-        "error: config.train.members: fewer fit: RESOURCE_EXHAUSTED: 9 GiB allocating"
-    )
+    flags = (f"--workdir={tmp_path / 'run'}", f"--config.train.layout={layout}")
+    said = complaint(monkeypatch, DIGITS, *flags)
+    reason = "RESOURCE_EXHAUSTED: 9 GiB allocating"
+    assert said == f"error: config.{way_out} may fit: {reason}"
 
 
 # ---------------------------------------------------------------------- summary

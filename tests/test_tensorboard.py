@@ -36,6 +36,7 @@ def workdir(tmp_path, monkeypatch):
     ]
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (tmp_path / "results.jsonl").write_text(lines)
+    (tmp_path / "config.json").write_text("{}")
     monkeypatch.setattr(sys, "argv", ["tensorboard", str(tmp_path)])
     return tmp_path
 
@@ -59,7 +60,7 @@ def test_a_network_has_its_rows(workdir, capsys):
 
 def test_a_folder_without_a_run_is_said_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["tensorboard", str(tmp_path / "none")])
-    with pytest.raises(SystemExit, match=r"^error: .*none: no run has left"):
+    with pytest.raises(SystemExit, match=r"^error: .*none: no run has begun"):
         tensorboard.main()
     assert [*tmp_path.iterdir()] == []
 

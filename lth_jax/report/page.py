@@ -36,7 +36,7 @@ summary {{ cursor: pointer; }}
 </html>
 """
 
-_COSTS = ("parameters", "bytes", "multiply_adds")  # are the same, whatever k is
+_COSTS = ("parameters", "bytes")  # are the same, whatever k is
 
 _MATCHING = (
     "matching: test accuracy above dense, replicate by replicate "
