@@ -238,7 +238,8 @@ def _model(config: ConfigDict, num_classes: int) -> models.Network:
 def _initialise(
     config: ConfigDict, model: models.Network, shape: tuple[int, ...]
 ) -> Callable[..., TrainState]:
-    base, weight_decay = config.optim.learning_rate, config.optim.weight_decay
+    base = float(config.optim.learning_rate)
+    weight_decay = float(config.optim.weight_decay)
     decays = bool(weight_decay or any(config.sweep.weight_decay))
     create = partial(
         state.create,
@@ -250,7 +251,7 @@ def _initialise(
     def initialise(
         key: Key[Array, ""], rate: float | None = None, decay: float | None = None
     ) -> TrainState:
-        decay = weight_decay if decay is None else decay
+        decay = weight_decay if decay is None else float(decay)
         return create(
             key,
             exclude=tuple(config.prune.exclude),

@@ -8,11 +8,20 @@ import re
 import pytest
 from ml_collections import ConfigDict
 
+from lth_jax import check, data, dry_run, experiment, lottery
 from lth_jax import config as config_lib
-from lth_jax import data, experiment
 from lth_jax.config import ConfigError
 from lth_jax.data import DataError
+from lth_jax.training import Diverged
 
+SHORT = {
+    "replicates": 2,
+    "model.options": {"widths": (20,)},
+    "train.length": "40it",
+    "prune.levels": 2,
+    "study.points": 3,
+    "study.examples": 100,
+}
 BASES = (
     {},
     {
@@ -57,7 +66,7 @@ JUNK = (
 
 def tree_of(base):
     made = config_lib.default()
-    for name, value in base.items():
+    for name, value in (SHORT | base).items():
         *parents, last = name.split(".")
         node = functools.reduce(getattr, parents, made)
         with node.unlocked():
@@ -114,15 +123,29 @@ def digits(tmp_path_factory):
 
 
 def answer(tree):
-    """Build what a config says; return what is wrong with the answer."""
+    """Build what a config says; return that, and what is wrong with the answer."""
     try:
-        experiment.build(ConfigDict(tree))
+        return experiment.build(ConfigDict(tree)), None
     except (ConfigError, DataError) as error:
         if not re.fullmatch(r"config\.[\w.()]+: .+", str(error)):
-            return f"not one line that names a field: {str(error)!r}"
+            return None, f"not one line that names a field: {str(error)!r}"
+    except Exception as error:
+        return None, f"{type(error).__name__}: {str(error)[:200]}"
+    return None, None
+
+
+def outcome(built, tree, folder):
+    """Run what a config says, unless that takes long; return what is wrong."""
+    config = ConfigDict(tree)
+    if sum(level.steps for level in dry_run.plan(config, built)) > 3000:
+        return None
+    try:
+        lottery.run(config, folder, built)
+    except Diverged as error:  # a mutated learning rate
+        return None if "\n" not in str(error) else f"more than a line: {error}"
     except Exception as error:
         return f"{type(error).__name__}: {str(error)[:200]}"
-    return None
+    return "; ".join(check.problems(folder))
 
 
 def test_the_configs_to_mutate_can_be_run(digits, monkeypatch):
@@ -131,22 +154,31 @@ def test_the_configs_to_mutate_can_be_run(digits, monkeypatch):
         experiment.build(ConfigDict(tree_of(base)))
 
 
-@pytest.mark.parametrize(
-    "seeds",
-    [
-        range(100),
-        pytest.param(range(100, 600), marks=pytest.mark.slow),
-    ],
-    ids=len,
-)
-def test_a_mutated_config_is_built_or_answered_in_one_line(seeds, digits, monkeypatch):
-    monkeypatch.setattr(data, "load", digits)
-    bad = []
+def mutants(seeds):
+    """Yield (seed and changes, config)."""
     for seed in seeds:
         draw = random.Random(seed)
         tree = copy.deepcopy(tree_of(BASES[seed % len(BASES)]))
         changes = [mutate(tree, draw) for _ in range(draw.choice((1, 1, 1, 2)))]
-        wrong = answer(tree)
+        yield f"seed {seed}: {'; '.join(changes)}", tree
+
+
+def test_a_mutated_config_is_built_or_answered_in_one_line(digits, monkeypatch):
+    monkeypatch.setattr(data, "load", digits)
+    answers = {name: answer(tree)[1] for name, tree in mutants(range(100))}
+    assert not {name: wrong for name, wrong in answers.items() if wrong}
+
+
+@pytest.mark.slow
+def test_a_mutated_config_is_run_or_answered_in_one_line(digits, monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "load", digits)
+    bad, run = {}, 0
+    for name, tree in mutants(range(100, 600)):
+        built, wrong = answer(tree)
+        if built:
+            run += 1
+            wrong = outcome(built, tree, tmp_path / str(run))
         if wrong:
-            bad.append(f"seed {seed}: {'; '.join(changes)}: {wrong}")
-    assert not bad, "\n".join(bad)
+            bad[name] = wrong
+    assert not bad
+    assert run > 20
