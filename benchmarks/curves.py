@@ -49,7 +49,7 @@ def measure(density: float, members: int, width: int, devices: int) -> dict[str,
         the process while it trains, in MiB.
     """
     jax.config.update("jax_num_cpu_devices", devices)
-    layout = Layout("fleet", tuple(jax.devices()))
+    layout = Layout("fleet", tuple(jax.devices()), members=1)
     program = ours.lenet(ours.images(60_000, 28, 1), layout, width)
     fleet = ours.tickets(program, members, (28, 28, 1), density)
     training = ours.Training(program, fleet, _STEPS)

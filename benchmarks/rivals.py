@@ -115,15 +115,32 @@ def flip_crop(images: Tensor) -> Tensor:
 def per_image(
     images: np.ndarray, labels: np.ndarray, batch_size: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield batches that a DataLoader makes image by image, through Pillow."""
+    """Yield batches that a DataLoader makes image by image, through Pillow.
+
+    Each image takes the way of torchvision's `MNIST`, `ToTensor` and `Normalize`, call
+    by call, without a dependency on it.
+    """
+    pixels = torch.from_numpy(images[..., 0])
+
+    def to_tensor(image: Image.Image) -> Tensor:
+        array = np.array(image, np.uint8, copy=True)
+        tensor = torch.from_numpy(array).view(*image.size[::-1], 1)
+        return (
+            tensor.permute(2, 0, 1).contiguous().to(torch.get_default_dtype()).div(255)
+        )
+
+    def normalize(tensor: Tensor) -> Tensor:
+        found = tensor.clone()
+        mean, std = (torch.as_tensor([x], dtype=found.dtype) for x in (0.13, 0.31))
+        return found.sub_(mean.view(-1, 1, 1)).div_(std.view(-1, 1, 1))
 
     class Images(torch.utils.data.Dataset):
         def __len__(self) -> int:
             return len(images)
 
         def __getitem__(self, i: int) -> tuple[Tensor, int]:
-            array = np.asarray(Image.fromarray(images[i, :, :, 0]), np.float32)
-            return (torch.from_numpy(array)[None] / 255 - 0.13) / 0.31, int(labels[i])
+            image = Image.fromarray(pixels[i].numpy())
+            return normalize(to_tensor(image)), int(labels[i])
 
     while True:
         yield from torch.utils.data.DataLoader(

@@ -80,7 +80,7 @@ def lenet() -> Iterator[Line]:
         ">= 20x",
     )
 
-    together = ours.lenet(dataset, Layout("fleet", tuple(jax.devices())))
+    together = ours.lenet(dataset, Layout("fleet", tuple(jax.devices()), members=1))
     twelve = ours.Training(together, ours.tickets(together, 12, shape), 500)
     work = "the same of 12 members as a fleet, per member"
     for against, other, target in (

@@ -86,14 +86,15 @@ def build(config: ConfigDict) -> Experiment:
     model = _model(config, input.num_classes)
     initialise = _initialise(config, model, input.feed.shape)
     params = jax.eval_shape(initialise, jax.random.key(0)).params
-    # XLA's CPU backend runs a convolution's gradient 65 times slower in a loop, and
-    # vectorised over members it becomes a slower grouped convolution.
+    # XLA's CPU backend runs a convolution's gradient 65 times slower in a loop. Members
+    # that a core takes one after another train faster than together, in its caches and
+    # without convolutions in groups.
     slow_loop = _on_cpu() and any(w.ndim == 4 for w in jax.tree.leaves(params))
-    if slow_loop:
+    if _on_cpu():
         layout = dataclasses.replace(
             layout,
             members=layout.members or 1,
-            compiler_options=lean.COMPILER_OPTIONS,
+            compiler_options=lean.COMPILER_OPTIONS if slow_loop else {},
         )
     program = Program(
         model=model,
