@@ -779,6 +779,7 @@ def sweep(configure):
             "studies": ("stability", "correlation"),
             "prune.levels": 2,
             "train.evaluate_every": "3it",
+            "train.members": 8,  # more calls would make interrupting each one slow
         },
     )
 
