@@ -24,6 +24,7 @@ from lth_jax import (
     check,
     checkpoint,
     measures,
+    methods,
     prune,
     report,
     state,
@@ -963,7 +964,8 @@ def test_a_score_that_is_not_a_number_prunes_nothing(finished, differing, monkey
         lambda w: w * np.nan,
         finished.tickets[0][next(iter(finished.tickets[0]))].params,
     )
-    monkeypatch.setattr(prune.scores_lib, "magnitude", lambda _: nan)
+    score = methods.by_score(lambda round, member: nan)
+    monkeypatch.setitem(methods.METHODS, "magnitude", score)
     said = "^level 1 cannot be pruned: scores: fc/kernel is NaN"
     with pytest.raises(Diverged, match=said):
         differing()(1, finished.tickets[0])
