@@ -199,9 +199,10 @@ def pruning() -> Iterator[Line]:
             ">= 2x",
             f"{passes:.0f} readings of the weights by one core",
         )
-    by_magnitude = jax.jit(lambda w, m: prune.drop(scores.magnitude(w), m, 1))
-    memory = by_magnitude.lower(params, kept).compile().memory_analysis()
-    extra = memory.temp_size_in_bytes + memory.output_size_in_bytes
+    found = prune.drop.lower(scores.magnitude(params), kept, 1).compile()
+    memory = found.memory_analysis()
+    magnitudes = sum(w.nbytes for w in params.values())
+    extra = magnitudes + memory.temp_size_in_bytes + memory.output_size_in_bytes
     yield Line(
         "pruning",
         work,

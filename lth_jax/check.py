@@ -182,9 +182,8 @@ class Check:
                 yield f"{path}: {kept} of {total} weights are kept, not {wanted}"
         if options.method == "magnitude":
             scored = trained if options.schedule == "one_shot" else parent
-            smallest = self.plan.shrink(
-                level, scored.saved["params"], parent.masks, scores.magnitude
-            )
+            magnitudes = scores.magnitude(scored.saved["params"])
+            smallest = self.plan.shrink(level, magnitudes, parent.masks)
             if masks_lib.checksum(smallest) != masks_lib.checksum(masks):
                 yield "other weights than the smallest are pruned"
 

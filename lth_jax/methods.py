@@ -28,8 +28,7 @@ class Round:
 
     Attributes:
         networks: trained networks to score, with the masks of the level before.
-        shrink: from scores, masks and, if wanted, what makes the scores of what stands
-            in their place, to the level's masks, as many as configured.
+        shrink: from scores and masks to the level's masks, as many as configured.
         initial: from a member to its dense state at step 0.
         key: from a member to a key for its draws.
         loss: of a state on its next batch, at a temperature, as a function of the
@@ -40,7 +39,7 @@ class Round:
     """
 
     networks: Fleet
-    shrink: Callable[..., Masks]
+    shrink: Callable[[Scores, Masks], Masks]
     initial: Callable[[Member], TrainState]
     key: Callable[[Member], Key[Array, ""]]
     loss: Callable[..., Callable[[Params], Array]]
@@ -52,27 +51,20 @@ class Round:
 Method = Callable[[Round], dict[Member, Masks]]
 
 
-def by_score(
-    score: Callable[[Round, Member], Scores], by: prune.Score | None = None
-) -> Method:
-    """Return the method that prunes every network by scores of its own.
-
-    Args:
-        score: of a network; or, with `by`, what the scores are made of.
-        by: as of `prune.by_fraction`.
-    """
+def by_score(score: Callable[[Round, Member], Scores]) -> Method:
+    """Return the method that prunes every network by scores of its own."""
 
     def method(round: Round) -> dict[Member, Masks]:
         return {
-            member: round.shrink(score(round, member), network.masks, by)
+            member: round.shrink(score(round, member), network.masks)
             for member, network in round.networks.items()
         }
 
     return method
 
 
-def _params(round: Round, member: Member) -> Params:
-    return round.networks[member].params
+def _magnitude(round: Round, member: Member) -> Scores:
+    return scores.magnitude(round.networks[member].params)
 
 
 def _random(round: Round, member: Member) -> Scores:
@@ -90,7 +82,7 @@ def _grasp(round: Round, member: Member) -> Scores:
     return scores.grasp(loss, initial.params, initial.masks)
 
 
-magnitude = by_score(_params, by=scores.magnitude)
+magnitude = by_score(_magnitude)
 
 
 def synflow(round: Round) -> dict[Member, Masks]:

@@ -53,15 +53,13 @@ class Plan:
         trained = [len([*self.members(level, rewind_steps)]) for level in levels]
         return max(len(self.origins), *trained)
 
-    def shrink(
-        self, level: int, scores: Scores, masks: Masks, by: prune.Score | None = None
-    ) -> Masks:
+    def shrink(self, level: int, scores: Scores, masks: Masks) -> Masks:
         """Return a level's masks from the scores and the masks of the level before."""
         options = self.config.prune
         if options.densities:
             density = float(options.densities[level - 1])
-            return prune.to_density(scores, masks, density, options.scope, by)
-        return prune.by_fraction(scores, masks, options.fraction, options.scope, by)
+            return prune.to_density(scores, masks, density, options.scope)
+        return prune.by_fraction(scores, masks, options.fraction, options.scope)
 
     def left(self, level: int, kept: int, total: int) -> int:
         """Return how many weights of the network, or of a layer, a level keeps.

@@ -27,9 +27,6 @@ from lth_jax.scores import Scores
 Scope = Literal["global", "layer"]
 
 
-Score = Callable[[Scores], Scores]
-
-
 class ScoreError(ValueError):
     """A score is NaN where the mask keeps a weight."""
 
@@ -70,11 +67,7 @@ def drop(scores: Scores, masks: Masks, n: PyTree[int | Integer[Array, ""]]) -> M
 
 
 def by_fraction(
-    scores: Scores,
-    masks: Masks,
-    fraction: float,
-    scope: Scope = "global",
-    by: Score | None = None,
+    scores: Scores, masks: Masks, fraction: float, scope: Scope = "global"
 ) -> Masks:
     """Remove the lowest-scored `fraction` of what remains.
 
@@ -84,8 +77,6 @@ def by_fraction(
         masks: current masks, concrete.
         fraction: in (0, 1); ceil(fraction * remaining) weights go.
         scope: rank over the whole network, or remove that fraction of every layer.
-        by: makes the scores of what is given in their place, on the way: they are
-            never stored.
 
     Raises:
         ScoreError: a score is NaN where a weight is kept; names its path.
@@ -98,19 +89,15 @@ def by_fraction(
     share = Fraction(str(fraction))
     if not 0 < share < 1:
         raise ValueError(f"fraction: {fraction} is not between 0 and 1")
-    return _prune(scores, masks, scope, by, lambda kept, _: after_fraction(kept, share))
+    return _prune(scores, masks, scope, lambda kept, _: after_fraction(kept, share))
 
 
 def to_density(
-    scores: Scores,
-    masks: Masks,
-    density: float | Fraction,
-    scope: Scope = "global",
-    by: Score | None = None,
+    scores: Scores, masks: Masks, density: float | Fraction, scope: Scope = "global"
 ) -> Masks:
     """Remove the lowest-scored weights until `density` of the total remains.
 
-    total - ceil((1 - density) * total) weights are kept. Arguments as of `by_fraction`.
+    total - ceil((1 - density) * total) weights are kept.
 
     Raises:
         ScoreError: a score is NaN where a weight is kept; names its path.
@@ -124,7 +111,7 @@ def to_density(
     share = Fraction(str(density))
     if not 0 < share <= 1:
         raise ValueError(f"density: {density} is not in (0, 1]")
-    return _prune(scores, masks, scope, by, lambda _, total: at_density(total, share))
+    return _prune(scores, masks, scope, lambda _, total: at_density(total, share))
 
 
 def after_fraction(kept: int, fraction: float | Fraction) -> int:
@@ -160,7 +147,7 @@ def magnitude(
         >>> magnitude(params, masks_lib.full(params), 0.5)
         {'w': Array([[False,  True], [False,  True]], dtype=bool)}
     """
-    return by_fraction(params, masks, fraction, scope, scores_lib.magnitude)
+    return by_fraction(scores_lib.magnitude(params), masks, fraction, scope)
 
 
 @partial(jax.jit, static_argnames="scope")
@@ -228,20 +215,16 @@ def project(
         >>> project({"w": jnp.array([1.0, -3.0])}, {"w": jnp.ones(2, bool)}, 0.5)
         {'w': Array([ 0., -3.], dtype=float32)}
     """
-    nearest = to_density(params, masks, density, scope, scores_lib.magnitude)
+    nearest = to_density(scores_lib.magnitude(params), masks, density, scope)
     return masks_lib.apply(params, nearest)
 
 
 def _prune(
-    scores: Scores,
-    masks: Masks,
-    scope: Scope,
-    by: Score | None,
-    left: Callable[[int, int], int],
+    scores: Scores, masks: Masks, scope: Scope, left: Callable[[int, int], int]
 ) -> Masks:
     """Count and check on the host, then drop all but `left(kept, total)` weights."""
     _check_scope(scope)
-    _check_scores(scores, masks, by)
+    _check_scores(scores, masks)
     kept, total = masks_lib.count(masks)
     numbers = {"the network": kept - left(kept, total)}
     if scope == "layer":
@@ -253,22 +236,14 @@ def _prune(
     if sum(numbers.values()) >= kept:
         raise ValueError(f"nothing would be left of the {kept} weights that are kept")
     if scope == "global":
-        return _drop(scores, masks, numbers["the network"], by)
-    return _drop(
+        return drop(scores, masks, numbers["the network"])
+    return drop(
         scores,
         masks,
         jax.tree_util.tree_map_with_path(
             lambda path, _: numbers[masks_lib.name(path)], masks
         ),
-        by,
     )
-
-
-@partial(jax.jit, static_argnames="by")
-def _drop(
-    scores: Scores, masks: Masks, n: PyTree[int | Integer[Array, ""]], by: Score | None
-) -> Masks:
-    return drop(by(scores) if by else scores, masks, n)
 
 
 def _check_scope(scope: str) -> None:
@@ -276,18 +251,18 @@ def _check_scope(scope: str) -> None:
         raise ValueError(f"scope: {scope!r} is neither 'global' nor 'layer'")
 
 
-def _check_scores(scores: Scores, masks: Masks, by: Score | None = None) -> None:
+def _check_scores(scores: Scores, masks: Masks) -> None:
     masks_lib.check(scores, masks)
-    for path, bad in jax.device_get(_have_nan(scores, masks, by)).items():
+    paths, scored, kept = _aligned(scores, masks)
+    for path, bad in zip(paths, jax.device_get(_have_nan(scored, kept))):
         if bad:
             raise ScoreError(f"scores: {path} is NaN where the mask keeps a weight")
 
 
-@partial(jax.jit, static_argnames="by")
-def _have_nan(scores: Scores, masks: Masks, by: Score | None) -> dict[str, Array]:
-    paths, scored, kept = _aligned(by(scores) if by else scores, masks)
-    found = [jnp.isnan(s) & m for s, m in zip(scored, kept)]
-    return {path: n > 0 for path, n in zip(paths, masks_lib.kept(found))}
+@jax.jit
+def _have_nan(scores: list[Array], masks: list[Array]) -> list[Array]:
+    found = [jnp.isnan(s) & m for s, m in zip(scores, masks)]
+    return [jnp.asarray(n > 0) for n in masks_lib.kept(found)]
 
 
 def _aligned(scores: Scores, masks: Masks) -> tuple[list[str], list[Any], list[Any]]:

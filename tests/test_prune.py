@@ -270,27 +270,10 @@ def test_a_fraction_outside_0_and_1_is_an_error(fraction):
 def test_the_number_pruned_is_exact_beyond_the_integers_of_float32(monkeypatch):
     size, dropped = 10**9 + 1, []
     monkeypatch.setattr(masks_lib, "count", lambda masks: (size, size))
-    monkeypatch.setattr(prune, "_drop", lambda *given: dropped.append(given[2]))
+    monkeypatch.setattr(prune, "drop", lambda scores, masks, n: dropped.append(n))
     prune.by_fraction({"w": jnp.ones(10)}, TEN, 0.2)
     prune.to_density({"w": jnp.ones(10)}, TEN, 0.7)
     assert dropped == [200_000_001, 300_000_001]
-
-
-def test_scores_that_are_made_on_the_way_prune_as_scores_that_are_given():
-    params = {"w": jnp.array([3.0, -1.0, 2.0, -4.0])}
-    all_of_4 = {"w": jnp.ones(4, bool)}
-    for left in (
-        prune.by_fraction(params, all_of_4, 0.5, by=scores.magnitude),
-        prune.to_density(params, all_of_4, 0.5, by=scores.magnitude),
-        prune.to_density(params, all_of_4, 0.5, "layer", scores.magnitude),
-    ):
-        assert bits(left["w"]) == [1, 0, 0, 1]
-
-
-def test_a_score_that_is_made_nan_on_the_way_is_an_error_that_names_it():
-    params, two = {"w": jnp.array([-1.0, 1.0])}, {"w": jnp.ones(2, bool)}
-    with pytest.raises(prune.ScoreError, match="w is NaN"):
-        prune.by_fraction(params, two, 0.5, by=lambda w: jax.tree.map(jnp.sqrt, w))
 
 
 def test_smallest_magnitudes_go_over_the_whole_network():
