@@ -21,7 +21,6 @@ from matplotlib.figure import Figure
 
 from benchmarks import ours
 from lth_jax import machine
-from lth_jax.fleet import Layout
 
 _CORES = machine.cores()
 _POINT = {"density": 0.2, "members": 8, "width": 1, "devices": _CORES}
@@ -49,8 +48,7 @@ def measure(density: float, members: int, width: int, devices: int) -> dict[str,
         the process while it trains, in MiB.
     """
     jax.config.update("jax_num_cpu_devices", devices)
-    layout = Layout("fleet", tuple(jax.devices()), members=1)
-    program = ours.lenet(ours.images(60_000, 28, 1), layout, width)
+    program = ours.lenet(ours.images(60_000, 28, 1), ours.fleet(jax.devices()), width)
     fleet = ours.tickets(program, members, (28, 28, 1), density)
     training = ours.Training(program, fleet, _STEPS)
     taken = [training() for _ in range(1 + _TURNS)][1:]  # the first compiles

@@ -1,5 +1,6 @@
 """Ours: the programs that are measured, from the library's own parts."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -42,6 +43,12 @@ def images(examples: int, side: int, channels: int) -> data.Dataset:
     pixels = random.integers(0, 256, shape, dtype=np.uint8)
     labels = random.integers(0, 10, examples, dtype=np.int32)
     return assemble(Split(pixels, labels), Split(pixels, labels), num_classes=10)
+
+
+def fleet(devices: Sequence[jax.Device]) -> Layout:
+    """Return how members lie on devices, with as many at a time as a run takes."""
+    at_a_time = 1 if jax.default_backend() == "cpu" else 0
+    return Layout("fleet", tuple(devices), members=at_a_time)
 
 
 def lenet(dataset: data.Dataset, layout: Layout, width: int = 1) -> Program:

@@ -32,7 +32,6 @@ from lth_jax import (
     training,
 )
 from lth_jax.evaluate import Evaluator
-from lth_jax.fleet import Layout
 from lth_jax.records import Member
 from lth_jax.state import TrainState
 from lth_jax.workdir import Workdir
@@ -49,7 +48,7 @@ def lenet() -> Iterator[Line]:
     """One LeNet-300-100, and a fleet of twelve."""
     dataset = ours.images(60_000, 28, 1)
     shape = (28, 28, 1)
-    alone = ours.lenet(dataset, Layout("fleet", (jax.devices()[0],)))
+    alone = ours.lenet(dataset, ours.fleet(jax.devices()[:1]))
     mine = ours.Training(alone, ours.tickets(alone, 1, shape), 1000)
     split = dataset.train
     # Forward, and back to all weights, but not to the images.
@@ -80,7 +79,7 @@ def lenet() -> Iterator[Line]:
         ">= 20x",
     )
 
-    together = ours.lenet(dataset, Layout("fleet", tuple(jax.devices()), members=1))
+    together = ours.lenet(dataset, ours.fleet(jax.devices()))
     twelve = ours.Training(together, ours.tickets(together, 12, shape), 500)
     work = "the same of 12 members as a fleet, per member"
     for against, other, target in (
@@ -96,7 +95,7 @@ def lenet() -> Iterator[Line]:
 
 def pieces() -> Iterator[Line]:
     """Where the time of LeNet's step goes: the same without one of its parts."""
-    layout = Layout("fleet", (jax.devices()[0],))
+    layout = ours.fleet(jax.devices()[:1])
     program = ours.lenet(ours.images(60_000, 28, 1), layout)
     members = ours.tickets(program, 1, (28, 28, 1))
     whole = ours.Training(program, members, 1000)
