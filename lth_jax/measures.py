@@ -124,12 +124,13 @@ def chance_overlap(b: Params, p: float, masks: Masks, dense: Masks) -> Float[Arr
 
     That network has its largest weights anywhere under `masks`, independently of `b`,
     while `b` has its own anywhere under `dense`. With equal masks this is `p`; with
-    masks made from `b` itself by magnitude, at sparsity s, it is p / (1 - s): hold
-    against it what a sparse network shares with the dense one it came from.
+    masks made from `b` itself by magnitude, at sparsity s in every layer, it is
+    p / (1 - s): hold against it what a sparse network shares with the dense one that
+    its masks are made of.
 
     Args:
         b: parameters of the dense network.
-        p: as in `top_overlap`.
+        p: as in `top_overlap`; at most the density of every layer.
         masks: what survives in the sparse network.
         dense: masks of the dense network, of whose number in a layer `p` is taken.
 

@@ -95,17 +95,21 @@ def correlation(scene: Scene) -> Numbers:
     `..._top_0.2_by_chance`), Pearson correlation and cosine, of
 
     - a network before and after its training, of its surviving weights
-      (`start_to_end`; of a dense network that is R_p(θ0, θT), also layer by layer,
-      `..._top_0.2_of_conv1/kernel`);
-    - a network that nothing has trained on before, before its training, and the
-      fine-tuned one under the same masks, of their surviving weights
-      (`start_to_fine_tuned`, footnote 3);
+      (`start_to_end`; of a dense network that is R_p(θ0, θT), from step k R_p(θk, θT),
+      also layer by layer, `..._top_0.2_of_conv1/kernel`);
+    - a network that starts as it was initialised, or rewound, and the fine-tuned one
+      under the same masks, of their surviving weights (`start_to_fine_tuned`, footnote
+      3);
     - a fine-tuned network and the dense one that it was made from, of all prunable
       weights, before (`end_to_initial`) and after (`end_to_dense`) that was trained:
       for p up to the density of every layer (Table 1).
+
+    By chance, a network has its largest weights anywhere among those it has, and masks
+    know nothing of the other one: R_p is p. Not so where masks are made of the other
+    one's magnitudes, as in `end_to_dense`: then chance ignores magnitudes under them.
     """
     for member, network in scene.trained.items():
-        for name, a, b, compared in _relatives(scene, member, network):
+        for name, a, b, compared, anywhere in _relatives(scene, member, network):
             least = min(_densities(a.masks, compared))
             for p in scene.top:
                 overlap = f"overlap_{name}_top_{p:g}"
@@ -113,7 +117,7 @@ def correlation(scene: Scene) -> Numbers:
                     continue  # what is pruned is not among the largest
                 shared = measures.top_overlap(a.params, b.params, p, compared)
                 yield member, overlap, float(shared)
-                chance = measures.chance_overlap(b.params, p, a.masks, compared)
+                chance = measures.chance_overlap(b.params, p, anywhere, compared)
                 yield member, f"{overlap}_by_chance", float(chance)
             for which, measure in _CORRELATIONS:
                 value = measure(a.params, b.params, compared)
@@ -138,21 +142,24 @@ def _pairs(scene: Scene) -> Iterator[tuple[Member, Member]]:
 
 def _relatives(
     scene: Scene, member: Member, network: TrainState
-) -> Iterator[tuple[str, TrainState, TrainState, Masks]]:
-    """Yield (name, network, network, weights to compare) of what to correlate."""
+) -> Iterator[tuple[str, TrainState, TrainState, Masks, Masks]]:
+    """Yield (name, network, network, weights to compare, masks) of what to correlate.
+
+    Under the masks the first network has, by chance, its largest weights anywhere.
+    """
     start, masks = scene.start(member), network.masks
-    yield "start_to_end", start, network, masks
+    yield "start_to_end", start, network, masks, masks
     if member.level == 0:
         return
     if member.branch == "fine_tune":
         whole = jax.tree.map(jnp.ones_like, masks)
-        yield "end_to_initial", network, scene.initial(member), whole
-        yield "end_to_dense", network, scene.final(member), whole
+        yield "end_to_initial", network, scene.initial(member), whole, whole
+        yield "end_to_dense", network, scene.final(member), whole, masks
     fine_tuned = scene.trained.get(member._replace(branch="fine_tune", copy=0))
     if not fine_tuned or BRANCHES[member.branch].again:
         return
     if masks_lib.checksum(masks) == masks_lib.checksum(fine_tuned.masks):
-        yield "start_to_fine_tuned", start, fine_tuned, masks
+        yield "start_to_fine_tuned", start, fine_tuned, masks, masks
 
 
 def _by_layer(

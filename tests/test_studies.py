@@ -144,7 +144,7 @@ def test_a_fine_tuned_network_is_compared_with_the_dense_one_it_came_from():
     assert measured["overlap_end_to_dense_top_0.25"] == 1
     assert measured["overlap_end_to_dense_top_0.25_by_chance"] == 0.5
     assert measured["overlap_end_to_initial_top_0.25"] == 0
-    assert measured["overlap_end_to_initial_top_0.25_by_chance"] == 0
+    assert measured["overlap_end_to_initial_top_0.25_by_chance"] == 0.25
     assert measured["overlap_end_to_dense_top_0.5"] == 1
     # More than there is left cannot be the largest.
     assert "overlap_end_to_dense_top_0.75" not in measured
