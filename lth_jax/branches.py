@@ -161,7 +161,8 @@ def steps(
 ) -> tuple[int, int]:
     """Return the steps that a branch takes, and those that its weights had before.
 
-    Tried out on a network of one weight, which counts its steps.
+    Tried out on a network of one weight, which counts its steps. A dense network is one
+    of k = 0.
 
     Args:
         name: of the branch.
@@ -188,6 +189,7 @@ def steps(
             loss_from=jnp.int32(0),
         )
 
+    after = BRANCHES[name].after
     origin = Origin(
         dense=at,
         rewind_step=rewind_step,
@@ -196,7 +198,7 @@ def steps(
         initialise=lambda key: at(0),
         masks=at(0).masks,
         others=(at(0).masks,),
-        trained=at(length + rewind_step if "step" in fresh else length),
+        trained=at(sum(steps("ticket", rewind_step, length, fresh))) if after else None,
         key=jax.random.key(0),
     )
     branch = BRANCHES[name]

@@ -210,7 +210,7 @@ def costs(lottery: Lottery, trained: Fleet) -> list[dict[str, Any]]:
     for member, network in trained.items():
         taken = length
         if member.level or not member.is_ticket:
-            k = member.rewind_step
+            k = member.rewind_step if member.level else 0
             taken = sum(branches.steps(member.branch, k, length, fresh))
         rows += numbered(member, network, [("steps_trained", float(taken))])
         if not member.is_ticket:

@@ -216,6 +216,8 @@ def test_the_dense_states_stay_unmasked():
         ("fine_tune_small", (), (100, 100)),
         ("long", (), (100, 100)),
         ("long", ("step",), (100, 107)),
+        ("long", ("params",), (100, 93)),
+        ("long", ("params", "step"), (100, 100)),
         ("cross_lr", (), (93, 7)),
     ],
 )

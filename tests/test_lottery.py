@@ -1030,9 +1030,11 @@ def test_correlations_are_those_of_the_networks_on_disk(configure, tmp_path):
         **{
             "replicates": 1,
             "copies": 1,
-            "branches": ("ticket", "random_reinit", "fine_tune"),
+            "branches": ("ticket", "random_reinit", "fine_tune", "long"),
+            "dense_branches": ("long",),
             "prune.levels": 1,
             "rewind.steps": ("2it",),
+            "rewind.fresh": ("step",),
             "studies": ("correlation",),
         }
     )
@@ -1058,6 +1060,13 @@ def test_correlations_are_those_of_the_networks_on_disk(configure, tmp_path):
     assert close > rows["random_reinit", 1, "pearson_start_to_fine_tuned"]
     assert rows["ticket", 1, "overlap_start_to_fine_tuned_top_0.2_by_chance"] < 0.21
     assert rows["fine_tune", 1, "overlap_end_to_dense_top_0.2_by_chance"] > 0.25
+    # Of 6 steps each, where two have trained what the others start from.
+    taken = {key[:2]: n for key, n in rows.items() if key[2] == "steps_trained"}
+    assert taken == {
+        **{("dense", 0): 6, ("long", 0): 6 + 6},
+        **{("ticket", 1): 2 + 6, ("random_reinit", 1): 6},
+        **{("fine_tune", 1): 6 + 6, ("long", 1): 2 + 6 + 6},
+    }
 
 
 class Terminal(io.StringIO):
