@@ -116,11 +116,19 @@ def test_ranks_are_of_a_layer_and_counts_of_the_network():
 
 
 def test_ties_go_to_the_lower_index():
-    a, b = {"w": jnp.ones(4)}, {"w": jnp.array([0.0, 5, 5, 0])}
-    assert measures.top_overlap(a, b, 0.5) == 0.5  # 0 and 1; 1 and 2
-    assert measures.top_overlap(a, a, 0.5) == 1
+    a, b = {"w": jnp.ones(4)}, {"w": jnp.array([5.0, 5, 0, 0])}
+    assert measures.top_overlap(a, b, 0.5) == 1
+    assert measures.top_overlap(a, {"w": b["w"][::-1]}, 0.5) == 0
     zeros = {"w": jnp.zeros(4)}
     assert measures.top_overlap(a, zeros, 0.25) == 1
+
+
+def test_overlap_is_the_same_eager_and_jitted():
+    a, b, kept = random(1), random(2), every(random(1))
+    jitted = jax.jit(measures.top_overlap, static_argnames="p")
+    with jax.disable_jit():
+        eager = measures.top_overlap(a, b, 0.3, kept)
+    assert jitted(a, b, p=0.3, masks=kept) == eager
 
 
 @pytest.mark.parametrize(("p", "number"), [(0.25, 1), (0.49, 1), (0.5, 2), (0.9999, 3)])
