@@ -88,9 +88,11 @@ def all_variants():
                 yield name, *some
     for some in itertools.product(
         ("correlation", "short_correlation"),
-        ("", "low"),
-        ("", "one_shot", "admm"),
+        ("", "low", "standard"),
+        ("", "iterative", "one_shot", "admm"),
         ("", "decay"),
+        ("", "rewind"),
+        ("", "cifar100"),
         ("", "smoke"),
     ):
         yield "resnet20", *some
@@ -118,6 +120,31 @@ def test_a_variant_changes_something_unless_it_is_the_default(name):
             assert get(name, default).to_json() == plain
         for variant in others or [default]:
             assert get(name, variant).to_json() != plain
+
+
+@pytest.mark.parametrize("name", ["resnet20", "vgg11", "mobilenet_v2"])
+@pytest.mark.parametrize("data", ["", "cifar100"])
+def test_the_grid_is_that_of_weight_correlation(name, data):
+    config = get(name, "correlation" if name == "resnet20" else "", data)
+    assert config.data.name == (data or "cifar10")
+    assert (config.data.batch_size, config.replicates) == (128, 5)
+    assert (config.train.length, config.rewind.steps) == ("150ep", ("0it",))
+    assert (config.optim.name, config.optim.options.momentum) == ("sgd", 0.9)
+    assert config.optim.schedule == "step"
+    assert config.optim.milestones == ("80ep", "120ep")
+    assert config.sweep.learning_rate == (0.01, 0.1)
+    assert (config.optim.weight_decay, config.sweep.weight_decay) == (1e-4, ())
+    assert config.prune.scope == "layer"
+    assert "^conv1/" in config.prune.exclude
+    assert {0.7, 0.5, 0.3} <= {*config.prune.densities}
+    assert config.study.top == (0.1, 0.2, 0.3, 0.4, 0.5)
+    assert {"ticket", "random_reinit", "fine_tune"} <= {*config.branches}
+    assert {"long", "fine_tune_small", "shuffled_mask", "cross_lr"} <= {
+        *config.branches
+    }
+    assert (config.dense_branches, config.studies) == (("long",), ("correlation",))
+    decay = get(name, "correlation" if name == "resnet20" else "", "decay", data)
+    assert decay.sweep.weight_decay == (0.0, 1e-4, 5e-4)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
