@@ -309,6 +309,37 @@ def test_the_table_of_matches_marks_them():
     assert cells["random_reinit"].tolist() == ["-17.00% ± 4.24%", "-32.00% ± 4.24%"]
 
 
+def test_tickets_are_compared_with_dense_networks_of_as_many_steps():
+    """Those of step 0, once, though there is one for every rewind step."""
+    longer = [(i, k, 0, "long", 0, 1.0, 0.95) for i in range(2) for k in (0, 5)]
+    found = report.matching([*ROWS, *rows(*longer)], reference="long")
+    ticket = found[(found["branch"] == "ticket") & (found["rewind_step"] == 5)]
+    assert ticket["difference"].tolist() == pytest.approx([-0.01, -0.05])
+    assert ticket["n"].tolist() == [2, 2]
+    assert [*frames.matching_tables(ROWS, "long")] == []
+
+
+def test_branches_are_compared_in_pairs():
+    found = report.differences(ROWS, "ticket", "random_reinit")
+    assert found["level"].tolist() == [1, 2]
+    assert found["mean"].tolist() == pytest.approx([0.94 - 0.75, 0.9 - 0.6])
+    assert found["std"].tolist() == pytest.approx([0.06 * 0.5**0.5, 0.1 * 0.5**0.5])
+    assert found["n"].tolist() == [2, 2]
+    ((heading, cells),) = frames.difference_tables(ROWS)
+    assert heading == "rewound to step 5"
+    assert cells["ticket − random_reinit"].tolist() == [
+        "+19.00% ± 4.24%",
+        "+30.00% ± 7.07%",
+    ]
+    assert [*frames.difference_tables([])] == []
+
+
+def test_a_cell_of_fewer_replicates_says_so():
+    ticket = [line for line in ROWS if line["replicate"] == 0 or line["level"] < 2]
+    ((_, cells),) = [t for t in frames.tables(ticket, "test_accuracy") if "5" in t[0]]
+    assert cells["ticket"].tolist() == ["94.00 ± 2.83", "90.00, n = 1"]
+
+
 def test_comparisons_say_of_how_many_samples_they_are():
     compared = [
         line

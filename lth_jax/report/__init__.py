@@ -10,7 +10,16 @@ Needs neither JAX nor the run to be finished. In a notebook:
 """
 
 from lth_jax.report import figures
-from lth_jax.report.frames import frame, load, matching, summary, table
+from lth_jax.report.frames import differences, frame, load, matching, summary, table
 from lth_jax.report.page import write
 
-__all__ = ["figures", "frame", "load", "matching", "summary", "table", "write"]
+__all__ = [
+    "differences",
+    "figures",
+    "frame",
+    "load",
+    "matching",
+    "summary",
+    "table",
+    "write",
+]

@@ -24,6 +24,10 @@ Rows = pd.DataFrame | Iterable[dict[str, Any]]
 _SWEPT = {"learning_rate": "learning rate", "weight_decay": "weight decay"}
 _UNITS = {"accuracy": (100, "%"), "error": (100, "%"), "instability": (100, "%")}
 _UNITS |= {"overlap": (100, "%"), "angle": (1, "degrees"), "loss": (1, "nats")}
+_COMPARED = [
+    *(("ticket", "random_reinit"), ("ticket", "shuffled_mask")),
+    *(("fine_tune", "ticket"), ("fine_tune", "long")),
+]
 
 
 def load(*workdirs: Path | str) -> pd.DataFrame:
@@ -170,8 +174,13 @@ def over_replicates(numbers: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     )
 
 
-def matching(rows: Rows, measure: str = "test_accuracy") -> pd.DataFrame:
+def matching(
+    rows: Rows, measure: str = "test_accuracy", reference: str = "dense"
+) -> pd.DataFrame:
     """Return whether sparse networks match dense ones: replicates in pairs.
+
+    Dense networks are those of a branch at level 0: "dense", which had one training, or
+    "long", which had as many steps in all as fine-tuned weights.
 
     Columns: run, setting, rewind_step, level, branch, density; `difference` to the
     dense network of the same replicate, its mean over `n` replicates, and `std` (of a
@@ -189,22 +198,41 @@ def matching(rows: Rows, measure: str = "test_accuracy") -> pd.DataFrame:
     if not found.empty:
         found = found[(found["branch"] != "dense") | (found["copy"] == 0)]
     numbers = frame(found, measure)
-    dense = numbers[(numbers["level"] == 0) & (numbers["branch"] == "dense")]
+    dense = numbers[(numbers["level"] == 0) & (numbers["branch"] == reference)]
     keys = ["run", "setting", "replicate"]
-    paired = numbers[numbers["level"] > 0].merge(
-        dense[[*keys, "value"]], on=keys, suffixes=("", "_dense")
-    )
-    paired["value"] -= paired["value_dense"]
+    dense = dense.drop_duplicates(keys)  # trained from step 0, whatever k is
+    paired = _subtract(numbers[numbers["level"] > 0], dense, keys)
     found = over_replicates(paired, NETWORK).rename(columns={"mean": "difference"})
     found["difference"] = found["difference"].round(9) + 0.0  # of equal means exactly 0
-    spread = dense.groupby(keys[:2])["value"].std().rename("spread")
-    found = found.join(spread, on=keys[:2])
+    spread = dense.groupby(keys[:2], as_index=False).agg(spread=("value", "std"))
+    found = found.merge(spread, on=keys[:2])
     found["reaches_dense"] = found["difference"] >= 0
     within_std = found["difference"] >= -found["spread"]
     found["within_std"] = within_std.where(found["spread"].notna(), None)
     found["within_0.2_points"] = found["difference"] > -0.002
     found["matches"] = within_std | found["within_0.2_points"]
     return found.drop(columns="spread")
+
+
+def differences(
+    rows: Rows, branch: str, other: str, measure: str = "test_accuracy"
+) -> pd.DataFrame:
+    """Return how much more a branch has than another one: replicates in pairs.
+
+    Columns: run, setting, rewind_step, level, density, mean, std (of a sample), n.
+    """
+    numbers, keys = frame(rows, measure), [*TRAINING, "level"]
+    numbers = numbers[numbers["level"] > 0]
+    one, two = (numbers[numbers["branch"] == name] for name in (branch, other))
+    return over_replicates(_subtract(one, two, [*keys, "replicate"]), keys)
+
+
+def _subtract(
+    numbers: pd.DataFrame, others: pd.DataFrame, keys: list[str]
+) -> pd.DataFrame:
+    """Return numbers with `value` less that of the other with the same keys."""
+    paired = numbers.merge(others[[*keys, "value"]], on=keys, suffixes=("", "_other"))
+    return paired.assign(value=paired["value"] - paired.pop("value_other"))
 
 
 def pairs(rows: Rows) -> list[str]:
@@ -270,33 +298,37 @@ def tables(rows: Rows, measure: str) -> Iterator[tuple[str, pd.DataFrame]]:
         least, most = ((factor * several[m]).map(shown.format) for m in ("min", "max"))
         ends = " (" + least + " to " + most + ", n = " + several["n"].map(str) + ")"
         numbers["cell"] += ends.where(several["n"] > 1, "")
+    elif (fewer := numbers["n"] < numbers["n"].max()).any():
+        numbers["cell"] += (", n = " + numbers["n"].map(str)).where(fewer, "")
     dense = (numbers["level"] == 0) & (numbers["rewind_step"] == 0)
     for networks, keys in ((numbers[dense], 2), (numbers[~dense], 3)):
-        yield from _by_level(rows, networks, TRAINING[:keys])
+        yield from _by_level(networks, branches(rows), TRAINING[:keys])
 
 
 def _by_level(
-    rows: Rows, numbers: pd.DataFrame, keys: list[str]
+    numbers: pd.DataFrame, columns: list[str], keys: list[str]
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield (title, table) of cells, a line for every level, a column a branch."""
     several = numbers["run"].nunique() > 1
     for (run, *names), block in numbers.groupby(keys):
         cells = block.pivot(index="level", columns="branch", values="cell")
-        cells = cells[[b for b in branches(rows) if b in cells]].fillna("")
+        cells = cells[[column for column in columns if column in cells]].fillna("")
         density = block.groupby("level")["density"].first()
         cells.insert(0, "density", density.map("{:.2%}".format))
         heading = name(run if several else "", *names)
         yield heading, cells.reset_index(drop=True).rename_axis(columns=None)
 
 
-def matching_tables(rows: Rows) -> Iterator[tuple[str, pd.DataFrame]]:
+def matching_tables(
+    rows: Rows, reference: str = "dense"
+) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield (title, table of text) of `matching`, a table for every ticket's training.
 
     Cells are points of test accuracy above dense, mean ± standard deviation of the
     differences; `≥` where that reaches dense, `≈` where it matches by one standard
     deviation of dense or by 0.2 points.
     """
-    numbers = matching(rows)
+    numbers = matching(rows, reference=reference)
     if numbers.empty:
         return
     mark = (
@@ -304,9 +336,29 @@ def matching_tables(rows: Rows) -> Iterator[tuple[str, pd.DataFrame]]:
         .map({True: " ≈", False: ""})
         .mask(numbers["reaches_dense"], " ≥")
     )
+    numbers["cell"] = _points(numbers, "difference") + mark
+    yield from _by_level(numbers, branches(rows), TRAINING)
+
+
+def difference_tables(rows: Rows) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield (title, table of text) of `differences`, a table for every training.
+
+    Of test accuracy in points: a ticket and its controls, fine-tuned weights and
+    tickets, which had as many steps in all as those if they are of the branch `long`.
+    """
+    found, columns = [], []
+    for branch, other in _COMPARED:
+        numbers = differences(rows, branch, other)
+        columns.append(f"{branch} − {other}")
+        cells = _points(numbers, "mean")
+        found.append(numbers.assign(branch=columns[-1], cell=cells))
+    yield from _by_level(pd.concat(found), columns, TRAINING)
+
+
+def _points(numbers: pd.DataFrame, difference: str) -> pd.Series:
+    """Return differences in points, with their standard deviations, as text."""
     spread = numbers["std"].map(" ± {:.2%}".format).where(numbers["n"] > 1, "")
-    numbers["cell"] = numbers["difference"].map("{:+.2%}".format) + spread + mark
-    yield from _by_level(rows, numbers, TRAINING)
+    return numbers[difference].map("{:+.2%}".format) + spread
 
 
 def overlap_tables(rows: Rows, pair: str) -> Iterator[tuple[str, pd.DataFrame]]:

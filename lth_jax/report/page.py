@@ -39,10 +39,14 @@ summary {{ cursor: pointer; }}
 _COSTS = ("parameters", "bytes")  # are the same, whatever k is
 
 _MATCHING = (
-    "matching: test accuracy above dense, replicate by replicate "
-    "(≥ reaches dense, ≈ within one standard deviation of dense or 0.2 points); dense "
-    "networks are those of one whole training, whatever a branch had"
+    "matching: test accuracy above dense networks {}, replicate by replicate "
+    "(≥ reaches dense, ≈ within one standard deviation of dense or 0.2 points)"
 )
+_DIFFERENCES = "differences of test accuracy, replicate by replicate"
+_TRAININGS = {
+    "dense": "of one whole training, whatever a branch had",
+    "long": "of two trainings, as fine-tuned weights had",
+}
 
 
 def write(*workdirs: Path | str, directory: Path | str | None = None) -> Path:
@@ -77,7 +81,10 @@ def write(*workdirs: Path | str, directory: Path | str | None = None) -> Path:
             pair = name.removeprefix("overlap_")
             parts.append(_details("table", frames.overlap_tables(rows, pair)))
         if name == "test_accuracy":
-            parts.append(_details(_MATCHING, frames.matching_tables(rows)))
+            for branch, training in _TRAININGS.items():
+                tables = frames.matching_tables(rows, branch)
+                parts.append(_details(_MATCHING.format(training), tables))
+            parts.append(_details(_DIFFERENCES, frames.difference_tables(rows)))
     for name, workdir in zip(names, workdirs):
         parts += [
             _file(name, Path(workdir) / f) for f in ("config.json", "environment.json")
