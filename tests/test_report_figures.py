@@ -80,13 +80,13 @@ def test_accuracy_stands_over_the_rewind_step():
 
 
 def test_of_several_runs_every_branch_has_a_panel():
-    rows = [found | {"run": run} for run in ("a", "b") for found in ROWS]
+    rows = [found | {"run": run} for run in ("a", "b", "c", "d") for found in ROWS]
     panels = figures.by_density(rows).axes
     assert [ax.get_title() for ax in panels] == ["ticket", "random_reinit"]
     for ax in panels:
         of_branch = [x for x in ax.lines if x.get_color() == color(ax.get_title())]
         kinds = {(line.get_linestyle(), line.get_marker()) for line in of_branch}
-        assert len(of_branch) == len(kinds) == 4  # runs by rewind steps
+        assert len(of_branch) == len(kinds) == 8  # runs by rewind steps
 
 
 def test_the_error_on_a_path_stands_over_the_way():
@@ -157,6 +157,8 @@ def test_overlaps_are_bars_with_what_chance_would_give():
     heights, chances = bars(figure)
     assert heights == pytest.approx([50, 60])  # of the dense networks alone
     assert chances >= {10, 20}
+    (legend,) = figure.legends
+    assert legend.get_title().get_text() == "mean ± standard deviation, n = 2"
     figure = figures.overlaps(OVERLAPS, "start_to_fine_tuned")
     heights, chances = bars(figure)
     assert heights == pytest.approx([25, 50])  # p = 0.2 alone
@@ -231,6 +233,22 @@ def test_dense_networks_are_levels_across_the_panel(draw):
         np.testing.assert_allclose(ends, [left, right])
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels[:2] == ["dense", "dense, long"]
+
+
+def test_what_is_below_nothing_is_drawn():
+    rows = [
+        number(i, 0, 1, "ticket", "pearson_start_to_end", value)
+        for i, value in enumerate((-0.02, -0.01))
+    ]
+    low, high = figures.by_density(rows, "pearson_start_to_end").axes[0].get_ylim()
+    assert low < -0.02 < -0.01 < high
+
+
+def test_branches_of_ones_own_differ():
+    own = ("movement", "mine", "imp_sgd", "large_final")
+    looks = [figures.style(branch) for branch in own]
+    assert len({tuple(look.values()) for look in looks}) == 4
+    assert looks == [figures.style(branch) for branch in own]
 
 
 def test_networks_that_are_all_alike_are_drawn():

@@ -1,5 +1,6 @@
 """Drawing: lines with bands, in panels with one legend."""
 
+import itertools
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -26,8 +27,9 @@ STYLES = {
     "long": ("#8C564B", "<", "-"),
     "cross_lr": ("#7F7F7F", ">", "-"),
 }
-_OTHERS = (("#AA3377", "*"), ("#999933", "h"), ("#332288", "p"), ("#882255", "d"))
-_RUNS = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ((0, (5, 1)), "v"))
+_OTHERS = [*itertools.product("*hpd8", ("#AA3377", "#999933", "#332288", "#882255"))]
+_taken: dict[int, str] = {}  # looks of others, by branches of one's own
+_RUNS = [*zip(2 * ("-", "--", ":", "-.", (0, (5, 1))), "os^DvPX<>*")]
 TEXT: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -63,8 +65,19 @@ def style(branch: str) -> dict[str, Any]:
         >>> style("ticket")
         {'color': '#0072B2', 'marker': 'o', 'linestyle': '-'}
     """
-    other = (*_OTHERS[zlib.crc32(branch.encode()) % len(_OTHERS)], "-")
-    return dict(zip(("color", "marker", "linestyle"), STYLES.get(branch, other)))
+    look = STYLES.get(branch) or _other(branch)
+    return dict(zip(("color", "marker", "linestyle"), look))
+
+
+def _other(branch: str) -> tuple[str, str, str]:
+    """Return the look that goes with a name, or the next one if another has that."""
+    first = zlib.crc32(branch.encode())
+    places = [(first + i) % len(_OTHERS) for i in range(len(_OTHERS))]
+    free = (place for place in places if _taken.get(place, branch) == branch)
+    place = next(free, places[0])
+    _taken[place] = branch
+    marker, color = _OTHERS[place]
+    return color, marker, "-"
 
 
 def of_run(number: int) -> dict[str, Any]:
@@ -161,6 +174,12 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
 
 
+def caption(numbers: pd.DataFrame) -> str:
+    """Return what is drawn of means, standard deviations and `n`, in words."""
+    n = " to ".join(dict.fromkeys(f"{n:.0f}" for n in numbers["n"].agg(["min", "max"])))
+    return f"mean ± standard deviation, n = {n}"
+
+
 def _line(ax: Axes, curve: Curve, factor: int) -> None:
     points, color = curve.points, curve.look["color"]
     mean, spread = factor * points["mean"], factor * points["std"].fillna(0)
@@ -197,7 +216,8 @@ def _scale_y(ax: Axes, curves: Sequence[Curve], measure: str) -> None:
         ax.yaxis.set_major_formatter("{x:.3g}")
         ax.yaxis.set_minor_locator(ticker.NullLocator())
     elif not measure.endswith("accuracy"):
-        ax.set_ylim(bottom=0)
+        if _range(curves)[0] >= 0:
+            ax.set_ylim(bottom=0)
     else:
         # Where controls fail, what matters would be a thin stripe: they may leave.
         of_interest = [c for c in curves if {c.panel, c.label} & {"ticket", "dense"}]
@@ -219,11 +239,9 @@ def _legend(figure: Figure, curves: Sequence[Curve]) -> None:
         same = looks.setdefault(curve.label, curve.look)
         if same["color"] != curve.look["color"]:
             looks[curve.label] = same | {"color": "#555555"}  # of no branch
-    numbers = sorted({int(n) for curve in curves for n in curve.points["n"]})
-    n = " to ".join(map(str, dict.fromkeys([numbers[0], numbers[-1]])))
     figure.legend(
         handles=[Line2D([], [], label=label, **look) for label, look in looks.items()],
-        title=f"mean ± standard deviation, n = {n}",
+        title=caption(pd.concat([curve.points for curve in curves])),
         loc="outside upper center",
         ncols=max(1, int(figure.get_figwidth() / (0.5 + 0.06 * max(map(len, looks))))),
         frameon=False,

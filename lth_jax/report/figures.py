@@ -17,7 +17,17 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from lth_jax.report import frames
-from lth_jax.report.drawing import FEW, TEXT, Curve, draw, few, grid, of_run, style
+from lth_jax.report.drawing import (
+    FEW,
+    TEXT,
+    Curve,
+    caption,
+    draw,
+    few,
+    grid,
+    of_run,
+    style,
+)
 from lth_jax.report.frames import TRAINING, Rows
 
 
@@ -186,7 +196,12 @@ def overlaps(rows: Rows, pair: str) -> Figure | None:
         figure.supylabel("overlap of the largest weights, $R_p$ in %", fontsize=8)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(
-            handles, labels, loc="outside upper center", ncols=3, frameon=False
+            handles,
+            labels,
+            title=caption(numbers),
+            loc="outside upper center",
+            ncols=3,
+            frameon=False,
         )
     return figure
 
