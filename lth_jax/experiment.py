@@ -87,8 +87,8 @@ def build(config: ConfigDict) -> Experiment:
     initialise = _initialise(config, model, input.feed.shape)
     params = jax.eval_shape(initialise, jax.random.key(0)).params
     # XLA's CPU backend runs a convolution's gradient 65 times slower in a loop. Members
-    # that a core takes one after another train faster than together, in its caches and
-    # without convolutions in groups.
+    # that a core takes one after another stay in its caches, have no convolutions in
+    # groups, and need one program for all fleets (benchmarks/NOTES.md).
     slow_loop = _on_cpu() and any(w.ndim == 4 for w in jax.tree.leaves(params))
     if _on_cpu():
         layout = dataclasses.replace(

@@ -73,6 +73,11 @@ def main(argv: list[str]) -> None:
         sys.exit(f"error: unexpected argument: {argv[1]}")
     if not (_WORKDIR.value or _SUMMARY.value or _DRY_RUN.value):
         sys.exit("error: --workdir: name the folder of the run")
+    if "://" in str(_WORKDIR.value):
+        sys.exit(
+            f"error: --workdir: {_WORKDIR.value} is no folder; mount what it names, "
+            "and name the folder where it is mounted"
+        )
     logging.set_verbosity(logging.WARNING)  # Orbax reports every file at INFO
     # One XLA device per core: members on devices of their own train faster than one
     # after another on all cores. Other platforms do not look at it.
@@ -137,6 +142,9 @@ def parse(argv: list[str]) -> list[str]:
     if {"--help", "-h"} & {*argv}:
         print(_help())
         sys.exit()
+    if "--config" in argv[:-1]:
+        i = argv.index("--config")
+        argv = [*argv[:i], f"--config={argv[i + 1]}", *argv[i + 2 :]]
     try:
         rest = flags.FLAGS([located(argument) for argument in argv])
         _CONFIG.value.is_locked  # noqa: B018  (a missing file shows when it is used)

@@ -263,6 +263,7 @@ def test_devices_that_do_not_divide_a_batch_are_counted(
     ("arguments", "said"),
     [
         ([DIGITS], "--workdir: name the folder of the run"),
+        ([DIGITS, "--workdir=gs://b/run"], "--workdir: gs://b/run is no folder; .*"),
         (["--workdir=run"], "flag --config=None: .*must have a value.*"),
         (["--workdir=run", f"{DIGITS}:smok"], ".*'smok' .* choose from smoke.*"),
         (["--workdir=run", "--config=none.py"], r"--config: .*none\.py.*"),
@@ -279,8 +280,9 @@ def test_flags_are_checked_too(arguments, said, monkeypatch, tmp_path):
 def test_configs_of_the_package_are_found_from_anywhere(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     argument = "--config=configs/digits.py:smok"
-    said = complaint(monkeypatch, "--workdir=run", argument)
-    assert "'smok' is not known; choose from smoke" in said
+    for arguments in ([argument], argument.split("=")):
+        said = complaint(monkeypatch, "--workdir=run", *arguments)
+        assert "'smok' is not known; choose from smoke" in said
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "digits.py").touch()
     assert main.located(argument) == argument  # one's own goes first
