@@ -41,7 +41,7 @@ def measure(density: float, members: int, width: int, devices: int) -> dict[str,
         density: of the masks.
         members: of the fleet.
         width: factor on the layers' 300 and 100 units.
-        devices: cores that are used.
+        devices: XLA's; each has a core.
 
     Returns:
         Microseconds a step and member, the median of five turns; and the most memory of

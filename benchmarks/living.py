@@ -1,10 +1,10 @@
 """Living: python -m benchmarks.living WORKDIR counts the units that sparsity leaves.
 
-A unit lives if kept weights lead from the image through it to the logits; all others
-could be removed without changing the function. Of the first ticket of a run, whose
-layers have to follow one another as LeNet's and VGG's do, it prints by level: the
-density, the share of multiply-adds that is left without the others, and the units that
-live in the image and in each layer.
+A unit lives if kept weights lead from the image through it to the logits. All others
+could be removed: what they hand on is the same for every image. Of the first ticket of
+a run, whose layers have to follow one another as LeNet's and VGG's do, it prints by
+level: the density, the share of multiply-adds that is left without the others, and the
+units that live in the image and in each layer.
 """
 
 import argparse

@@ -55,7 +55,8 @@ class Pairs:
     def __str__(self) -> str:
         ratios = self.ratios
         middle = statistics.median(ratios)
-        return f"{middle:.2f}x ({min(ratios):.2f} to {max(ratios):.2f})"
+        ends = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        return f"{middle:.2f}x ({ends}, n = {len(ratios)})"
 
 
 def compare(ours: Work, rival: Work, pairs: int = 5) -> Pairs:

@@ -1,4 +1,4 @@
-"""Rivals: what current lottery-ticket code does, and the best plain PyTorch can do.
+"""Rivals: what current lottery-ticket code does, and a loop in plain PyTorch.
 
 The first is written as that code is: a masked loop that loads and transforms image by
 image. The others keep their data in memory as tensors, take batches by index, and

@@ -24,6 +24,7 @@ def main() -> None:
 
     from lth_jax import machine
 
+    jax.config.update("jax_platforms", "cpu")  # where rivals are
     jax.config.update("jax_num_cpu_devices", machine.cores())
     import torch
 
@@ -43,8 +44,8 @@ def main() -> None:
             lines.append(line)
     print(
         f"{platform.machine()}, {machine.cores()} cores, "
-        f"{jax.default_backend()}, jax {jax.__version__}, torch {torch.__version__}; "
-        "median of 5 pairs (lowest to highest)\n"
+        f"jax {jax.__version__}, torch {torch.__version__}; "
+        "medians (lowest to highest of n pairs)\n"
     )
     print("| " + " | ".join(field.name for field in dataclasses.fields(Line)) + " |")
     print("|" + " --- |" * len(dataclasses.fields(Line)))
