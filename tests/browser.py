@@ -5,7 +5,9 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
+ARTEFACTS = Path(__file__).parents[1] / "artefacts"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 _ASKED = (
@@ -16,7 +18,7 @@ _ASKED = (
 
 
 def look(page, directory):
-    """Open a page, and keep a picture of it.
+    """Open a page, and keep a picture of it, named as the directory.
 
     Returns:
         What the browser complained of; and of every image whether it was loaded, its
@@ -29,6 +31,8 @@ def look(page, directory):
         f"--disable-background-networking --disable-component-update --disable-sync "
         f"--enable-logging=stderr --log-level=0 --user-data-dir={directory / 'user'}"
     ).split()
+    ARTEFACTS.mkdir(exist_ok=True)
+    picture = ARTEFACTS / f"{directory.name}.png"
     took, dumped = (
         subprocess.run(
             [CHROMIUM, *options, *what],
@@ -38,10 +42,11 @@ def look(page, directory):
             timeout=100,
         )
         for what in (
-            [f"--screenshot={directory / 'page.png'}", page.as_uri()],
+            [f"--screenshot={picture}", page.as_uri()],
             ["--dump-dom", probe.as_uri()],
         )
     )
+    assert picture.stat().st_size > 10_000
     complaints = [line for line in took.stderr.splitlines() if "CONSOLE" in line]
     (title,) = re.findall("<title>(.*?)</title>", dumped.stdout)
     return complaints, json.loads(html.unescape(title))
