@@ -42,7 +42,7 @@ def look(page, directory):
             timeout=100,
         )
         for what in (
-            [f"--screenshot={picture}", page.as_uri()],
+            [f"--screenshot={picture}", "--window-size=1100,9000", page.as_uri()],
             ["--dump-dom", probe.as_uri()],
         )
     )
