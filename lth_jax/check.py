@@ -266,7 +266,7 @@ class Check:
             ticket = member._replace(branch="ticket", copy=0, learning_rate=rate)
             yield ticket.origin
             for level in range(1, member.level + 1):
-                yield ticket._replace(level=level, branch="admm")
+                yield ticket.origin._replace(level=level, branch="admm")
                 if level < member.level or after:
                     yield ticket._replace(level=level)
 

@@ -83,7 +83,7 @@ def plan(config: ConfigDict, experiment: Experiment) -> Iterator[Level]:
         members = list(networks.members(number, steps))
         dense = 0 if number else len(networks.origins)
         states = dense * (len(experiment.dense_steps) + len(steps))
-        drawn = number and bool(networks.draws) * len(networks.origins) * len(steps)
+        drawn = number and bool(networks.draws) * len(networks.origins)
         tickets = sum(member.branch in ("ticket", "dense") for member in members)
         yield Level(
             number=number,

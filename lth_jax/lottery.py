@@ -195,26 +195,29 @@ def draw(
     """Fit with ADMM: train the dense networks on, drawn towards sparse weights.
 
     The strength rises in stages; in each, the learning rate falls to a tenth. The steps
-    that this takes are recorded as those of the branch "admm".
+    that this takes are recorded as those of the branch "admm", of k = 0: tickets of all
+    rewind steps share it.
     """
     options, scope = lottery.config.prune.admm, lottery.config.prune.scope
     start, interval = lottery.experiment.length, lottery.experiment.admm_interval
     rate = options.learning_rate / float(lottery.experiment.program.schedule(start))
     finals, initials = lottery.dense(start), lottery.dense(0)
-    names = {m._replace(level=level, branch="admm"): m for m in networks}
+    names = {m: m.origin._replace(level=level, branch="admm") for m in networks}
+    # ADMM looks at how many weights masks keep, not at which: any k's do.
+    sparse = {names[member]: masks for member, masks in sparse.items()}
     fleet = {
         name: replace(
-            finals[member.origin],
-            opt_state=initials[member.origin].opt_state,
-            data_seed=state.data_seed(lottery.key(member), 0, state.DATA_AGAIN),
-            proximal=admm.start(finals[member.origin].params, sparse[member], scope),
+            finals[name.origin],
+            opt_state=initials[name.origin].opt_state,
+            data_seed=state.data_seed(lottery.key(name), 0, state.DATA_AGAIN),
+            proximal=admm.start(finals[name.origin].params, masks, scope),
         )
-        for name, member in names.items()
+        for name, masks in sparse.items()
     }
     series, like = lottery.workdir.drawn, next(iter(fleet.values()))
     if level in series.numbers():
         fleet = lottery.workdir.load(series, level, like)
-        return {names[name]: network for name, network in fleet.items()}
+        return {m: fleet[name] for m, name in names.items() if name in fleet}
     for i, strength in enumerate(np.repeat(options.rho, options.updates)):
         falls = i % options.updates / max(1, options.updates - 1)
         for name, network in fleet.items():
@@ -230,7 +233,7 @@ def draw(
             assert network.proximal is not None
             # A run that resumes finds networks for which this was done already.
             if network.step == stop and network.proximal.updates == i:
-                zeros = sparse[names[name]]
+                zeros = sparse[name]
                 proximal, residuals = admm.update(
                     network.params, network.proximal, zeros, scope
                 )
@@ -241,7 +244,7 @@ def draw(
                 numbers = ((f"{side}_residual", r) for side, r in residuals.items())
                 lottery.workdir.records.add(numbered(name, network, numbers))
     lottery.workdir.finish(series, level, fleet)
-    return {names[name]: network for name, network in fleet.items()}
+    return {m: fleet[name] for m, name in names.items() if name in fleet}
 
 
 def rewind_branches(

@@ -122,8 +122,7 @@ class Plan:
         )
         if level == 0:
             return taken + len(self.origins) * length
-        tickets = len(self.origins) * len(rewind_steps)
-        return taken + tickets * self.draws * admm_interval
+        return taken + len(self.origins) * self.draws * admm_interval
 
     def members(self, level: int, rewind_steps: Sequence[int]) -> Iterator[Member]:
         """Yield the networks that are trained at a level.

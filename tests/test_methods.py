@@ -18,6 +18,7 @@ from lth_jax import config as config_lib
 from lth_jax import masks as masks_lib
 from lth_jax.interruption import Interrupted
 from lth_jax.methods import METHODS
+from lth_jax.plan import Plan
 from lth_jax.workdir import Workdir
 
 KEPT = [888, 621, 434]  # of 64 * 12 + 12 * 10 weights, less ceil(0.3 of the rest)
@@ -184,6 +185,28 @@ def test_every_stage_of_admm_begins_anew(runs):
         ticket = workdir.load(workdir.levels, 1, replace(like, proximal=None))
         sparse = ticket[member._replace(branch="ticket")].masks
         assert_same(term.target, admm.project(network.params, sparse, "global"))
+
+
+def test_tickets_of_all_rewind_steps_share_what_admm_draws(configure, tmp_path):
+    config = configure(
+        **{
+            "rewind.steps": ("0it", "2it"),
+            "prune.method": "admm",
+            "prune.levels": 1,
+            "prune.admm.interval": "6it",
+        }
+    )
+    lottery.run(config, tmp_path)
+    assert [len(found) for found in residuals(tmp_path, 1, "dual")] == [6, 6]
+    first, second, *others = masks(config, tmp_path, 1)
+    assert len(others) == 2
+    for one, two in ((first, others[0]), (second, others[1])):
+        assert_same(one, two)
+    assert masks_lib.overlap(first, second) < 1
+    assert check.problems(tmp_path) == []
+    plan, made = Plan(config), build(config)
+    planned = plan.steps(1, list(made.rewind_steps), made.length, made.admm_interval)
+    assert planned == 2 * (6 + 4) + 2 * 6 * 6
 
 
 def test_the_steps_that_admm_takes_are_recorded(runs):
