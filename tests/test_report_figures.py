@@ -159,7 +159,9 @@ def test_overlaps_are_bars_with_what_chance_would_give():
     assert chances >= {10, 20}
     (legend,) = figure.legends
     assert legend.get_title().get_text() == "mean ± standard deviation, n = 2"
+    assert figure.axes[0].get_title() == ""
     figure = figures.overlaps(OVERLAPS, "start_to_fine_tuned")
+    assert figure.axes[0].get_title() == "rewound to step 0"
     heights, chances = bars(figure)
     assert heights == pytest.approx([25, 50])  # p = 0.2 alone
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]

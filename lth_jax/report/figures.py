@@ -185,8 +185,10 @@ def overlaps(rows: Rows, pair: str) -> Figure | None:
     numbers = numbers.assign(
         group=numbers["branch"].str.replace("_", "\n") + "\n" + share
     )
-    shares, panels = sorted(numbers["p"].unique()), list(numbers.groupby(TRAINING))
-    most = numbers.groupby(TRAINING)["group"].nunique().max()
+    from_0 = not numbers[["level", "rewind_step"]].any(axis=None)
+    panels = list(numbers.groupby(TRAINING[:2] if from_0 else TRAINING))
+    shares = sorted(numbers["p"].unique())
+    most = max(bars["group"].nunique() for _, bars in panels)
     with matplotlib.rc_context(TEXT):
         size = (max(2.4, 0.4 + most * max(0.6, 0.25 * len(shares))), 2.6)
         figure, axes = grid(len(panels), min(len(panels), 2), size)
