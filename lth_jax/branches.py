@@ -157,18 +157,23 @@ BRANCHES: dict[str, Branch] = {
 
 @functools.cache
 def steps(
-    name: str, rewind_step: int, length: int, fresh: tuple[str, ...] = ()
+    name: str,
+    rewind_step: int,
+    length: int,
+    fresh: tuple[str, ...] = (),
+    sparse: bool = True,
 ) -> tuple[int, int]:
     """Return the steps that a branch takes, and those that its weights had before.
 
-    Tried out on a network of one weight, which counts its steps. A dense network is one
-    of k = 0.
+    Tried out on a network of one weight, which counts its steps.
 
     Args:
         name: of the branch.
         rewind_step: k.
         length: steps of a full training.
         fresh: as in `Origin`.
+        sparse: what comes after a ticket comes after one that was rewound to step k;
+            else after the dense network.
 
     Example:
         >>> steps("ticket", 500, 30_000), steps("fine_tune", 500, 30_000)
@@ -189,7 +194,10 @@ def steps(
             loss_from=jnp.int32(0),
         )
 
-    after = BRANCHES[name].after
+    trained = None
+    if BRANCHES[name].after:
+        ticket = steps("ticket", rewind_step, length, fresh)
+        trained = at(sum(ticket) if sparse else length)
     origin = Origin(
         dense=at,
         rewind_step=rewind_step,
@@ -198,7 +206,7 @@ def steps(
         initialise=lambda key: at(0),
         masks=at(0).masks,
         others=(at(0).masks,),
-        trained=at(sum(steps("ticket", rewind_step, length, fresh))) if after else None,
+        trained=trained,
         key=jax.random.key(0),
     )
     branch = BRANCHES[name]

@@ -210,8 +210,8 @@ def costs(lottery: Lottery, trained: Fleet) -> list[dict[str, Any]]:
     for member, network in trained.items():
         taken = length
         if member.level or not member.is_ticket:
-            k = member.rewind_step if member.level else 0
-            taken = sum(branches.steps(member.branch, k, length, fresh))
+            k, sparse = member.rewind_step, member.level > 0
+            taken = sum(branches.steps(member.branch, k, length, fresh, sparse))
         rows += numbered(member, network, [("steps_trained", float(taken))])
         if not member.is_ticket:
             continue

@@ -225,3 +225,8 @@ def test_a_branch_takes_these_steps_with_weights_that_had_these_before(
     branch, fresh, taken
 ):
     assert steps(branch, 7, 100, fresh) == taken
+
+
+def test_a_dense_network_that_is_trained_on_had_no_rewind_step():
+    assert steps("long", 7, 100, ("step",), sparse=False) == (100, 100)
+    assert steps("dense", 7, 100, ("step",), sparse=False) == (100, 7)

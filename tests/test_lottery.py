@@ -1029,9 +1029,10 @@ def test_correlations_are_those_of_the_networks_on_disk(configure, tmp_path):
     config = configure(
         **{
             "replicates": 1,
-            "copies": 1,
+            "copies": 2,
+            "copied_branches": ("dense",),
             "branches": ("ticket", "random_reinit", "fine_tune", "long"),
-            "dense_branches": ("long",),
+            "dense_branches": ("dense", "long"),
             "prune.levels": 1,
             "rewind.steps": ("2it",),
             "rewind.fresh": ("step",),
@@ -1043,6 +1044,7 @@ def test_correlations_are_those_of_the_networks_on_disk(configure, tmp_path):
     rows = {
         (r["branch"], r["level"], r["measure"]): r["value"]
         for r in workdir.records.rows()
+        if r["copy"] == 0
     }
     rewound, trained = (
         next(iter(workdir.load(workdir.dense, step, like).values())) for step in (2, 6)
@@ -1067,6 +1069,10 @@ def test_correlations_are_those_of_the_networks_on_disk(configure, tmp_path):
         **{("ticket", 1): 2 + 6, ("random_reinit", 1): 6},
         **{("fine_tune", 1): 6 + 6, ("long", 1): 2 + 6 + 6},
     }
+    copies = [r for r in workdir.records.rows() if r["copy"]]
+    assert {r["branch"] for r in copies} == {"dense"}
+    (taken,) = (r["value"] for r in copies if r["measure"] == "steps_trained")
+    assert taken == 2 + 6
 
 
 class Terminal(io.StringIO):

@@ -25,8 +25,10 @@ _SWEPT = {"learning_rate": "learning rate", "weight_decay": "weight decay"}
 _UNITS = {"accuracy": (100, "%"), "error": (100, "%"), "instability": (100, "%")}
 _UNITS |= {"overlap": (100, "%"), "angle": (1, "degrees"), "loss": (1, "nats")}
 _COMPARED = [
-    *(("ticket", "random_reinit"), ("ticket", "shuffled_mask")),
-    *(("fine_tune", "ticket"), ("fine_tune", "long")),
+    ("ticket", "random_reinit"),
+    ("ticket", "shuffled_mask"),
+    ("fine_tune", "ticket"),
+    ("fine_tune", "long"),
 ]
 
 
