@@ -192,16 +192,13 @@ def prune_tickets(lottery: Lottery, level: int, tickets: Fleet) -> dict[Member, 
 def draw(
     lottery: Lottery, level: int, networks: Fleet, sparse: dict[Member, Masks]
 ) -> Fleet:
-    """Fit with ADMM: train the dense networks on, drawn towards sparse weights.
+    """Return the dense networks as ADMM draws them towards sparse weights.
 
-    The strength rises in stages; in each, the learning rate falls to a tenth. The steps
-    that this takes are recorded as those of the branch "admm", of k = 0: tickets of all
-    rewind steps share it.
+    The steps that this takes are recorded as those of the branch "admm", of k = 0:
+    tickets of all rewind steps share it.
     """
-    options, scope = lottery.config.prune.admm, lottery.config.prune.scope
-    start, interval = lottery.experiment.length, lottery.experiment.admm_interval
-    rate = options.learning_rate / float(lottery.experiment.program.schedule(start))
-    finals, initials = lottery.dense(start), lottery.dense(0)
+    scope = lottery.config.prune.scope
+    finals, initials = lottery.dense(lottery.experiment.length), lottery.dense(0)
     names = {m: m.origin._replace(level=level, branch="admm") for m in networks}
     # ADMM looks at how many weights masks keep, not at which: any k's do.
     sparse = {names[member]: masks for member, masks in sparse.items()}
@@ -217,7 +214,22 @@ def draw(
     series, like = lottery.workdir.drawn, next(iter(fleet.values()))
     if level in series.numbers():
         fleet = lottery.workdir.load(series, level, like)
-        return {m: fleet[name] for m, name in names.items() if name in fleet}
+    else:
+        fleet = _train_with_admm(lottery, fleet, sparse)
+        lottery.workdir.finish(series, level, fleet)
+    return {m: fleet[name] for m, name in names.items() if name in fleet}
+
+
+def _train_with_admm(
+    lottery: Lottery, fleet: Fleet, sparse: dict[Member, Masks]
+) -> Fleet:
+    """Fit: train networks on, drawn towards as few weights as masks keep.
+
+    The strength rises in stages; in each, the learning rate falls to a tenth.
+    """
+    options, scope = lottery.config.prune.admm, lottery.config.prune.scope
+    start, interval = lottery.experiment.length, lottery.experiment.admm_interval
+    rate = options.learning_rate / float(lottery.experiment.program.schedule(start))
     for i, strength in enumerate(np.repeat(options.rho, options.updates)):
         falls = i % options.updates / max(1, options.updates - 1)
         for name, network in fleet.items():
@@ -243,8 +255,7 @@ def draw(
                 fleet[name] = replace(network, proximal=proximal)
                 numbers = ((f"{side}_residual", r) for side, r in residuals.items())
                 lottery.workdir.records.add(numbered(name, network, numbers))
-    lottery.workdir.finish(series, level, fleet)
-    return {m: fleet[name] for m, name in names.items() if name in fleet}
+    return fleet
 
 
 def rewind_branches(
