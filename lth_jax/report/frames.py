@@ -224,7 +224,6 @@ def differences(
     Columns: run, setting, rewind_step, level, density, mean, std (of a sample), n.
     """
     numbers, keys = frame(rows, measure), [*TRAINING, "level"]
-    numbers = numbers[numbers["level"] > 0]
     one, two = (numbers[numbers["branch"] == name] for name in (branch, other))
     return over_replicates(_subtract(one, two, [*keys, "replicate"]), keys)
 
