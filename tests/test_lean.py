@@ -115,6 +115,47 @@ def test_a_convolution_is_that_of_flax(maps):
     )
 
 
+@pytest.mark.parametrize("side", [1, 2, 3])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"strides": 2},
+        {"padding": ((1, 2), (2, 0))},
+        {"feature_group_count": 2},
+        {"kernel_dilation": 2},
+    ],
+)
+def test_a_convolution_of_images_below_its_kernel_is_that_of_flax(side, options):
+    x = jax.random.normal(jax.random.key(0), (5, side, side, 4))
+    layers = [conv(6, (3, 3), **options) for conv in (nn.Conv, lean.Conv)]
+    variables = layers[0].init(jax.random.key(1), x)
+
+    def loss(layer, variables, x):
+        return jnp.sum(layer.apply(variables, x) ** 2)
+
+    close(
+        *(
+            jax.value_and_grad(partial(loss, layer), (0, 1))(variables, x)
+            for layer in layers
+        ),
+        tolerance=1e-4,
+    )
+
+
+def test_xla_is_given_no_kernel_above_its_image():
+    """It takes 200 times as long by it, where images of VGG are 2x2."""
+
+    def primitives(side):
+        layer = lean.Conv(6, (3, 3))
+        x = jnp.ones((5, side, side, 4))
+        variables = layer.init(jax.random.key(0), x)
+        return str(jax.make_jaxpr(layer.apply)(variables, x))
+
+    assert "conv_general_dilated" not in primitives(2)
+    assert "conv_general_dilated" in primitives(3)
+
+
 def test_a_network_has_the_same_parameters_and_logits(maps):
     plain = models.create("resnet20", num_classes=10, width=4)
     layers = {"conv": lean.Conv, "norm": lean.BatchNorm}
