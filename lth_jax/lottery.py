@@ -8,6 +8,7 @@ import contextlib
 import functools
 import itertools
 import operator
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -72,7 +73,8 @@ def opened(
     """Open a run, new or to go on, and keep other processes out; as `run` does."""
     experiment = experiment or experiment_lib.build(config)
     workdir = Workdir(directory)
-    quiet = None if processes.is_first() else True  # None: unless it is a terminal
+    watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+    quiet = not (watched and processes.is_first())
     with (
         contextlib.closing(experiment),
         Interruption(60 * config.train.checkpoint_minutes) as interruption,

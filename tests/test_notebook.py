@@ -29,6 +29,8 @@ def test_the_notebook_runs_and_its_tickets_win(tmp_path, monkeypatch):
     NotebookClient(notebook, timeout=900, resources=resources).execute()
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
     printed = "".join(out["text"] for out in outputs if out.get("name") == "stdout")
+    bars = "".join(out["text"] for out in outputs if out.get("name") == "stderr")
+    assert "100%" in bars and "step" in bars
     assert sum("image/png" in out.get("data", {}) for out in outputs) == 3
 
     dense = re.search(r"^dense: (\d+\.\d+)", printed, re.MULTILINE)
