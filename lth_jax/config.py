@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import runpy
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -13,6 +15,9 @@ from lth_jax.fields import ConfigError, conform, field, flat, known
 from lth_jax.methods import METHODS
 from lth_jax.plan import Plan
 from lth_jax.studies import STUDIES
+
+# Where they are in a wheel, and in a checkout.
+_CONFIGS = [Path(__file__).parents[up] / "configs" for up in (0, 1)]
 
 AUGMENTATIONS = {
     "memory": memory.AUGMENTATIONS,
@@ -202,6 +207,49 @@ def variants(text: str, *choices: str | tuple[str, ...]) -> set[str]:
                 "other; choose one"
             )
     return set(names)
+
+
+def load(name: str) -> ConfigDict:
+    """Return a config by what the command line calls it.
+
+    Args:
+        name: file, and after a colon the variants, joined by commas. Of
+            `configs/NAME.py`, where that is no file, the package's own.
+
+    Raises:
+        ConfigError: there is no such file, or a variant is not known.
+
+    Example:
+        >>> load("configs/resnet20.py:low,smoke").optim.learning_rate
+        0.01
+    """
+    file, _, variant = name.partition(":")
+    path = located(file)
+    if not Path(path).exists():
+        own = ", ".join(names())
+        raise ConfigError(
+            f"config: {file} does not exist; the package has configs/NAME.py of {own}"
+        )
+    get_config = runpy.run_path(path)["get_config"]
+    return get_config(variant) if variant else get_config()
+
+
+def located(file: str) -> str:
+    """Return the path of a config: the package's, if `configs/NAME.py` is not there.
+
+    Example:
+        >>> located("configs/digits.py").endswith("configs/digits.py")
+        True
+    """
+    folder, _, own = file.partition("/")
+    found = [path / own for path in _CONFIGS if (path / own).is_file()]
+    missing = folder == "configs" and not Path(file).exists()
+    return str(found[0]) if missing and found else file
+
+
+def names() -> list[str]:
+    """Return the names of the configs that come with the package."""
+    return sorted({path.stem for folder in _CONFIGS for path in folder.glob("*.py")})
 
 
 def flatten(config: ConfigDict) -> dict[str, Any]:

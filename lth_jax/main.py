@@ -13,13 +13,23 @@ interrupted.
 import os
 import signal
 import sys
+import textwrap
 from pathlib import Path
 
 import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from lth_jax import dry_run, experiment, lottery, machine, processes, report, search
+from lth_jax import (
+    config,
+    dry_run,
+    experiment,
+    lottery,
+    machine,
+    processes,
+    report,
+    search,
+)
 from lth_jax.checkpoint import CheckpointError
 from lth_jax.config import ConfigError
 from lth_jax.data import DataError
@@ -29,7 +39,10 @@ from lth_jax.records import RecordsError
 from lth_jax.training import Diverged
 
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Config file, with its variant after a colon.", lock_config=True
+    "config",
+    None,
+    "Config file; after a colon its variants, joined by commas.",
+    lock_config=True,
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: new, or to go on.")
 _DRY_RUN = flags.DEFINE_bool(
@@ -61,8 +74,6 @@ _COORDINATOR = flags.DEFINE_string(
 _PROCESSES = flags.DEFINE_integer("processes", None, "The number of processes.")
 _PROCESS = flags.DEFINE_integer("process", None, "Which process this is, from 0.")
 TRY_AGAIN = 75  # EX_TEMPFAIL: interrupted; the same command goes on from there
-
-_CONFIGS = [Path(__file__).parents[up] / "configs" for up in (0, 1)]  # wheel, checkout
 
 flags.mark_flag_as_required("config")
 
@@ -168,13 +179,9 @@ def located(argument: str) -> str:
     """
     name, _, value = argument.partition("=")
     file, colon, variant = value.partition(":")
-    if name not in ("--config", "-config") or Path(file).exists():
+    if name not in ("--config", "-config") or not file:
         return argument
-    for folder in _CONFIGS:
-        path = folder / file.removeprefix("configs/")
-        if file.startswith("configs/") and path.exists():
-            return f"{name}={path}{colon}{variant}"
-    return argument
+    return f"{name}={config.located(file)}{colon}{variant}"
 
 
 def _help() -> str:
@@ -192,6 +199,8 @@ def _help() -> str:
     )
     for flag in own:
         lines.append(f"  --{flag.name:<15} {flags.FLAGS[flag.name].help}")
+    lines += ["", "Configs of the package, as configs/NAME.py:"]
+    lines += textwrap.wrap(", ".join(config.names()), 80)
     return "\n".join(lines)
 
 

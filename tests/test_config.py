@@ -187,6 +187,18 @@ def test_an_unknown_variant_is_answered_with_the_known_ones():
         config_lib.variants("smoke,lw", "low", "smoke")
 
 
+def test_a_config_is_loaded_as_the_command_line_names_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = config_lib.load("configs/resnet20.py:low,smoke")
+    assert made.optim.learning_rate == 0.01
+    assert made.replicates == 1
+    own = "from lth_jax.config import default as get_config"
+    (tmp_path / "own.py").write_text(own)
+    assert config_lib.load("own.py") == config_lib.default()
+    with pytest.raises(ConfigError, match=r"none.py does not exist; .* digits, ince"):
+        config_lib.load("configs/none.py")
+
+
 def test_a_flat_config_is_json_and_survives_the_disk():
     made = config(**{"prune.densities": (0.5,), "optim.options": {}})
     flat = config_lib.flatten(made)
