@@ -35,7 +35,8 @@ def find(
         rewind_step: k; by default the run's first.
         learning_rate: where a run has several; by default the first.
         weight_decay: likewise.
-        rewound: the ticket as training finds it, W_k under the masks, and not trained.
+        rewound: the ticket as training finds it, W_k under the masks (with what
+            `rewind.fresh` takes from W_0), and not trained.
 
     Raises:
         ExportError: there is no such ticket.
@@ -68,7 +69,11 @@ def find(
     if rewound:
         origins = run.members(run.dense, member.rewind_step)
         dense = run.dense.raw(member.rewind_step)
-        network = dense[origins.index(member.origin)]
+        network = dict(dense[origins.index(member.origin)])
+        fresh = read(workdir / "config.json")["rewind"].get("fresh", ())
+        if fresh:
+            first = run.dense.raw(0)[run.members(run.dense, 0).index(member.origin)]
+            network.update({part: first[part] for part in fresh})
     about = {
         **{name: x for name, x in member._asdict().items() if x is not None},
         "step": int(network["step"]),

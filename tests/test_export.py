@@ -38,12 +38,13 @@ def network(name, shape, seed=0, **options):
     return model, replace(made, params=params, masks=kept, batch_stats=shaken)
 
 
-def make_run(directory, name, dense, ticket, about=DATA):
+def make_run(directory, name, dense, ticket, about=DATA, fresh=()):
     """Write the folder of a run with a rewind state at step 5 and one level."""
     run = Workdir(directory)
     origin, member = Member(0, 0, 0, "dense", 0), Member(0, 5, 1, "ticket", 0)
     directory.mkdir()
-    (directory / "config.json").write_text(json.dumps({"model": {"name": name}}))
+    config = {"model": {"name": name}, "rewind": {"fresh": fresh}}
+    (directory / "config.json").write_text(json.dumps(config))
     (directory / "environment.json").write_text(json.dumps({"data": about}))
     run.save(run.dense, 5, {origin: dense})
     run.save(run.levels, 1, {member: ticket})
@@ -133,6 +134,20 @@ def test_a_rewound_ticket_is_the_rewind_state_under_the_masks(lenet):
     found = export.find(run, 1, rewound=True)
     assert same(found.params, masks.apply(dense.params, ticket.masks))
     assert same(found.masks, ticket.masks)
+
+
+def test_a_rewound_ticket_has_what_training_takes_from_the_first_weights(tmp_path):
+    """`rewind.fresh`: here the parameters, and not the count of steps."""
+    model, dense = network("lenet", (2, 2, 1), widths=(5, 3))
+    dense = replace(dense, step=jnp.int32(5))
+    _, ticket = network("lenet", (2, 2, 1), seed=1, widths=(5, 3))
+    first = state.create(jax.random.key(7), model, optax.sgd(0.1), shape=(2, 2, 1))
+    path = make_run(tmp_path / "run", "lenet", dense, ticket, fresh=("params",))
+    run = Workdir(path)
+    run.save(run.dense, 0, {Member(0, 0, 0, "dense", 0): first})
+    found = export.find(path, 1, rewound=True)
+    assert same(found.params, masks.apply(first.params, ticket.masks))
+    assert found.about["step"] == 5
 
 
 @pytest.mark.parametrize(
