@@ -96,7 +96,8 @@ def get_config(variant: str = "") -> ConfigDict:
         ("warmup", "short_sweep"),
         ("iterative", "one_shot", "admm"),
         "decay",
-        "rewind",
+        ("rewind", "short_sweep"),
+        ("rewind", "short_correlation"),
         "cifar100",
         "smoke",
     )
