@@ -3,8 +3,8 @@
 Counting rule: the number pruned is ceil(fraction * remaining), the fraction read as a
 decimal and the product taken in integers. Among equal scores the lower flat index
 survives, leaves taken in sorted path order, so that the result does not depend on
-compilation or on how the leaves are sharded over devices. A mask never grows. A layer
-may become empty; a network never does.
+compilation or on how the leaves are sharded over devices. Masks that are pruned never
+grow. A layer may become empty; a network does not.
 """
 
 import math

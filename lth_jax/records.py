@@ -57,12 +57,12 @@ class Member(NamedTuple):
 
     @property
     def ticket(self) -> "Member":
-        """The network of the same level and rewind step that the next level prunes."""
+        """The ticket of this level and rewind step; at level 0 the dense network."""
         return self._replace(branch="ticket" if self.level else "dense", copy=0)
 
     @property
     def is_ticket(self) -> bool:
-        """Whether this is the network that the next level prunes."""
+        """Whether this is a ticket, or at level 0 a dense network."""
         return self == self.ticket
 
     @property

@@ -14,7 +14,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "workdir", nargs="+", help="folder of a run, done or on its way"
     )
-    parser.add_argument("--out", help="folder of the report; WORKDIR/report by default")
+    parser.add_argument(
+        "--out", help="folder of the report; report/ in the first by default"
+    )
     chosen = parser.parse_args(arguments)
     try:
         rows = report.load(*chosen.workdir)
