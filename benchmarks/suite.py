@@ -399,6 +399,7 @@ def path() -> Iterator[Line]:
         )
 
     study()
+    evaluate([a])
     compiled = []
     with compilations(lambda: compiled.append(1)):
         found = compare(
