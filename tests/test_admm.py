@@ -26,7 +26,7 @@ def test_a_projection_keeps_the_largest_and_what_is_never_pruned():
         assert_same(admm.project(W, sparse, "layer"), want)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.floats(-9, 9, width=32), min_size=6, max_size=6), st.integers(1, 5))
 def test_no_weights_of_that_number_are_nearer_than_the_projection(w, kept):
     w = np.array(w, np.float32)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jax import lax
 
@@ -53,7 +53,6 @@ def test_every_small_order_is_a_bijection():
         np.testing.assert_array_equal(np.sort(indices), np.arange(n))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 300))
 def test_the_order_of_any_seed_is_a_bijection(seed, n):
     indices = np.asarray(padded_order(np.uint32(seed), n))[:n]
@@ -73,7 +72,6 @@ def there_and_back(positions, n):
     return indices, order.position_to_index(indices, words[::-1], n=n)
 
 
-@settings(deadline=None)
 @given(st.data(), st.integers(1, 2**31))
 def test_the_largest_orders_neither_overflow_nor_collide(data, n):
     positions = [0, n - 1, *(data.draw(st.integers(0, n - 1)) for _ in range(6))]

@@ -164,7 +164,7 @@ def test_bytes_that_do_not_fit_are_an_error_that_names_the_path():
         masks.unpack({"l": {"w": np.zeros(2, np.uint8)}}, {"l": {"w": np.ones((8, 1))}})
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(hnp.arrays(bool, st.sampled_from([(1, 1), (3, 5), (2, 4, 4), (0, 3)])))
 def test_packing_loses_nothing(mask):
     packed = masks.pack({"w": mask})

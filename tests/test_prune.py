@@ -215,13 +215,13 @@ any_scores = trees(TIED) | trees(FLOATS)
 any_masks = trees(st.booleans(), bool)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(any_scores, any_masks, st.integers(0, SIZE))
 def test_exactly_the_n_lowest_go(scored, kept, n):
     assert_same(prune.drop(scored, kept, n), lowest_dropped(scored, kept, n))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(any_scores, any_masks, st.integers(0, SIZE), st.integers(0, SIZE))
 def test_counts_are_exact_masks_shrink_and_steps_add_up(scored, kept, n, m):
     once = prune.drop(scored, kept, n)
@@ -231,7 +231,7 @@ def test_counts_are_exact_masks_shrink_and_steps_add_up(scored, kept, n, m):
     assert_same(prune.drop(scored, once, m), prune.drop(scored, kept, n + m))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     trees(TIED), trees(st.booleans(), bool), st.lists(st.integers(0, 40), min_size=4)
 )
@@ -386,7 +386,7 @@ def test_shuffling_the_network_keeps_only_the_number_in_all():
     assert masks_lib.by_layer(shuffled) != masks_lib.by_layer(LAYERS)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(any_masks, st.integers(0, 2**32 - 1), st.sampled_from(["layer", "global"]))
 def test_shuffling_keeps_counts_of_any_masks(kept, seed, scope):
     shuffled = prune.shuffle(jax.random.key(seed), kept, scope)
@@ -416,7 +416,7 @@ def test_a_projection_keeps_the_largest_in_every_layer_and_what_is_never_pruned(
     assert_same(together["c"], jnp.zeros(2))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(hnp.arrays(np.float32, 6, elements=st.floats(-100, 100, width=32)))
 def test_a_projection_is_the_nearest_point(weights):
     projected = prune.project({"w": weights}, {"w": np.ones(6, bool)}, 0.5)["w"]
