@@ -399,12 +399,11 @@ def path() -> Iterator[Line]:
         )
 
     study()
-    evaluate([a])
     compiled = []
     with compilations(lambda: compiled.append(1)):
         found = compare(
             lambda: timed(study, 1),
-            lambda: timed(lambda: [evaluate([a]) for _ in alphas], 1),
+            lambda: timed(lambda: [evaluate([a]) for _ in range(30)], 1),
         )
     shares = [1 / ratio for ratio in found.ratios]
     yield Line(
