@@ -95,24 +95,26 @@ def test_a_constant_channel_is_not_divided_by_nothing():
     np.testing.assert_array_equal(y, 0)
 
 
-def test_a_convolution_is_that_of_flax(maps):
-    """Of any stride, padding and grouping, and so are its gradients."""
-    layers = [
-        conv(6, (3, 3), strides=2, padding=1, feature_group_count=3)
-        for conv in (nn.Conv, lean.Conv)
-    ]
-    variables = layers[0].init(jax.random.key(0), maps)
+def convolves_as_flax_does(x, **options):
+    """Compare the values of a layer and its gradients."""
+    layers = [conv(6, (3, 3), **options) for conv in (nn.Conv, lean.Conv)]
+    variables = layers[0].init(jax.random.key(0), x)
 
-    def loss(layer, variables, maps):
-        return jnp.sum(layer.apply(variables, maps) ** 2)
+    def loss(layer, variables, x):
+        return jnp.sum(layer.apply(variables, x) ** 2)
 
     close(
         *(
-            jax.value_and_grad(partial(loss, layer), (0, 1))(variables, maps)
+            jax.value_and_grad(partial(loss, layer), (0, 1))(variables, x)
             for layer in layers
         ),
         tolerance=1e-4,
     )
+
+
+def test_a_convolution_is_that_of_flax(maps):
+    """Of any stride, padding and grouping, and so are its gradients."""
+    convolves_as_flax_does(maps, strides=2, padding=1, feature_group_count=3)
 
 
 @pytest.mark.parametrize("side", [1, 2, 3])
@@ -127,20 +129,8 @@ def test_a_convolution_is_that_of_flax(maps):
     ],
 )
 def test_a_convolution_of_images_below_its_kernel_is_that_of_flax(side, options):
-    x = jax.random.normal(jax.random.key(0), (5, side, side, 4))
-    layers = [conv(6, (3, 3), **options) for conv in (nn.Conv, lean.Conv)]
-    variables = layers[0].init(jax.random.key(1), x)
-
-    def loss(layer, variables, x):
-        return jnp.sum(layer.apply(variables, x) ** 2)
-
-    close(
-        *(
-            jax.value_and_grad(partial(loss, layer), (0, 1))(variables, x)
-            for layer in layers
-        ),
-        tolerance=1e-4,
-    )
+    x = jax.random.normal(jax.random.key(1), (5, side, side, 4))
+    convolves_as_flax_does(x, **options)
 
 
 def test_xla_is_given_no_kernel_above_its_image():
