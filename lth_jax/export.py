@@ -3,6 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -66,19 +67,21 @@ def find(
     member = tickets[0]
     network = run.levels.raw(level)[members.index(member)]
     masks = masks_lib.unpack(network["masks"], network["params"])
+    config = read(workdir / "config.json")
     if rewound:
-        origins = run.members(run.dense, member.rewind_step)
-        dense = run.dense.raw(member.rewind_step)
-        network = dict(dense[origins.index(member.origin)])
-        fresh = read(workdir / "config.json")["rewind"].get("fresh", ())
-        if fresh:
-            first = run.dense.raw(0)[run.members(run.dense, 0).index(member.origin)]
-            network.update({part: first[part] for part in fresh})
+
+        def dense(step: int) -> dict[str, Any]:
+            members = run.members(run.dense, step)
+            return run.dense.raw(step)[members.index(member.origin)]
+
+        fresh = config["rewind"].get("fresh", ())
+        first = dense(0) if fresh else {}
+        network = dense(member.rewind_step) | {part: first[part] for part in fresh}
     about = {
         **{name: x for name, x in member._asdict().items() if x is not None},
         "step": int(network["step"]),
         "density": masks_lib.density(masks),
-        "model": read(workdir / "config.json")["model"],
+        "model": config["model"],
         "data": read(workdir / "environment.json").get("data", {}),
     }
     params = masks_lib.apply(network["params"], masks)
