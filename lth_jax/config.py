@@ -225,7 +225,7 @@ def load(name: str) -> ConfigDict:
     """
     file, _, variant = name.partition(":")
     path = located(file)
-    if not Path(path).exists():
+    if not Path(path).is_file():
         own = ", ".join(names())
         raise ConfigError(
             f"config: {file} does not exist; the package has configs/NAME.py of {own}"
@@ -242,9 +242,10 @@ def located(file: str) -> str:
         True
     """
     folder, _, own = file.partition("/")
-    found = [path / own for path in _CONFIGS if (path / own).is_file()]
-    missing = folder == "configs" and not Path(file).exists()
-    return str(found[0]) if missing and found else file
+    if folder != "configs" or Path(file).exists():
+        return file
+    ours = (path / own for path in _CONFIGS)
+    return str(next(filter(Path.is_file, ours), file))
 
 
 def names() -> list[str]:
