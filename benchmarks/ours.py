@@ -10,13 +10,15 @@ import numpy as np
 from jaxtyping import PyTree
 
 from benchmarks.measure import timed
-from lth_jax import data, masks, models, optim, prune, rewind, scores, state
+from lth_jax import data, masks, models, prune, rewind, scores
 from lth_jax.data import Memory, Split
 from lth_jax.data.dataset import assemble
-from lth_jax.fit import Feed, Program, fit
-from lth_jax.fleet import Layout
 from lth_jax.models import lean
-from lth_jax.state import TrainState
+from lth_jax.train import optimizers as optim
+from lth_jax.train import state
+from lth_jax.train.devices import Layout
+from lth_jax.train.fit import Feed, Program, fit
+from lth_jax.train.state import TrainState
 
 
 class Training:

@@ -24,7 +24,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from tiny_imagenet import jpeg, photograph  # noqa: E402
 
 from lth_jax.data import Images  # noqa: E402
-from lth_jax.data.stored import Record, Stored  # noqa: E402
+from lth_jax.data.stored import (
+    Record,  # noqa: E402
+    Stored,  # noqa: E402
+)
 
 SIZE, BATCH = 224, 100
 AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)

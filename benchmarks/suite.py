@@ -21,21 +21,14 @@ import torch
 from benchmarks import ours, rivals
 from benchmarks.measure import Line, bandwidth, compare, matmul_peak, text, timed
 from lth_jax import config as config_lib
-from lth_jax import (
-    lottery,
-    masks,
-    measures,
-    models,
-    optim,
-    prune,
-    scores,
-    state,
-    training,
-)
-from lth_jax.evaluate import Evaluator
-from lth_jax.records import Member
-from lth_jax.state import TrainState
+from lth_jax import lottery, masks, measures, models, prune, scores
+from lth_jax.lottery import training
+from lth_jax.train import optimizers as optim
+from lth_jax.train import state
+from lth_jax.train.evaluate import Evaluator
+from lth_jax.train.state import TrainState
 from lth_jax.workdir import Workdir
+from lth_jax.workdir.records import Member
 
 
 @contextlib.contextmanager

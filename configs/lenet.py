@@ -42,7 +42,7 @@ the last, one of `iterative one_shot admm`, and `decay`; `smoke` (seconds).
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
-from lth_jax import protocols
+from lth_jax.config import papers as protocols
 
 
 def get_config(variant: str = "") -> ConfigDict:

@@ -37,7 +37,7 @@ Variants: one of `correlation standard low`; one of `iterative one_shot admm`; `
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
-from lth_jax import protocols
+from lth_jax.config import papers as protocols
 
 
 def get_config(variant: str = "") -> ConfigDict:

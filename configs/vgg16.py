@@ -28,7 +28,7 @@ same densities); `cifar100`; `smoke` (seconds).
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
-from lth_jax import protocols
+from lth_jax.config import papers as protocols
 
 
 def get_config(variant: str = "") -> ConfigDict:

@@ -9,15 +9,15 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lth_jax.export.ticket import Ticket as Ticket
+    from lth_jax.export.ticket import load_ticket as load_ticket
+    from lth_jax.export.ticket import save_ticket as save_ticket
     from lth_jax.sparse import sparse_optimizer as sparse_optimizer
-    from lth_jax.ticket import Ticket as Ticket
-    from lth_jax.ticket import load_ticket as load_ticket
-    from lth_jax.ticket import save_ticket as save_ticket
 
 _HOMES = {
-    "Ticket": "ticket",
-    "load_ticket": "ticket",
-    "save_ticket": "ticket",
+    "Ticket": "export.ticket",
+    "load_ticket": "export.ticket",
+    "save_ticket": "export.ticket",
     "sparse_optimizer": "sparse",
 }
 _MODULES = ("masks", "scores", "prune", "rewind", "measures", "models", "report")

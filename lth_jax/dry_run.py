@@ -9,11 +9,11 @@ import jax
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
-from lth_jax import experiment as experiment_lib
-from lth_jax import processes
-from lth_jax.experiment import Experiment
-from lth_jax.fit import fit
-from lth_jax.plan import Plan
+from lth_jax.lottery.plan import Plan
+from lth_jax.train import experiment as experiment_lib
+from lth_jax.train import processes
+from lth_jax.train.experiment import Experiment
+from lth_jax.train.fit import fit
 
 _SECONDS = 3  # how long training is timed
 _PAUSES = 3  # of a level on its way: two are kept, and another is being written

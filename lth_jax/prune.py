@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Integer, Key, PyTree
 
-from lth_jax import lowest
+from lth_jax import _lowest as lowest
 from lth_jax import masks as masks_lib
 from lth_jax import scores as scores_lib
-from lth_jax.lowest import Ranked
+from lth_jax._lowest import Ranked
 from lth_jax.masks import Masks, Params
 from lth_jax.scores import Scores
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lth_jax.records import Member, Records, RecordsError
+from lth_jax.workdir.records import Member, Records, RecordsError
 
 _SECONDS = 5  # between looks
 

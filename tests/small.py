@@ -5,7 +5,7 @@ import functools
 import json
 
 from lth_jax import config as config_lib
-from lth_jax import experiment
+from lth_jax.train import experiment
 
 BUILD = experiment.build
 RUN_ONLY = ("replicates", "branches", "copies", "prune.", "seed", "studies")

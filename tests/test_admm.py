@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trees import assert_same
 
-from lth_jax import admm
 from lth_jax import masks as masks_lib
+from lth_jax.lottery import admm
 
 W = {"a": jnp.array([[3.0, -1.0], [0.5, 2.0]]), "b": jnp.array([9.0])}
 SPARSE = {"a": jnp.array([[True, False], [False, False]]), "b": None}

@@ -10,8 +10,10 @@ import pytest
 from trees import assert_same
 
 from lth_jax import masks as masks_lib
-from lth_jax import models, optim, prune, rewind, state
-from lth_jax.branches import BRANCHES, Origin, steps
+from lth_jax import models, prune, rewind
+from lth_jax.lottery.branches import BRANCHES, Origin, steps
+from lth_jax.train import optimizers as optim
+from lth_jax.train import state
 
 REWIND_STEP, LENGTH = 3, 9
 NETWORK = models.create("lenet", num_classes=3, widths=(6,))

@@ -12,9 +12,9 @@ import pytest
 
 from lth_jax import check, lottery
 from lth_jax import config as config_lib
-from lth_jax import experiment as experiment_lib
-from lth_jax.records import Member
+from lth_jax.train import experiment as experiment_lib
 from lth_jax.workdir import Workdir
+from lth_jax.workdir.records import Member
 
 TICKET = Member(1, 2, 2, "ticket", 0)
 CALLED = "replicate 1, rewind_step 2, level 2, branch ticket, copy 0"

@@ -11,9 +11,12 @@ import optax
 import pytest
 from trees import assert_same
 
-from lth_jax import checkpoint, models, optim, prune, state
-from lth_jax.checkpoint import CheckpointError, Series
-from lth_jax.records import Records, RecordsError
+from lth_jax import models, prune
+from lth_jax.train import optimizers as optim
+from lth_jax.train import state
+from lth_jax.workdir import checkpoints as checkpoint
+from lth_jax.workdir.checkpoints import CheckpointError, Series
+from lth_jax.workdir.records import Records, RecordsError
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ import tensorflow_datasets as tfds
 import tiny_imagenet
 
 from lth_jax import config as config_lib
-from lth_jax import experiment, inputs, lottery
+from lth_jax import lottery
 from lth_jax.config import ConfigError
+from lth_jax.train import experiment, inputs
 
 ROOT = Path(__file__).parents[1]
 RATES = ("standard", "low", "warmup")

@@ -5,7 +5,7 @@ import pytest
 
 from lth_jax import config as config_lib
 from lth_jax import dry_run, masks, prune
-from lth_jax.plan import Plan
+from lth_jax.lottery.plan import Plan
 
 
 def configure(**fields):

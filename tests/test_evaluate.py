@@ -10,12 +10,13 @@ import pytest
 from flax import linen as nn
 from trees import assert_same
 
-from lth_jax import data, prune, state
+from lth_jax import data, prune
 from lth_jax.data import Split
-from lth_jax.evaluate import Evaluator, Refresher
-from lth_jax.fit import Program
-from lth_jax.fleet import Layout
 from lth_jax.models.network import Network
+from lth_jax.train import state
+from lth_jax.train.devices import Layout
+from lth_jax.train.evaluate import Evaluator, Refresher
+from lth_jax.train.fit import Program
 
 EXAMPLES, CLASSES = 23, 4
 MEAN, STD = np.array([0.4, 0.6], np.float32), np.array([0.2, 0.3], np.float32)

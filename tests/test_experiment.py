@@ -4,9 +4,9 @@ import jax
 import pytest
 
 from lth_jax import config as config_lib
-from lth_jax import experiment
 from lth_jax.config import ConfigError
 from lth_jax.data import DataError
+from lth_jax.train import experiment
 
 CONVOLUTIONAL = {
     "model.name": "cifar_resnet",

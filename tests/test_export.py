@@ -15,9 +15,11 @@ import pytest
 import safetensors.numpy
 
 import lth_jax
-from lth_jax import data, export, masks, models, prune, state, torch_layout
-from lth_jax.records import Member
+from lth_jax import data, export, masks, models, prune
+from lth_jax.export import torch_layout
+from lth_jax.train import state
 from lth_jax.workdir import Workdir
+from lth_jax.workdir.records import Member
 
 DATA = {"shape": [32, 32, 3], "classes": 10, "mean": [0.5] * 3, "std": [0.25] * 3}
 

@@ -15,10 +15,12 @@ from jax import lax
 from trees import assert_same
 
 from lth_jax import masks as masks_lib
-from lth_jax import models, optim, prune, rewind, state
+from lth_jax import models, prune, rewind
 from lth_jax.data import Memory, Split, batch_indices
-from lth_jax.fit import Program, cross_entropy, fit, train_step
-from lth_jax.fleet import Layout
+from lth_jax.train import optimizers as optim
+from lth_jax.train import state
+from lth_jax.train.devices import Layout
+from lth_jax.train.fit import Program, cross_entropy, fit, train_step
 
 EXAMPLES, BATCH, CLASSES = 20, 4, 3
 SHAPE = 3, 3, 1
@@ -228,7 +230,7 @@ def test_progress_counts_the_steps_of_all_members_as_they_are_taken():
     ("seconds", "steps"), [(1e9, [16, 32, 40, 12]), (-1.0, [16] * 6 + [4])]
 )
 def test_calls_grow_while_they_are_short(monkeypatch, seconds, steps):
-    monkeypatch.setattr("lth_jax.fit._SECONDS", seconds)
+    monkeypatch.setattr("lth_jax.train.fit._SECONDS", seconds)
     taken, start = [], member(1)
     long = program(steps_per_call=40)
     stop = int(start.step) + 100

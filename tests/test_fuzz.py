@@ -8,11 +8,12 @@ import re
 import pytest
 from ml_collections import ConfigDict
 
-from lth_jax import check, data, dry_run, experiment, lottery
+from lth_jax import check, data, dry_run, lottery
 from lth_jax import config as config_lib
 from lth_jax.config import ConfigError
 from lth_jax.data import DataError
-from lth_jax.training import Diverged
+from lth_jax.lottery.training import Diverged
+from lth_jax.train import experiment
 
 SHORT = {
     "replicates": 2,

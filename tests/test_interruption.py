@@ -8,7 +8,7 @@ import sys
 import orbax.checkpoint as ocp
 import pytest
 
-from lth_jax.interruption import Interrupted, Interruption
+from lth_jax.workdir.pauses import Interrupted, Interruption
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

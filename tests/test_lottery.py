@@ -19,28 +19,20 @@ from small import build
 from tqdm.auto import tqdm
 from trees import assert_same
 
-from lth_jax import (
-    branches,
-    check,
-    checkpoint,
-    measures,
-    methods,
-    prune,
-    report,
-    state,
-    studies,
-    training,
-)
+from lth_jax import check, measures, prune, report
 from lth_jax import config as config_lib
-from lth_jax import experiment as experiment_lib
 from lth_jax import lottery as lottery_lib
 from lth_jax import masks as masks_lib
-from lth_jax.checkpoint import Series
-from lth_jax.fit import fit
-from lth_jax.interruption import Interrupted, Interruption
-from lth_jax.records import Member, Records
-from lth_jax.training import Diverged, Lottery
+from lth_jax.lottery import branches, methods, studies, training
+from lth_jax.lottery.training import Diverged, Lottery
+from lth_jax.train import experiment as experiment_lib
+from lth_jax.train import state
+from lth_jax.train.fit import fit
 from lth_jax.workdir import Workdir
+from lth_jax.workdir import checkpoints as checkpoint
+from lth_jax.workdir.checkpoints import Series
+from lth_jax.workdir.pauses import Interrupted, Interruption
+from lth_jax.workdir.records import Member, Records
 
 KEPT = [888, 621, 434, 303]  # of 64 * 12 + 12 * 10 weights, less ceil(0.3 of the rest)
 BRANCHES = ("ticket", "random_reinit", "shuffled_mask")

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lth_jax import lowest
-from lth_jax.lowest import Ranked
+from lth_jax import _lowest as lowest
+from lth_jax._lowest import Ranked
 
 SIZE = 1 << 16
 

@@ -13,13 +13,15 @@ from small import build
 from tqdm.auto import tqdm
 from trees import assert_same
 
-from lth_jax import admm, check, experiment, lottery, state
+from lth_jax import check, lottery
 from lth_jax import config as config_lib
 from lth_jax import masks as masks_lib
-from lth_jax.interruption import Interrupted
-from lth_jax.methods import METHODS
-from lth_jax.plan import Plan
+from lth_jax.lottery import admm
+from lth_jax.lottery.methods import METHODS
+from lth_jax.lottery.plan import Plan
+from lth_jax.train import experiment, state
 from lth_jax.workdir import Workdir
+from lth_jax.workdir.pauses import Interrupted
 
 KEPT = [888, 621, 434]  # of 64 * 12 + 12 * 10 weights, less ceil(0.3 of the rest)
 

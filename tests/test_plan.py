@@ -6,8 +6,8 @@ from trees import assert_same
 
 from lth_jax import config as config_lib
 from lth_jax import masks, prune, scores
-from lth_jax.plan import Plan
-from lth_jax.records import Member
+from lth_jax.lottery.plan import Plan
+from lth_jax.workdir.records import Member
 
 
 def plan(**changes):

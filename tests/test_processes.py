@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lth_jax import check, processes
+from lth_jax import check
 from lth_jax.main import TRY_AGAIN
 from lth_jax.models import lean
+from lth_jax.train import processes
 from lth_jax.workdir import Workdir
 
 ROOT = Path(__file__).parents[1]

@@ -8,8 +8,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from lth_jax import records
-from lth_jax.records import Member, Records, RecordsError
+from lth_jax.workdir import records
+from lth_jax.workdir.records import Member, Records, RecordsError
 
 
 @pytest.fixture
@@ -100,9 +100,9 @@ def test_a_tree_without_git_has_no_commit(monkeypatch):
 
 def test_the_code_is_every_module_that_may_change_a_number(tmp_path, monkeypatch):
     package = tmp_path / "lth_jax"
-    shutil.copytree(Path(records.__file__).parent, package)
+    shutil.copytree(Path(records.__file__).parents[1], package)
     before = records.code()
-    monkeypatch.setattr(records, "__file__", str(package / "records.py"))
+    monkeypatch.setattr(records, "__file__", str(package / "workdir" / "records.py"))
     assert records.code() == before
     for name, harmless in (
         ("main", True),

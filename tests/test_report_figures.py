@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from matplotlib import colors
 
-from lth_jax.branches import BRANCHES
-from lth_jax.records import Member, row
+from lth_jax.lottery.branches import BRANCHES
 from lth_jax.report import drawing, figures
+from lth_jax.workdir.records import Member, row
 
 
 def number(replicate, k, level, branch, measure, value, *, step=10, copy=0):

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from lth_jax import report
-from lth_jax.records import Member, row
 from lth_jax.report import frames
+from lth_jax.workdir.records import Member, row
 
 
 def rows(*numbers, measure="test_accuracy", step=10):

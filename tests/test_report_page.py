@@ -10,8 +10,8 @@ import pytest
 from browser import CHROMIUM, look
 
 from lth_jax import report
-from lth_jax.records import Member, row
 from lth_jax.report import __main__ as command_line
+from lth_jax.workdir.records import Member, row
 
 CONFIG = {"prune": {"densities": [], "levels": 3}, "seed": "<&>"}
 

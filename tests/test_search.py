@@ -8,10 +8,13 @@ import pytest
 from small import build
 
 from lth_jax import config as config_lib
-from lth_jax import experiment, lottery, records, report, search
+from lth_jax import lottery, report
 from lth_jax.config import ConfigError
-from lth_jax.interruption import Interrupted
-from lth_jax.records import Member
+from lth_jax.lottery import search
+from lth_jax.train import experiment
+from lth_jax.workdir import records
+from lth_jax.workdir.pauses import Interrupted
+from lth_jax.workdir.records import Member
 
 STEPS = (0, 2, 4, 6, 8)
 

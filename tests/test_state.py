@@ -7,7 +7,9 @@ import pytest
 from trees import assert_same
 
 from lth_jax import masks as masks_lib
-from lth_jax import models, optim, state
+from lth_jax import models
+from lth_jax.train import optimizers as optim
+from lth_jax.train import state
 
 LENET = models.create("lenet", num_classes=3, widths=(4,))
 ADAM = optim.optimizer("adam", 0.1, None)

@@ -4,11 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lth_jax import studies
-from lth_jax.evaluate import Evaluation
-from lth_jax.records import Member
-from lth_jax.state import TrainState
-from lth_jax.studies import Scene
+from lth_jax.lottery import studies
+from lth_jax.lottery.studies import Scene
+from lth_jax.train.evaluate import Evaluation
+from lth_jax.train.state import TrainState
+from lth_jax.workdir.records import Member
 
 TICKET = Member(0, 0, 1, "ticket", 0)
 FINE = TICKET._replace(branch="fine_tune")

@@ -12,9 +12,11 @@ import pytest
 
 import lth_jax
 from lth_jax import config as config_lib
-from lth_jax import models, optim, records, state
-from lth_jax.records import Member
-from lth_jax.workdir import Workdir
+from lth_jax import models
+from lth_jax.train import optimizers as optim
+from lth_jax.train import state
+from lth_jax.workdir import Workdir, records
+from lth_jax.workdir.records import Member
 
 PACKAGE = Path(lth_jax.__path__[0])
 EXECUTING = {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib", "yaml"}

@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 from lth_jax import config as config_lib
-from lth_jax import models, optim, records, state
-from lth_jax.checkpoint import CheckpointError
+from lth_jax import models
 from lth_jax.config import ConfigError
-from lth_jax.records import Member
-from lth_jax.workdir import Workdir
+from lth_jax.train import optimizers as optim
+from lth_jax.train import state
+from lth_jax.workdir import Workdir, records
+from lth_jax.workdir.checkpoints import CheckpointError
+from lth_jax.workdir.records import Member
 
 
 def config(**changes):

@@ -15,10 +15,10 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree, UInt32
 
 from lth_jax import masks as masks_lib
-from lth_jax import processes
 from lth_jax.data import keys
-from lth_jax.fleet import Layout
-from lth_jax.state import Proximal, TrainState
+from lth_jax.train import processes
+from lth_jax.train.devices import Layout
+from lth_jax.train.state import Proximal, TrainState
 
 Batch = dict[str, Array]
 

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 
-from lth_jax import checkpoint, processes
+from lth_jax.train import processes
+from lth_jax.workdir import checkpoints as checkpoint
 
 
 class Interrupted(Exception):

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from lth_jax import masks as masks_lib
 from lth_jax import measures, prune, scores
 from lth_jax.masks import Masks, Params
-from lth_jax.state import Proximal
+from lth_jax.train.state import Proximal
 
 
 def start(params: Params, sparse: Masks, scope: prune.Scope) -> Proximal:

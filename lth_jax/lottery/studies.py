@@ -14,11 +14,11 @@ import numpy as np
 
 from lth_jax import masks as masks_lib
 from lth_jax import measures
-from lth_jax.branches import BRANCHES
-from lth_jax.evaluate import Evaluation
+from lth_jax.lottery.branches import BRANCHES
 from lth_jax.masks import Masks
-from lth_jax.records import Member
-from lth_jax.state import TrainState
+from lth_jax.train.evaluate import Evaluation
+from lth_jax.train.state import TrainState
+from lth_jax.workdir.records import Member
 
 Numbers = Iterator[tuple[Member, str, float]]
 

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 
 from lth_jax import masks as masks_lib
-from lth_jax import torch_layout
-from lth_jax.ticket import Ticket, save_arrays, save_ticket
+from lth_jax.export import torch_layout
+from lth_jax.export.ticket import Ticket, save_arrays, save_ticket
 from lth_jax.workdir import Workdir, read
 
 
@@ -152,7 +152,3 @@ def _file_name(ticket: Ticket, kind: str) -> str:
     parts = [f"{name}_{ticket.about[name]}" for name in names if name in ticket.about]
     endings = {"safetensors": ".safetensors", "npz": ".npz"}
     return "_".join(parts) + endings.get(kind, "_torch.safetensors")
-
-
-if __name__ == "__main__":
-    main()

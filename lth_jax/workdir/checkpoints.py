@@ -16,7 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
-from lth_jax import processes
+from lth_jax.train import processes
 
 Tree = TypeVar("Tree", bound=PyTree)
 

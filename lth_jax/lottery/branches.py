@@ -13,7 +13,7 @@ from jaxtyping import Array, Key
 
 from lth_jax import prune, rewind
 from lth_jax.masks import Masks
-from lth_jax.state import TrainState
+from lth_jax.train.state import TrainState
 
 
 @dataclass(frozen=True)

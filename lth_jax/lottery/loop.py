@@ -21,22 +21,23 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm.auto import tqdm
 
-from lth_jax import admm, processes, state
-from lth_jax import experiment as experiment_lib
 from lth_jax import masks as masks_lib
-from lth_jax.branches import BRANCHES, Origin
-from lth_jax.evaluate import Evaluation
-from lth_jax.experiment import Experiment
-from lth_jax.fit import next_loss
-from lth_jax.interruption import Interruption
+from lth_jax.lottery import admm
+from lth_jax.lottery.branches import BRANCHES, Origin
+from lth_jax.lottery.methods import METHODS, Round
+from lth_jax.lottery.studies import STUDIES, Scene
+from lth_jax.lottery.training import Diverged, Lottery, costs, numbered, train
 from lth_jax.masks import Masks
-from lth_jax.methods import METHODS, Round
 from lth_jax.prune import ScoreError
-from lth_jax.records import Member
-from lth_jax.state import TrainState
-from lth_jax.studies import STUDIES, Scene
-from lth_jax.training import Diverged, Lottery, costs, numbered, train
+from lth_jax.train import experiment as experiment_lib
+from lth_jax.train import processes, state
+from lth_jax.train.evaluate import Evaluation
+from lth_jax.train.experiment import Experiment
+from lth_jax.train.fit import next_loss
+from lth_jax.train.state import TrainState
 from lth_jax.workdir import Fleet, Workdir
+from lth_jax.workdir.pauses import Interruption
+from lth_jax.workdir.records import Member
 
 
 def run(

@@ -12,18 +12,20 @@ from jaxtyping import Array, Key, PyTree
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
-from lth_jax import inputs, models, optim, processes, state
-from lth_jax.branches import BRANCHES
+from lth_jax import models
 from lth_jax.config import ConfigError
-from lth_jax.evaluate import Refresher
-from lth_jax.fields import field, options
-from lth_jax.fit import Program
-from lth_jax.fleet import Layout
-from lth_jax.inputs import Evaluate
+from lth_jax.config.fields import field, options
+from lth_jax.lottery.branches import BRANCHES
+from lth_jax.lottery.plan import Plan
 from lth_jax.models import lean
 from lth_jax.models import summary as summary_lib
-from lth_jax.plan import Plan
-from lth_jax.state import TrainState
+from lth_jax.train import inputs, processes, state
+from lth_jax.train import optimizers as optim
+from lth_jax.train.devices import Layout
+from lth_jax.train.evaluate import Refresher
+from lth_jax.train.fit import Program
+from lth_jax.train.inputs import Evaluate
+from lth_jax.train.state import TrainState
 
 _MOST_STEPS = 10**9  # twice as many fit into 32 bits
 

@@ -11,10 +11,10 @@ from ml_collections import ConfigDict
 
 from lth_jax import data
 from lth_jax.config import ConfigError
-from lth_jax.evaluate import Evaluator, StreamEvaluator
-from lth_jax.fit import Feed
-from lth_jax.fleet import Layout
 from lth_jax.models import Network
+from lth_jax.train.devices import Layout
+from lth_jax.train.evaluate import Evaluator, StreamEvaluator
+from lth_jax.train.fit import Feed
 
 Evaluate = Evaluator | StreamEvaluator
 

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import jax
 
-from lth_jax import processes
+from lth_jax.train import processes
 
 # Modules and packages that change no number of a run.
-HARMLESS = ("check", "configs", "dry_run", "export", "main", "protocols", "report")
-HARMLESS += ("sparse", "tensorboard", "ticket", "torch_layout")
+HARMLESS = ("check", "configs", "dry_run", "export", "main", "report", "sparse")
+HARMLESS += ("tensorboard",)
 
 
 # The measure of a network whose loss, or a weight, is not finite any more.
@@ -201,7 +201,7 @@ def environment() -> dict[str, Any]:
 
 def code() -> str:
     """Return the SHA-256 of the package's source, but for the modules in HARMLESS."""
-    digest, root = hashlib.sha256(), Path(__file__).parent
+    digest, root = hashlib.sha256(), Path(__file__).parents[1]
     for path in sorted(root.rglob("*.py")):
         name = path.relative_to(root).as_posix()
         if name.removesuffix(".py").split("/")[0] not in HARMLESS:

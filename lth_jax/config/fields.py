@@ -60,7 +60,7 @@ def conform(tree: Any, like: dict[str, Any], elements: dict[str, type]) -> None:
     Example:
         >>> conform({"data": {"size": 1.5}}, {"data": {"size": 60}}, {})
         Traceback (most recent call last):
-        lth_jax.fields.ConfigError: config.data.size: 1.5 is not of type int
+        lth_jax.config.fields.ConfigError: config.data.size: 1.5 is not of type int
     """
     for name, value in flat(like):
         found = tree

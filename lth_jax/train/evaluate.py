@@ -14,10 +14,10 @@ from jaxtyping import Array, Float, Int
 
 from lth_jax import masks as masks_lib
 from lth_jax.data import NO_LABEL, Passage, Split, normalise
-from lth_jax.fit import Program, batch_loss
-from lth_jax.fleet import Layout
 from lth_jax.models import Network
-from lth_jax.state import TrainState
+from lth_jax.train.devices import Layout
+from lth_jax.train.fit import Program, batch_loss
+from lth_jax.train.state import TrainState
 
 
 class Evaluation(NamedTuple):

@@ -10,11 +10,12 @@ from pathlib import Path
 import pandas as pd
 from ml_collections import ConfigDict
 
-from lth_jax import experiment as experiment_lib
-from lth_jax import lottery, processes, report
+from lth_jax import lottery, report
 from lth_jax.config import ConfigError
-from lth_jax.experiment import Experiment
-from lth_jax.plan import Plan
+from lth_jax.lottery.plan import Plan
+from lth_jax.train import experiment as experiment_lib
+from lth_jax.train import processes
+from lth_jax.train.experiment import Experiment
 from lth_jax.workdir import Workdir
 
 # Below this instability, as a fraction of test examples, a network counts as stable

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from ml_collections import ConfigDict
 
-from lth_jax import branches, prune
-from lth_jax.branches import BRANCHES
+from lth_jax import prune
+from lth_jax.lottery import branches
+from lth_jax.lottery.branches import BRANCHES
 from lth_jax.masks import Masks
-from lth_jax.records import Member
 from lth_jax.scores import Scores
+from lth_jax.workdir.records import Member
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -10,15 +10,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 from tqdm.auto import tqdm
 
-from lth_jax import branches, processes, records
 from lth_jax import masks as masks_lib
-from lth_jax.experiment import Experiment
-from lth_jax.fit import fit
-from lth_jax.interruption import Interruption
-from lth_jax.plan import Plan
-from lth_jax.records import Member, row
-from lth_jax.state import TrainState
-from lth_jax.workdir import Fleet, Workdir
+from lth_jax.lottery import branches
+from lth_jax.lottery.plan import Plan
+from lth_jax.train import processes
+from lth_jax.train.experiment import Experiment
+from lth_jax.train.fit import fit
+from lth_jax.train.state import TrainState
+from lth_jax.workdir import Fleet, Workdir, records
+from lth_jax.workdir.pauses import Interruption
+from lth_jax.workdir.records import Member, row
 
 
 class Diverged(RuntimeError):

@@ -8,16 +8,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from lth_jax import models, optim
-from lth_jax.branches import BRANCHES
+from lth_jax.config.fields import ConfigError, conform, field, flat, known
 from lth_jax.data import memory, stream
-from lth_jax.fields import ConfigError, conform, field, flat, known
-from lth_jax.methods import METHODS
-from lth_jax.plan import Plan
-from lth_jax.studies import STUDIES
 
 # Where they are in a wheel, and in a checkout.
-_CONFIGS = [Path(__file__).parents[up] / "configs" for up in (0, 1)]
+_CONFIGS = [Path(__file__).parents[up] / "configs" for up in (1, 2)]
 
 AUGMENTATIONS = {
     "memory": memory.AUGMENTATIONS,
@@ -282,6 +277,13 @@ def from_json(tree: dict[str, Any]) -> ConfigDict:
 
 def check(config: ConfigDict) -> None:
     """Raise ConfigError for what is wrong whatever the data and the devices."""
+    from lth_jax import models
+    from lth_jax.lottery.branches import BRANCHES
+    from lth_jax.lottery.methods import METHODS
+    from lth_jax.lottery.plan import Plan
+    from lth_jax.lottery.studies import STUDIES
+    from lth_jax.train import optimizers as optim
+
     conform(config.to_dict(), default().to_dict(), _ELEMENTS)
     for name, least in _LEAST.items():
         value = _get(config, name)
@@ -371,6 +373,8 @@ def lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
     Raises:
         ConfigError: a length is malformed.
     """
+    from lth_jax.train import optimizers as optim
+
     found: dict[str, Any] = {}
     lists = ("optim.milestones", "rewind.steps")
     names = ("train.length", "train.evaluate_every", "optim.warm_up")

@@ -12,9 +12,9 @@ from jaxtyping import Array, Key
 from lth_jax import masks as masks_lib
 from lth_jax import prune, scores
 from lth_jax.masks import Masks, Params
-from lth_jax.records import Member
 from lth_jax.scores import Scores
-from lth_jax.state import TrainState
+from lth_jax.train.state import TrainState
+from lth_jax.workdir.records import Member
 
 Fleet = dict[Member, TrainState]
 

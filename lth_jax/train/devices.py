@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
-from lth_jax import processes
+from lth_jax.train import processes
 
 State = TypeVar("State", bound=PyTree)
 

@@ -1,0 +1,1 @@
+"""Train: states, devices, and the one function that trains."""
