@@ -21,7 +21,10 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from tiny_imagenet import jpeg, photograph  # noqa: E402
+from tiny_imagenet import (
+    jpeg,  # noqa: E402
+    photograph,  # noqa: E402
+)
 
 from lth_jax.data import Images  # noqa: E402
 from lth_jax.data.stored import (

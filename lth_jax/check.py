@@ -21,13 +21,13 @@ from jaxtyping import PyTree
 from lth_jax import config as config_lib
 from lth_jax import masks as masks_lib
 from lth_jax import scores
-from lth_jax.config import ConfigError
+from lth_jax.errors import CheckpointError, ConfigError, RecordsError
 from lth_jax.lottery.branches import BRANCHES
 from lth_jax.lottery.plan import Plan
 from lth_jax.masks import Masks
 from lth_jax.workdir import Workdir, read
-from lth_jax.workdir.checkpoints import CheckpointError, Series
-from lth_jax.workdir.records import DIVERGED, KEY, Member, RecordsError, text
+from lth_jax.workdir.checkpoints import Series
+from lth_jax.workdir.records import DIVERGED, KEY, Member, text
 
 # Their masks at a level are not among those of the level before.
 _FROM_THE_WHOLE = ("synflow", "admm")

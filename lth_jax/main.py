@@ -21,15 +21,17 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from lth_jax import config, dry_run, lottery, machine, report
-from lth_jax.config import ConfigError
-from lth_jax.data import DataError
+from lth_jax.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    Diverged,
+    ProcessError,
+    RecordsError,
+)
 from lth_jax.lottery import search
-from lth_jax.lottery.training import Diverged
 from lth_jax.train import experiment, processes
-from lth_jax.train.processes import ProcessError
-from lth_jax.workdir.checkpoints import CheckpointError
 from lth_jax.workdir.pauses import Interrupted
-from lth_jax.workdir.records import RecordsError
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",

@@ -16,7 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lth_jax.workdir.records import Member, Records, RecordsError
+from lth_jax.errors import RecordsError
+from lth_jax.workdir.records import Member, Records
 
 _SECONDS = 5  # between looks
 

@@ -6,7 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
-from lth_jax.config import ConfigError
+from lth_jax.errors import ConfigError
 
 
 def config(**changes):

@@ -13,7 +13,7 @@ import tiny_imagenet
 
 from lth_jax import config as config_lib
 from lth_jax import lottery
-from lth_jax.config import ConfigError
+from lth_jax.errors import ConfigError
 from lth_jax.train import experiment, inputs
 
 ROOT = Path(__file__).parents[1]

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from jax import lax
 
 from lth_jax.data import (
-    DataError,
     Memory,
     Split,
     decode,
@@ -31,6 +30,7 @@ from lth_jax.data import (
 from lth_jax.data.augment import Views, crop_flip, draw_views
 from lth_jax.data.dataset import assemble, channel_statistics
 from lth_jax.data.digits import Digits
+from lth_jax.errors import DataError
 
 # ---------------------------------------------------------------------- order
 

@@ -4,8 +4,7 @@ import jax
 import pytest
 
 from lth_jax import config as config_lib
-from lth_jax.config import ConfigError
-from lth_jax.data import DataError
+from lth_jax.errors import ConfigError, DataError
 from lth_jax.train import experiment
 
 CONVOLUTIONAL = {

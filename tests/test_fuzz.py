@@ -10,9 +10,7 @@ from ml_collections import ConfigDict
 
 from lth_jax import check, data, dry_run, lottery
 from lth_jax import config as config_lib
-from lth_jax.config import ConfigError
-from lth_jax.data import DataError
-from lth_jax.lottery.training import Diverged
+from lth_jax.errors import ConfigError, DataError, Diverged
 from lth_jax.train import experiment
 
 SHORT = {

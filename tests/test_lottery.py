@@ -23,8 +23,9 @@ from lth_jax import check, measures, prune, report
 from lth_jax import config as config_lib
 from lth_jax import lottery as lottery_lib
 from lth_jax import masks as masks_lib
+from lth_jax.errors import Diverged
 from lth_jax.lottery import branches, methods, studies, training
-from lth_jax.lottery.training import Diverged, Lottery
+from lth_jax.lottery.training import Lottery
 from lth_jax.train import experiment as experiment_lib
 from lth_jax.train import state
 from lth_jax.train.fit import fit

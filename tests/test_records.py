@@ -8,8 +8,9 @@ from pathlib import Path
 import jax
 import pytest
 
+from lth_jax.errors import RecordsError
 from lth_jax.workdir import records
-from lth_jax.workdir.records import Member, Records, RecordsError
+from lth_jax.workdir.records import Member, Records
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from small import build
 
 from lth_jax import config as config_lib
 from lth_jax import lottery, report
-from lth_jax.config import ConfigError
+from lth_jax.errors import ConfigError
 from lth_jax.lottery import search
 from lth_jax.train import experiment
 from lth_jax.workdir import records

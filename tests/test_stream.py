@@ -9,17 +9,10 @@ import pytest
 from tiny_imagenet import jpeg, photograph
 from trees import assert_same
 
-from lth_jax.data import (
-    NO_LABEL,
-    DataError,
-    Images,
-    Passage,
-    Stream,
-    batch_indices,
-    decode,
-)
+from lth_jax.data import NO_LABEL, Images, Passage, Stream, batch_indices, decode
 from lth_jax.data.decode import Window
 from lth_jax.data.stored import Stored
+from lth_jax.errors import DataError
 
 HALF = np.full(3, 0.5, np.float32)
 CLASSES = 7

@@ -15,11 +15,10 @@ import pytest
 
 from lth_jax import config as config_lib
 from lth_jax import models
-from lth_jax.config import ConfigError
+from lth_jax.errors import CheckpointError, ConfigError
 from lth_jax.train import optimizers as optim
 from lth_jax.train import state
 from lth_jax.workdir import Workdir, records
-from lth_jax.workdir.checkpoints import CheckpointError
 from lth_jax.workdir.records import Member
 
 

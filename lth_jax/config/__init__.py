@@ -1,6 +1,6 @@
 """Config: every field with its default, and what can be wrong with it."""
 
-from lth_jax.config.fields import ConfigError, field, known, options
+from lth_jax.config.fields import field, known, options
 from lth_jax.config.schema import (
     AUGMENTATIONS,
     check,
@@ -13,6 +13,7 @@ from lth_jax.config.schema import (
     names,
     variants,
 )
+from lth_jax.errors import ConfigError
 
 __all__ = [
     "AUGMENTATIONS",

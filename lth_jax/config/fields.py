@@ -7,9 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-
-class ConfigError(ValueError):
-    """A run cannot start as configured; one line that names the field."""
+from lth_jax.errors import ConfigError
 
 
 @contextlib.contextmanager

@@ -8,8 +8,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from lth_jax.config.fields import ConfigError, conform, field, flat, known
+from lth_jax.config.fields import conform, field, flat, known
 from lth_jax.data import memory, stream
+from lth_jax.errors import ConfigError
 
 # Where they are in a wheel, and in a checkout.
 _CONFIGS = [Path(__file__).parents[up] / "configs" for up in (1, 2)]

@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
+from lth_jax.errors import DataError
+
 _CHUNK = 1_000  # images: bounds the memory of intermediate results
-
-
-class DataError(ValueError):
-    """The data cannot be had as configured; one line that names the config field."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -18,8 +18,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from lth_jax.data.dataset import DataError, Dataset, Split, assemble, held_out
+from lth_jax.data.dataset import Dataset, Split, assemble, held_out
 from lth_jax.data.stored import Stored
+from lth_jax.errors import DataError
 
 Builder = Any  # a tfds.core.DatasetBuilder, a name that needs the import
 

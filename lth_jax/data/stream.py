@@ -21,10 +21,10 @@ from jaxtyping import Array, Float, Float32
 
 from lth_jax import machine
 from lth_jax.data import decode, keys, order
-from lth_jax.data.dataset import DataError
 from lth_jax.data.keys import Count
 from lth_jax.data.memory import normalise
 from lth_jax.data.stored import Record, Stored
+from lth_jax.errors import DataError
 
 AUGMENTATIONS = ("none", "resized_crop")
 NO_LABEL = -1  # of what stands where no example is, and counts for nothing

@@ -8,13 +8,10 @@ from typing import Any
 import jax
 
 from lth_jax import masks as masks_lib
+from lth_jax.errors import ExportError
 from lth_jax.export import torch_layout
 from lth_jax.export.ticket import Ticket, save_arrays, save_ticket
 from lth_jax.workdir import Workdir, read
-
-
-class ExportError(ValueError):
-    """There is no such ticket; one line that says which there are."""
 
 
 def find(

@@ -22,11 +22,12 @@ from ml_collections import ConfigDict
 from tqdm.auto import tqdm
 
 from lth_jax import masks as masks_lib
+from lth_jax.errors import Diverged
 from lth_jax.lottery import admm
 from lth_jax.lottery.branches import BRANCHES, Origin
 from lth_jax.lottery.methods import METHODS, Round
 from lth_jax.lottery.studies import STUDIES, Scene
-from lth_jax.lottery.training import Diverged, Lottery, costs, numbered, train
+from lth_jax.lottery.training import Lottery, costs, numbered, train
 from lth_jax.masks import Masks
 from lth_jax.prune import ScoreError
 from lth_jax.train import experiment as experiment_lib

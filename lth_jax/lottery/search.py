@@ -11,7 +11,7 @@ import pandas as pd
 from ml_collections import ConfigDict
 
 from lth_jax import lottery, report
-from lth_jax.config import ConfigError
+from lth_jax.errors import ConfigError
 from lth_jax.lottery.plan import Plan
 from lth_jax.train import experiment as experiment_lib
 from lth_jax.train import processes

@@ -22,10 +22,6 @@ from lth_jax.workdir.pauses import Interruption
 from lth_jax.workdir.records import Member, row
 
 
-class Diverged(RuntimeError):
-    """There is nothing left to train or to prune; one line that says what happened."""
-
-
 @dataclass(frozen=True, eq=False)
 class Lottery(Plan):
     """A run: its config, what that means, its folder, and how far it is.

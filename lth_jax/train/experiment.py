@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
 from lth_jax import models
-from lth_jax.config import ConfigError
 from lth_jax.config.fields import field, options
+from lth_jax.errors import ConfigError
 from lth_jax.lottery.branches import BRANCHES
 from lth_jax.lottery.plan import Plan
 from lth_jax.models import lean

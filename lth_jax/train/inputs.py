@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from lth_jax import data
-from lth_jax.config import ConfigError
+from lth_jax.errors import ConfigError
 from lth_jax.models import Network
 from lth_jax.train.devices import Layout
 from lth_jax.train.evaluate import Evaluator, StreamEvaluator

@@ -1,5 +1,7 @@
 """Processes: a run over several of them, on one machine or many.
 
+from lth_jax.errors import ProcessError
+
 All do the same: every process has all networks and comes to the same decisions. Each
 trains and evaluates its share of them (`fleet`), and the first one writes, in a folder
 that all can read. With one process everything here comes to nothing.
@@ -20,10 +22,6 @@ Result = TypeVar("Result")
 _PATIENCE = 30  # seconds
 
 _writing = False  # by_first is at work in this process
-
-
-class ProcessError(RuntimeError):
-    """Processes cannot be joined, or another one has failed."""
 
 
 def join(

@@ -16,6 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
+from lth_jax.errors import CheckpointError
 from lth_jax.train import processes
 
 Tree = TypeVar("Tree", bound=PyTree)
@@ -23,10 +24,6 @@ Tree = TypeVar("Tree", bound=PyTree)
 _CHECKSUMS = "checksums.json"
 _WRITER = ThreadPoolExecutor(1)
 _PENDING: dict[Path, Future[None]] = {}  # what it writes, by the series' folder
-
-
-class CheckpointError(ValueError):
-    """A checkpoint is damaged, missing, or cannot be saved; one line that names it."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,11 +27,12 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from lth_jax import masks as masks_lib
-from lth_jax.config import ConfigError, flatten
+from lth_jax.config import flatten
+from lth_jax.errors import CheckpointError, ConfigError
 from lth_jax.train import processes
 from lth_jax.train.state import TrainState
 from lth_jax.workdir import records
-from lth_jax.workdir.checkpoints import CheckpointError, Series
+from lth_jax.workdir.checkpoints import Series
 from lth_jax.workdir.records import Member, Records
 
 Fleet = dict[Member, TrainState]

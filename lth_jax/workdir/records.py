@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from lth_jax.errors import RecordsError
 from lth_jax.train import processes
 
 # Modules and packages that change no number of a run.
@@ -23,10 +24,6 @@ HARMLESS += ("tensorboard",)
 
 # The measure of a network whose loss, or a weight, is not finite any more.
 DIVERGED = "diverged"
-
-
-class RecordsError(ValueError):
-    """The records cannot be written or read; one line that names the file."""
 
 
 class Member(NamedTuple):

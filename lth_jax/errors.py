@@ -1,0 +1,43 @@
+"""Errors that a user can put right: one line each, which says what to do."""
+
+
+class RunError(ValueError):
+    """A command cannot do what it was asked to."""
+
+
+class ConfigError(RunError):
+    """A run cannot start as configured; names the field."""
+
+
+class DataError(RunError):
+    """A data set cannot be had, or not as configured."""
+
+
+class CheckpointError(RunError):
+    """A checkpoint is damaged, missing, or cannot be saved; names it."""
+
+
+class RecordsError(RunError):
+    """The records cannot be written or read; names the file."""
+
+
+class ProcessError(RunError):
+    """Processes cannot be joined, or another one has failed."""
+
+
+class Diverged(RunError):
+    """There is nothing left to train or to prune; says what happened."""
+
+
+class ExportError(RunError):
+    """There is no such ticket; says which there are."""
+
+
+def one_line(error: object) -> str:
+    """Return an exception, or a message, as one line of at most 200 characters.
+
+    Example:
+        >>> one_line(ValueError("two\\nlines")), one_line(KeyError())
+        ('two lines', 'KeyError')
+    """
+    return " ".join(str(error).split())[:200] or type(error).__name__
