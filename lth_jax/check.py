@@ -1,14 +1,15 @@
 """Check: python -m lth_jax.check WORKDIR verifies what a run has left.
 
-It needs neither the data nor an accelerator, changes nothing, and may look on while the
-run goes on. Exit status 0: all is well; 1: each line says what is not.
+It needs neither the data, nor an accelerator, nor code of the user's own; it changes
+nothing, and may look on while the run goes on. Exit status 0: all is well; 1: each line
+says what is not.
 """
 
 import argparse
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,16 +22,13 @@ from jaxtyping import PyTree
 from lth_jax import config as config_lib
 from lth_jax import masks as masks_lib
 from lth_jax import scores
-from lth_jax.errors import CheckpointError, ConfigError, RecordsError
-from lth_jax.lottery.branches import BRANCHES
+from lth_jax.errors import CheckpointError, RunError, one_line
 from lth_jax.lottery.plan import Plan
 from lth_jax.masks import Masks
-from lth_jax.workdir import Workdir, read
+from lth_jax.workdir import Member, Training, Workdir, read
+from lth_jax.workdir import records as records_lib
 from lth_jax.workdir.checkpoints import Series
-from lth_jax.workdir.records import DIVERGED, KEY, Member, text
-
-# Their masks at a level are not among those of the level before.
-_FROM_THE_WHOLE = ("synflow", "admm")
+from lth_jax.workdir.member import text
 
 
 class Network(NamedTuple):
@@ -40,46 +38,45 @@ class Network(NamedTuple):
     masks: Masks
 
 
-Networks = dict[Member, Network]
+Found = dict[Member, Network]
 
 
 @dataclass(frozen=True, eq=False)
 class Check:
-    """What is wrong with a run, one line a problem."""
+    """What is wrong with a run, one line a problem.
+
+    Attributes:
+        workdir: its folder.
+        plan: how masks are counted.
+        trainings: every training of the plan that the run has written, by network.
+        nested: whether masks of a level are among those of the level before.
+        crossing: branches under masks of the other learning rate.
+    """
 
     workdir: Workdir
     plan: Plan
-    steps_per_epoch: int
-
-    @cached_property
-    def lengths(self) -> dict[str, Any]:
-        """The config's lengths in steps."""
-        return config_lib.lengths(self.plan.config, self.steps_per_epoch)
+    trainings: dict[Member, Training]
+    nested: bool
+    crossing: list[str]
 
     @cached_property
     def diverged(self) -> dict[Member, int]:
         """The networks whose training ended early, and at which step."""
         return self.workdir.records.diverged()
 
-    @property
-    def rewind_steps(self) -> list[int]:
-        """The steps k of the rewind states, rising."""
-        return sorted({*self.lengths["rewind.steps"]})
-
     def problems(self) -> Iterator[str]:
         """Yield all problems."""
-        length = self.lengths["train.length"]
-        dense: dict[int, Networks] = {}
-        for step in sorted({0, *self.rewind_steps, length}):
+        dense: dict[int, Found] = {}
+        for step in self.plan.dense_steps:
             if step in self.workdir.dense.numbers():
                 dense[step] = yield from self._load(self.workdir.dense, step)
                 yield from self._dense(step, dense[step])
-        before: Networks = {}
+        before = dense.get(self.plan.length, {})
         for level in range(self.plan.levels + 1):
             if level in self.workdir.levels.numbers():
                 now = yield from self._load(self.workdir.levels, level)
                 yield from self._level(level, now, before, dense)
-                before = now
+                before = now if level else before
         for number in self.workdir.drawn.numbers():
             yield from self._load(self.workdir.drawn, number)
         for number in self.workdir.paused.numbers():
@@ -99,57 +96,46 @@ class Check:
                 masks = jax.device_get(masks)
                 networks[member] = Network(saved, masks)
                 if masks_lib.checksum(masks) != about["masks"][i]:
-                    yield f"{where}: {text(member)}: masks have another checksum"
+                    yield f"{where}: {member}: masks have another checksum"
                 if not np.isfinite(saved["loss"]):
                     continue  # its weights are no numbers any more
                 for path in _alive(saved, masks):
-                    yield f"{where}: {text(member)}: {path} is not 0 where pruned"
+                    yield f"{where}: {member}: {path} is not 0 where pruned"
         except CheckpointError as error:
             yield str(error)
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            yield f"{where}: not networks of a run ({_one_line(error)})"
+            yield f"{where}: not networks of a run ({_named(error)})"
         return networks
 
-    def _dense(self, step: int, networks: Networks) -> Iterator[str]:
-        yield from self._same(f"dense {step}", [*networks], self.plan.origins)
+    def _dense(self, step: int, networks: Found) -> Iterator[str]:
+        yield from self._same(f"dense {step}", networks, self.plan.dense)
         for member, (saved, masks) in networks.items():
             if masks_lib.density(masks) != 1:
-                yield f"dense {step}: {text(member)}: masks are not dense"
+                yield f"dense {step}: {member}: masks are not dense"
             if saved["step"] != step:
-                yield f"dense {step}: {text(member)}: is at step {saved['step']}"
+                yield f"dense {step}: {member}: is at step {saved['step']}"
 
     def _level(
-        self, level: int, now: Networks, before: Networks, dense: dict[int, Networks]
+        self, level: int, now: Found, before: Found, dense: dict[int, Found]
     ) -> Iterator[str]:
-        where, length = f"level {level}", self.lengths["train.length"]
+        where, branch = f"level {level}", "ticket" if level else "dense"
         wanted = [
             member
-            for member in self.plan.members(level, self.rewind_steps)
-            if member.branch in ("ticket", "dense")
+            for member in self.trainings
+            if member.level == level and member.branch == branch
         ]
-        if level == 0:
-            wanted += [
-                origin._replace(rewind_step=step)
-                for origin in self.plan.origins
-                for step in self.rewind_steps
-            ]
-        # Where no ticket is left, others are saved.
-        others = {*self.plan.members(level, self.rewind_steps)} - {*wanted}
-        now = {
-            member: network for member, network in now.items() if member not in others
-        }
-        yield from self._same(where, [*now], wanted)
+        yield from self._same(where, now, [m for m in wanted if m != m.dense])
         for member, (saved, masks) in now.items():
-            who = f"{where}: {text(member)}"
-            if saved["step"] != length:
-                yield f"{who}: is at step {saved['step']}, not {length}"
-            origin = dense.get(0, {}).get(member.origin)
+            who = f"{where}: {member}"
+            if saved["step"] != self.plan.length:
+                yield f"{who}: is at step {saved['step']}, not {self.plan.length}"
+            origin = dense.get(0, {}).get(member.dense)
             seed = origin.saved["data_seed"] if origin else None
             if origin and member.copy == 0 and saved["data_seed"] != seed:
                 yield f"{who}: another data order than the dense network's"
-            parent = before.get(_parent(member))
-            if level and parent:
-                trained = dense.get(length, {}).get(member.origin, parent)
+            parent = before.get(member.previous) if level else None
+            if parent:
+                trained = dense.get(self.plan.length, {}).get(member.dense, parent)
                 found = self._pruned(level, masks, parent, trained)
                 yield from (f"{who}: {problem}" for problem in found)
 
@@ -166,7 +152,7 @@ class Check:
         """
         options = self.plan.config.prune
         was, now = (dict(masks_lib.leaves(m)) for m in (parent.masks, masks))
-        for path in () if options.method in _FROM_THE_WHOLE else now:
+        for path in now if self.nested else ():
             grown = np.count_nonzero(now[path] & ~was[path])
             if grown:
                 yield f"{path}: {grown} weights that were pruned are back"
@@ -188,11 +174,11 @@ class Check:
                 yield "other weights than the smallest are pruned"
 
     def _starts(
-        self, where: str, networks: Networks, dense: dict[int, Networks]
+        self, where: str, networks: Found, dense: dict[int, Found]
     ) -> Iterator[str]:
         """Yield what is wrong with tickets that are where they start."""
         for member, (saved, masks) in networks.items():
-            origin = dense.get(member.rewind_step, {}).get(member.origin)
+            origin = dense.get(member.rewind_step, {}).get(member.dense)
             if (
                 origin
                 and member.branch == "ticket"
@@ -204,53 +190,60 @@ class Check:
                 for (path, found), want in pairs:
                     if not np.array_equal(found, want):
                         yield (
-                            f"{where}: {text(member)}: {path} is not the mask times "
-                            "the rewind state"
+                            f"{where}: {member}: {path} is not the mask times the "
+                            "rewind state"
                         )
 
     def _rows(self) -> Iterator[str]:
         """Yield what is wrong with the rows of what is saved."""
         rows = self.workdir.records.rows()
-        keys: list[tuple[Any, ...]] = [tuple(map(row.get, KEY)) for row in rows]
-        found = Counter(keys)
+        found = Counter(map(records_lib.key, rows))
         for key, times in found.items():
             if times > 1:
-                yield f"results.jsonl: {times} rows of {text(key)}"
-        for key, row in zip(keys, rows):
+                yield f"results.jsonl: {times} rows of {text(dict(key))}"
+        for row in rows:
             if not math.isfinite(row["value"]):
-                yield f"results.jsonl: {row['value']} in the row of {text(key)}"
-        wanted: dict[tuple[Any, ...], None] = {
-            (*member, step, measure): None
-            for member, step in self._trained()
-            for measure in ("train_loss", *self.plan.config.measures)
-        }
-        # What else was measured, was measured of every replicate.
-        level = KEY.index("level")
-        levels = {key[level] for key in wanted}
-        for key in found:
-            if key[level] in levels and key[-1] != DIVERGED:
-                replicates = range(self.plan.config.replicates)
-                wanted |= {(replicate, *key[1:]): None for replicate in replicates}
+                where = text(dict(records_lib.key(row)))
+                yield f"results.jsonl: {row['value']} in the row of {where}"
         own = ("train_loss", *self.plan.config.measures)
+        wanted: dict[Any, None] = {}
+        for member, training in self.trainings.items():
+            for measure in own if self._is_done(training) else ():
+                numbers = {"density": 0, "step": training.stop, "value": 0}
+                row = records_lib.row(member, measure=measure, **numbers)
+                wanted[records_lib.key(row)] = None
+        # What else was measured, was measured of every replicate.
+        levels = {dict(key)["level"] for key in wanted}
+        for key in found:
+            row = dict(key)
+            if row["level"] in levels and row["measure"] != records_lib.DIVERGED:
+                for replicate in range(self.plan.config.replicates):
+                    wanted[tuple((row | {"replicate": replicate}).items())] = None
         lost = {(m.replicate, m.setting) for m in self.diverged}
         for key in wanted:
-            if key in found:
-                continue
-            member = Member(*key[:-2])
+            member = records_lib.member(dict(key))
             # Others compare it with other networks of its replicate.
-            other_lost = (member.replicate, member.setting) in lost
-            if not (other_lost and key[-1] not in own or self._is_left_out(member)):
-                yield f"results.jsonl: no row of {text(key)}"
+            compares = dict(key)["measure"] not in own
+            excused = compares and (member.replicate, member.setting) in lost
+            if key not in found and not excused and not self._is_left_out(member):
+                yield f"results.jsonl: no row of {text(dict(key))}"
+
+    def _is_done(self, training: Training) -> bool:
+        """Return whether the training's level is saved, or the dense network is."""
+        if training.member.level in self.workdir.levels.numbers():
+            return True
+        is_dense = training.member == training.member.dense
+        return is_dense and training.stop in self.workdir.dense.numbers()
 
     def _same(
-        self, where: str, found: list[Member], wanted: list[Member]
+        self, where: str, found: Iterable[Member], wanted: list[Member]
     ) -> Iterator[str]:
         for member in wanted:
             if member not in found and not self._is_left_out(member):
-                yield f"{where}: {text(member)} is missing"
+                yield f"{where}: {member} is missing"
         for member in found:
             if member not in wanted:
-                yield f"{where}: {text(member)} is too many"
+                yield f"{where}: {member} is too many"
 
     def _is_left_out(self, member: Member) -> bool:
         """Return whether a network, or one that it comes from, diverged."""
@@ -259,35 +252,24 @@ class Check:
     def _line(self, member: Member) -> Iterator[Member]:
         """Yield a network and all that it comes from."""
         yield member
-        branch = BRANCHES.get(member.branch)  # none: "admm"
-        across, after = (branch.across, branch.after) if branch else (False, False)
-        rates = self.plan.config.sweep.learning_rate if across else ()
+        training = self.trainings.get(member)
+        if training and training.after:
+            yield training.after.member
+        crosses = member.branch in self.crossing
+        rates = self.plan.config.sweep.learning_rate if crosses else ()
         for rate in rates or (member.learning_rate,):
             ticket = member._replace(branch="ticket", copy=0, learning_rate=rate)
-            yield ticket.origin
+            yield ticket.dense
             for level in range(1, member.level + 1):
-                yield ticket.origin._replace(level=level, branch="admm")
-                if level < member.level or after:
+                if level < member.level:
                     yield ticket._replace(level=level)
-
-    def _trained(self) -> Iterator[tuple[Member, int]]:
-        """Yield the networks of what is saved, and the steps they were trained to."""
-        length = self.lengths["train.length"]
-        if length in self.workdir.dense.numbers():
-            yield from ((origin, length) for origin in self.plan.origins)
-        for level in self.workdir.levels.numbers():
-            for member in self.plan.members(level, self.rewind_steps):
-                yield member, BRANCHES[member.branch].lengths * length
+                for branch in {m.branch for m in self.trainings if m.level}:
+                    if branch not in self.plan.config.branches:  # a method's own
+                        yield ticket.dense._replace(level=level, branch=branch)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
-
-
-def _parent(ticket: Member) -> Member:
-    """Return the network whose weights decide which of a ticket's are pruned."""
-    branch = "ticket" if ticket.level > 1 else "dense"
-    return ticket._replace(level=ticket.level - 1, branch=branch, copy=0)
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {one_line(error)}"
 
 
 def _alive(saved: dict[str, PyTree], masks: Masks) -> Iterator[str]:
@@ -301,20 +283,32 @@ def _alive(saved: dict[str, PyTree], masks: Masks) -> Iterator[str]:
 
 def problems(directory: Path) -> list[str]:
     """Return what is wrong with the run in a folder, one line a problem."""
-    workdir, found = Workdir(directory), []
+    found = []
     try:
         config = config_lib.from_json(read(directory / "config.json"))
         config_lib.check(config)
-        data = read(directory / "environment.json").get("data") or {}
-        check = Check(workdir, Plan(config), data["steps_per_epoch"])
+        written = read(directory / "plan.json")
+        plan = Plan(config, written["length"], tuple(written["rewind_steps"]))
+        trainings = _trainings(written["trainings"])
+        nested, crossing = written["nested"], written["crossing"]
+        check = Check(Workdir(directory), plan, trainings, nested, crossing)
         found.extend(check.problems())
-    except ConfigError as error:
+    except RunError as error:
         found.append(f"{directory}: {error}")
-    except (CheckpointError, RecordsError) as error:
-        found.append(str(error))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        found.append(f"{directory} is no run of this version ({_one_line(error)})")
+        found.append(f"{directory} is no run of this version ({_named(error)})")
     return found
+
+
+def _trainings(written: list[list[Any]]) -> dict[Member, Training]:
+    """Return the trainings of a plan that was written as JSON, by network."""
+    found = {Member(*one[0]): Training(Member(*one[0]), *one[1:4]) for one in written}
+    return {
+        Member(*member): found[Member(*member)]._replace(
+            after=found[Member(*after)] if after else None
+        )
+        for member, *_, after in written
+    }
 
 
 def main() -> None:

@@ -1,41 +1,23 @@
 """Dry run: what a config would train, how long that takes here, and how much disk."""
 
+import contextlib
 import itertools
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import jax
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
+from lth_jax import lottery
+from lth_jax.lottery.branches import BRANCHES
 from lth_jax.lottery.plan import Plan
-from lth_jax.train import experiment as experiment_lib
 from lth_jax.train import processes
 from lth_jax.train.experiment import Experiment
 from lth_jax.train.fit import fit
 
 _SECONDS = 3  # how long training is timed
 _PAUSES = 3  # of a level on its way: two are kept, and another is being written
-
-
-@dataclass(frozen=True)
-class Level:
-    """What is trained at a level.
-
-    Attributes:
-        number: of the level, 0 for the dense networks.
-        density: fraction of the prunable weights that are kept.
-        trainings: networks trained.
-        steps: training steps of all of them.
-        saved: networks whose states stay on disk; one that ADMM draws counts twice.
-    """
-
-    number: int
-    density: float
-    trainings: int
-    steps: int
-    saved: int
 
 
 def describe(config: ConfigDict) -> str:
@@ -46,26 +28,29 @@ def describe(config: ConfigDict) -> str:
     Raises:
         ConfigError, DataError: as `lottery.run` would.
     """
-    experiment = experiment_lib.build(config)
-    levels = list(plan(config, experiment))
-    rate = steps_per_second(config, experiment)
-    trainings, steps, saved = (
-        sum(getattr(level, name) for level in levels)
-        for name in ("trainings", "steps", "saved")
-    )
-    saved += _PAUSES * max(level.trainings for level in levels)
+    plan, experiment = lottery.build(config)
+    with contextlib.closing(experiment):
+        rate = steps_per_second(plan, experiment)
     fields = sorted(config_lib.flatten(config).items())
     lines = [f"config.{name}={value}" for name, value in fields]
     lines += ["", f"{'level':>5}  {'density':>8}  {'trainings':>9}  {'steps':>13}"]
-    lines += [
-        f"{level.number:>5}  {level.density:>8.2%}  {level.trainings:>9,}  "
-        f"{level.steps:>13,}"
-        for level in levels
-    ]
+    levels = [plan.trainings(level) for level in range(plan.levels + 1)]
+    for level, density in enumerate(plan.densities(experiment.prunable)):
+        lines.append(
+            f"{level:>5}  {density:>8.2%}  {len(levels[level]):>9,}  "
+            f"{plan.steps(level):>13,}"
+        )
+    steps = sum(map(plan.steps, range(plan.levels + 1)))
+    # Of dense networks, tickets and their copies; what a method trains counts twice.
+    copies = dict.fromkeys(BRANCHES, 0) | {"dense": 1, "ticket": 1}
+    saved = len(plan.dense) * (len(plan.dense_steps) - 1) + sum(
+        copies.get(training.member.branch, 2) for training in itertools.chain(*levels)
+    )
+    saved += _PAUSES * max(map(len, levels))
     return "\n".join(
         [
             *lines,
-            f"total            {trainings:>9,}  {steps:>13,}",
+            f"total            {sum(map(len, levels)):>9,}  {steps:>13,}",
             "",
             f"time: about {_duration(steps / rate)}, {rate:,.0f} steps a second here",
             f"disk: at most {saved * _bytes(experiment) / 1e6:,.1f} MB of checkpoints",
@@ -74,54 +59,26 @@ def describe(config: ConfigDict) -> str:
     )
 
 
-def plan(config: ConfigDict, experiment: Experiment) -> Iterator[Level]:
-    """Yield what is trained at each level."""
-    networks, steps = Plan(config), list(experiment.rewind_steps)
-    initial = jax.eval_shape(experiment.initialise, jax.random.key(0))
-    layers = [mask.size for mask in jax.tree.leaves(initial.masks)]
-    for number, density in enumerate(networks.densities(layers)):
-        members = list(networks.members(number, steps))
-        dense = 0 if number else len(networks.origins)
-        states = dense * (len(experiment.dense_steps) + len(steps))
-        drawn = number and bool(networks.draws) * len(networks.origins)
-        tickets = sum(member.branch in ("ticket", "dense") for member in members)
-        yield Level(
-            number=number,
-            density=density,
-            trainings=len(members) + dense,
-            steps=networks.steps(
-                number, steps, experiment.length, experiment.admm_interval
-            ),
-            saved=states + tickets + 2 * drawn,
-        )
-
-
-def steps_per_second(config: ConfigDict, experiment: Experiment) -> float:
+def steps_per_second(plan: Plan, experiment: Experiment) -> float:
     """Train a fleet as large as the run's largest, and return its steps a second."""
-    networks, rewind_steps = Plan(config), list(experiment.rewind_steps)
     program, initial = experiment.program, experiment.initialise(jax.random.key(0))
-    fleet = [initial] * networks.largest(rewind_steps)
-    group = list(next(iter(program.layout.groups(fleet))))
-    calls = itertools.count()
-    # The first call compiles.
-    fit(group, experiment.length, program, pause=lambda: next(calls) > 0)
+    group = next(iter(program.layout.groups([initial] * plan.largest())))
+    # The first call compiles; then the same training begins anew until time is over.
+    jax.block_until_ready(fit(group, min(2, plan.length), program))
     began, done = time.monotonic(), []
-    group = fit(
-        group,
-        experiment.length,
-        program,
-        progress=done.append,
-        pause=lambda: processes.agree(time.monotonic() - began > _SECONDS),
-    )
-    jax.block_until_ready(group)
+
+    def is_over() -> bool:
+        return processes.agree(time.monotonic() - began > _SECONDS)
+
+    while not done or not is_over():
+        jax.block_until_ready(fit(group, plan.length, program, done.append, is_over))
     return sum(done) / (time.monotonic() - began)
 
 
 def _bytes(experiment: Experiment) -> int:
     """Return the size of a saved network: masks take a bit a weight."""
     initial = jax.eval_shape(experiment.initialise, jax.random.key(0))
-    bits = sum(mask.size for mask in jax.tree.leaves(initial.masks))
-    return bits // 8 + sum(
+    return sum(experiment.prunable) // 8 + sum(
         x.size * x.dtype.itemsize for x in jax.tree.leaves(replace(initial, masks=()))
     )
 

@@ -1,22 +1,11 @@
 """Config: every field with its default, and what can be wrong with it."""
 
-from lth_jax.config.fields import field, known, options
-from lth_jax.config.schema import (
-    AUGMENTATIONS,
-    check,
-    default,
-    flatten,
-    from_json,
-    lengths,
-    load,
-    located,
-    names,
-    variants,
-)
+from lth_jax.config.fields import check, default, field, known
+from lth_jax.config.files import flatten, from_json, load, located, names, variants
+from lth_jax.config.lengths import lengths
 from lth_jax.errors import ConfigError
 
 __all__ = [
-    "AUGMENTATIONS",
     "ConfigError",
     "check",
     "default",
@@ -28,6 +17,5 @@ __all__ = [
     "load",
     "located",
     "names",
-    "options",
     "variants",
 ]

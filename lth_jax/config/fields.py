@@ -1,4 +1,4 @@
-"""Fields: what is wrong with a config's fields, in one line that names one."""
+"""Fields: what is wrong with a config, in one line that names a field."""
 
 import contextlib
 import difflib
@@ -7,106 +7,107 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from lth_jax.errors import ConfigError
+from ml_collections import ConfigDict
+
+from lth_jax.config.lengths import lengths
+from lth_jax.config.table import FIELDS, Field
+from lth_jax.errors import ConfigError, RunError, one_line
 
 
 @contextlib.contextmanager
-def field(name: str) -> Iterator[None]:
-    """Turn a ValueError, or a bad regular expression, into an error about a field."""
+def field(name: str, *others: type[Exception]) -> Iterator[None]:
+    """Turn a ValueError, a bad regular expression, or another, into a ConfigError."""
     try:
         yield
-    except (ValueError, re.error) as error:
-        raise ConfigError(f"config.{name}: {error}") from error
-
-
-@contextlib.contextmanager
-def options(name: str) -> Iterator[None]:
-    """Turn whatever a library makes of its own options into an error about a field."""
-    try:
-        yield
-    except Exception as error:
-        said = str(error)
-        if not isinstance(error, TypeError | ValueError):
-            said = f"{type(error).__name__}: {said}"
-        problem = " ".join(said.split())[:300]
-        raise ConfigError(f"config.{name}: {problem}") from error
+    except RunError:
+        raise
+    except (ValueError, re.error, *others) as error:
+        kind = isinstance(error, TypeError | ValueError | re.error)
+        said = one_line(error) if kind else f"{type(error).__name__}: {one_line(error)}"
+        raise ConfigError(f"config.{name}: {said}") from error
 
 
 def known(name: str, value: str, choices: Iterable[str]) -> None:
     """Raise ConfigError unless a field's value is one of the known ones."""
     choices = sorted(choices)
     if value not in choices:
-        close = difflib.get_close_matches(str(value), choices, n=1)
-        guess = f" Did you mean {close[0]!r}?" if close else ""
         raise ConfigError(
             f"config.{name}: {value!r} is not known; choose from "
-            f"{', '.join(choices)}.{guess}"
+            f"{', '.join(choices)}.{_guess(value, choices, ' ')}"
         )
 
 
-def conform(tree: Any, like: dict[str, Any], elements: dict[str, type]) -> None:
-    """Raise ConfigError unless a tree has the fields of another, with their types.
+def check(config: ConfigDict) -> None:
+    """Raise ConfigError for what is wrong whatever the data, devices and registries."""
+    tree = config.to_dict()
+    _check_names("", tree, _nested())
+    for name, wanted in FIELDS.items():
+        value = tree
+        for part in name.split("."):
+            value = value[part]
+        _check_type(name, value, type(wanted.default))
+        several = isinstance(value, tuple | list)
+        for element in value if several else (value,):
+            if several and wanted.of:
+                _check_type(name, element, wanted.of)
+            _check_limits(name, element, wanted)
+        if wanted.unique and len({*value}) < len(value):
+            raise ConfigError(f"config.{name}: {list(value)} names one twice")
+        if wanted.some and not value:
+            raise ConfigError(f"config.{name}: name at least one")
+    _check_relations(config)
+    lengths(config, steps_per_epoch=1)
 
-    A number may stand for a float if it is finite. What `like` has as `{}` takes any
-    options.
 
-    Args:
-        tree: fields, nested dicts.
-        like: defaults of all fields.
-        elements: the types of what is in the tuples, by field.
+def default() -> ConfigDict:
+    """Return the defaults: configs change what differs, and no field is added."""
+    return ConfigDict(_nested()).lock()
 
-    Example:
-        >>> conform({"data": {"size": 1.5}}, {"data": {"size": 60}}, {})
-        Traceback (most recent call last):
-        lth_jax.config.fields.ConfigError: config.data.size: 1.5 is not of type int
-    """
-    for name, value in flat(like):
-        found = tree
+
+def _nested() -> dict[str, Any]:
+    """Return the defaults as nested dicts."""
+    tree: dict[str, Any] = {}
+    for name, wanted in FIELDS.items():
         *parents, last = name.split(".")
+        node = tree
         for parent in parents:
-            found = found.get(parent) if isinstance(found, dict) else None
-        if not isinstance(found, dict) or last not in found:
-            raise ConfigError(f"config.{name}: is missing")
-        _check_type(name, found[last], type(value))
-        for element in found[last] if name in elements else ():
-            _check_type(name, element, elements[name])
-    _check_no_more("", tree, like)
+            node = node.setdefault(parent, {})
+        node[last] = dict(wanted.default) if wanted.default == {} else wanted.default
+    return tree
 
 
-def flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted name, value) of what nested dicts hold."""
-    for name, value in tree.items():
-        if isinstance(value, dict) and value:
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
-
-
-def _check_no_more(prefix: str, tree: dict[str, Any], like: dict[str, Any]) -> None:
-    for name, value in tree.items():
+def _check_names(prefix: str, tree: Any, like: dict[str, Any]) -> None:
+    """Raise ConfigError unless a tree has all fields of another, and no others."""
+    for name in like:
+        if not isinstance(tree, dict) or name not in tree:
+            raise ConfigError(f"config.{prefix}{name}: is missing")
+        if like[name] and isinstance(like[name], dict):
+            _check_names(f"{prefix}{name}.", tree[name], like[name])
+    for name in tree:
         if name not in like:
-            close = difflib.get_close_matches(str(name), like, n=1)
-            guess = f". Did you mean {close[0]!r}?" if close else ""
-            raise ConfigError(f"config.{prefix}{name}: there is no such field{guess}")
-        if isinstance(value, dict) and like[name]:
-            _check_no_more(f"{prefix}{name}.", value, like[name])
+            guess = _guess(str(name), like, ". ").removesuffix(" ")
+            raise ConfigError(
+                f"config.{prefix}{one_line(name)}: there is no such field{guess}"
+            )
+
+
+def _guess(value: object, choices: Iterable[str], before: str) -> str:
+    close = difflib.get_close_matches(str(value), choices, n=1)
+    return f"{before}Did you mean {close[0]!r}?" if close else ""
 
 
 def _check_type(name: str, value: Any, wanted: type) -> None:
-    if wanted is float:
-        fits = isinstance(value, int | float) and not isinstance(value, bool)
+    fits = isinstance(value, wanted)
+    if wanted in (int, float):
+        fits = isinstance(value, int | wanted) and not isinstance(value, bool)
         if fits and not abs(value) < math.inf:
             raise ConfigError(f"config.{name}: {value} is not a finite number")
-    elif wanted is int:
-        fits = isinstance(value, int) and not isinstance(value, bool)
     elif wanted is tuple:
         fits = isinstance(value, tuple | list)
-    else:
-        fits = isinstance(value, wanted)
-    if wanted is dict:
+    elif wanted is dict:
         fits = fits and _is_plain(value)
     if not fits:
-        shown = " ".join(repr(value).split())[:100]
+        shown = one_line(repr(value))[:100]
         raise ConfigError(f"config.{name}: {shown} is not of type {wanted.__name__}")
     if isinstance(value, int) and abs(value) >= 2**32:
         raise ConfigError(f"config.{name}: {value} is above 2**32")
@@ -119,3 +120,65 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, dict):
         return all(isinstance(k, str) and _is_plain(x) for k, x in value.items())
     return value is None or isinstance(value, bool | int | float | str)
+
+
+def _check_limits(name: str, value: Any, wanted: Field) -> None:
+    if wanted.choices:
+        known(name, value, wanted.choices)
+    low, high = wanted.above, wanted.below
+    if low is not None and high is not None and not low < value < high:
+        raise ConfigError(f"config.{name}: {value} is not between {low} and {high}")
+    if low is not None and not value > low:
+        raise ConfigError(f"config.{name}: {value} is not above {low}")
+    if high is not None and not value < high:
+        raise ConfigError(f"config.{name}: {value} is not below {high}")
+    if wanted.least is not None and value < wanted.least:
+        raise ConfigError(f"config.{name}: {value} is below {wanted.least}")
+    if wanted.most is not None and value > wanted.most:
+        raise ConfigError(f"config.{name}: {value} is above {wanted.most}")
+
+
+def _check_relations(config: ConfigDict) -> None:
+    """Raise ConfigError where fields do not go together."""
+    if config.optim.schedule == "exponential" and not config.optim.end_value > 0:
+        raise ConfigError("config.optim.end_value: 'exponential' needs it above 0")
+    above = 1.0
+    for density in config.prune.densities:
+        if not 0 < density <= above:
+            raise ConfigError(
+                f"config.prune.densities: {density!r} after {above}: densities are "
+                "above 0, at most 1, and never grow"
+            )
+        above = density
+    levels = len(config.prune.densities) or config.prune.levels
+    for level in config.branch_levels:
+        if level > levels:
+            raise ConfigError(
+                f"config.branch_levels: {level} is beyond the last level, {levels}"
+            )
+    for p in config.study.top:
+        if round(p, 4) != p:
+            raise ConfigError(f"config.study.top: {p} has more than 4 decimals")
+    options = config.data.stream
+    if config.data.feed == "stream" and config.train.layout != "data":
+        raise ConfigError(
+            "config.train.layout: a stream has one batch for all devices; use 'data'"
+        )
+    if options.resize < options.image_size:
+        raise ConfigError(
+            f"config.data.stream.resize: {options.resize} is below image_size, "
+            f"{options.image_size}"
+        )
+    for name, most in (("area", 1), ("aspect", math.inf)):
+        limits = tuple(options[name])
+        if not (len(limits) == 2 and 0 < limits[0] <= limits[1] <= most):
+            raise ConfigError(
+                f"config.data.stream.{name}: {limits} is not a rising pair above 0"
+                + " up to 1" * (most == 1)
+            )
+    for name in ("mean", "std"):
+        if len(options[name]) != 3:
+            raise ConfigError(
+                f"config.data.stream.{name}: {tuple(options[name])} are not three "
+                "numbers, one a channel"
+            )

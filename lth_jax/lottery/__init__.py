@@ -1,11 +1,5 @@
 """Lottery: fit, prune, rewind."""
 
-from typing import Any
+from lth_jax.lottery.loop import build, run
 
-
-def __getattr__(name: str) -> Any:
-    if name == "run":
-        from lth_jax.lottery.loop import run
-
-        return run
-    raise AttributeError(name)
+__all__ = ["build", "run"]

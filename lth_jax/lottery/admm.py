@@ -2,21 +2,30 @@
 
 Zhang et al. (2018): minimise the loss of W subject to W = Z, where a layer of Z has no
 more weights than are to be kept, by alternating directions with a scaled dual U. The
-W-step is ordinary training with the proximal term rho / 2 * |W - Z + U|^2 (`fit`, with
-`TrainState.proximal`); the other two are here, and pure.
+W-step is ordinary training with the proximal term rho / 2 * |W - Z + U|^2
+(`TrainState.proximal`); the other two are here, and pure.
 """
 
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from lth_jax import masks as masks_lib
 from lth_jax import measures, prune, scores
+from lth_jax.lottery.training import numbered, train
 from lth_jax.masks import Masks, Params
+from lth_jax.train import state as state_lib
 from lth_jax.train.state import Proximal
+from lth_jax.workdir.member import Member, Networks, Training
+
+if TYPE_CHECKING:
+    from lth_jax.lottery.plan import Plan
+    from lth_jax.lottery.running import Run
 
 
 def start(params: Params, sparse: Masks, scope: prune.Scope) -> Proximal:
@@ -79,3 +88,79 @@ def project(params: Params, sparse: Masks, scope: prune.Scope) -> Params:
     """
     nearest = prune.as_many(scores.magnitude(params), sparse, scope)
     return masks_lib.apply(params, nearest)
+
+
+def trainings(plan: "Plan", level: int) -> list[Training]:
+    """Return what ADMM trains before it prunes; tickets of all k share it."""
+    options, begin = plan.config.prune.admm, plan.length
+    stop = begin + len(options.rho) * options.updates * plan.interval
+    return [
+        Training(member._replace(level=level, branch="admm"), begin, stop, begin)
+        for member in plan.dense
+    ]
+
+
+def draw(run: "Run", sparse: dict[Member, Masks]) -> Networks:
+    """Return the dense networks of tickets as ADMM draws them towards sparse weights.
+
+    Args:
+        run: of which `level` is to be pruned.
+        sparse: masks of each ticket with as many weights as are to be kept.
+    """
+    scope, names = run.config.prune.scope, {}
+    for ticket in sparse:
+        names[ticket] = ticket.dense._replace(level=run.level, branch="admm")
+    # ADMM looks at how many weights masks keep, not at which: any k's do.
+    masks = {names[ticket]: mask for ticket, mask in sparse.items()}
+    starts = {}
+    for name, mask in masks.items():
+        final = run.dense(name, run.plan.length)
+        starts[name] = replace(
+            final,
+            opt_state=run.dense(name, 0).opt_state,
+            data_seed=state_lib.data_seed(run.key(name), 0, state_lib.DATA_AGAIN),
+            proximal=start(final.params, mask, scope),
+        )
+    series = run.workdir.drawn
+    if run.level in series.numbers():
+        like = next(iter(starts.values()))
+        drawn = run.workdir.load(series, run.level, like)
+    else:
+        drawn = _train(run, starts, masks)
+        run.workdir.finish(series, run.level, drawn)
+    return {t: drawn[name] for t, name in names.items() if name in drawn}
+
+
+def _train(run: "Run", networks: Networks, sparse: dict[Member, Masks]) -> Networks:
+    """Fit: train networks on, drawn towards as few weights as masks keep.
+
+    The strength rises in stages; in each, the learning rate falls to a tenth.
+    """
+    options, scope = run.config.prune.admm, run.config.prune.scope
+    length, interval = run.plan.length, run.plan.interval
+    rate = options.learning_rate / float(run.experiment.program.schedule(length))
+    for i, strength in enumerate(np.repeat(options.rho, options.updates)):
+        falls = i % options.updates / max(1, options.updates - 1)
+        for name, network in networks.items():
+            assert network.proximal is not None
+            networks[name] = replace(
+                network,
+                proximal=replace(network.proximal, strength=jnp.float32(strength)),
+                learning_rate=jnp.float32(rate * 0.1**falls),
+            )
+        begin, stop = (length + j * interval for j in (i, i + 1))
+        networks = train(run, networks, stop, begin=begin)
+        for name, network in networks.items():
+            assert network.proximal is not None
+            # A run that resumes finds networks for which this was done already.
+            if network.step == stop and network.proximal.updates == i:
+                term, residuals = update(
+                    network.params, network.proximal, sparse[name], scope
+                )
+                if (i + 1) % options.updates == 0:  # U is in units of the strength
+                    again = start(network.params, sparse[name], scope)
+                    term = replace(again, updates=term.updates)
+                networks[name] = replace(network, proximal=term)
+                numbers = [(f"{side}_residual", r) for side, r in residuals.items()]
+                run.workdir.records.add(numbered(name, network, numbers))
+    return networks

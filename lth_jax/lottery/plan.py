@@ -1,58 +1,188 @@
-"""Plan: which networks a config trains."""
+"""Plan: every training of a run, from where to where, before anything is trained."""
 
 import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from lth_jax import prune
-from lth_jax.lottery import branches
-from lth_jax.lottery.branches import BRANCHES
+from lth_jax.config import known
+from lth_jax.errors import ConfigError
+from lth_jax.lottery.branches import BRANCHES, MASKS
+from lth_jax.lottery.methods import METHODS
+from lth_jax.lottery.studies import STUDIES
 from lth_jax.masks import Masks
 from lth_jax.scores import Scores
-from lth_jax.workdir.records import Member
+from lth_jax.workdir.member import Member, Training
+
+
+def check(config: ConfigDict) -> None:
+    """Raise ConfigError unless branches, method and studies are known."""
+    known("prune.method", config.prune.method, METHODS)
+    for name in config.studies:
+        known("studies", name, STUDIES)
+    sparse = [name for name, branch in BRANCHES.items() if not branch.first_copy]
+    unmasked = [n for n, b in BRANCHES.items() if b.masks == "none" or b.after]
+    for name in config.branches:
+        known("branches", name, sparse)
+    for name in config.dense_branches:
+        known("dense_branches", name, unmasked)
+    for name in config.copied_branches:
+        known("copied_branches", name, (*config.branches, *config.dense_branches))
+    for name in (*config.branches, *config.dense_branches):
+        known(f"branches: masks of {name!r}", BRANCHES[name].masks, MASKS)
+        crosses = BRANCHES[name].masks == "other_rate"
+        if crosses and len(config.sweep.learning_rate) != 2:
+            raise ConfigError(
+                f"config.branches: {name!r} needs two sweep.learning_rate"
+            )
+    if "ticket" not in config.branches:
+        raise ConfigError("config.branches: 'ticket' is what is pruned, add it")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plan:
-    """The networks of a run, by its config."""
+    """The networks of a run, and every training of them.
+
+    Attributes:
+        config: of the run.
+        length: steps of a full training.
+        rewind_steps: the steps k of the rewind states, rising.
+        interval: steps between the Z- and U-steps of ADMM pruning.
+    """
 
     config: ConfigDict
-
-    @property
-    def settings(self) -> tuple[tuple[float | None, float | None], ...]:
-        """Learning rate and weight decay of every network of a sweep."""
-        sweep = self.config.sweep
-        rates, decays = sweep.learning_rate or (None,), sweep.weight_decay or (None,)
-        return tuple(itertools.product(rates, decays))
-
-    @property
-    def origins(self) -> list[Member]:
-        """The dense networks: all replicates of all settings."""
-        return [
-            Member(replicate, 0, 0, "dense", 0, *setting)
-            for setting in self.settings
-            for replicate in range(self.config.replicates)
-        ]
-
-    @property
-    def draws(self) -> int:
-        """The number of Z- and U-steps of ADMM at a level; 0 without it."""
-        options = self.config.prune
-        is_drawn = options.method == "admm"
-        return is_drawn * len(options.admm.rho) * options.admm.updates
+    length: int
+    rewind_steps: tuple[int, ...]
+    interval: int = 0
 
     @property
     def levels(self) -> int:
         """The number of pruning rounds."""
         return len(self.config.prune.densities) or self.config.prune.levels
 
-    def largest(self, rewind_steps: Sequence[int]) -> int:
-        """Return the number of networks of the level that has most of them."""
+    @property
+    def dense_steps(self) -> list[int]:
+        """The steps after which dense networks are saved, rising."""
+        return sorted({0, *self.rewind_steps, self.length})
+
+    @cached_property
+    def dense(self) -> list[Member]:
+        """The dense networks: all replicates of all settings of a sweep."""
+        sweep = self.config.sweep
+        settings = itertools.product(
+            sweep.learning_rate or (None,), sweep.weight_decay or (None,)
+        )
+        return [
+            Member(replicate, 0, 0, "dense", 0, *setting)
+            for setting in settings
+            for replicate in range(self.config.replicates)
+        ]
+
+    def tickets(self, level: int) -> list[Member]:
+        """Return the tickets of a level, from 1."""
+        return [
+            dense._replace(rewind_step=step, level=level, branch="ticket")
+            for dense in self.dense
+            for step in self.rewind_steps
+        ]
+
+    def trainings(self, level: int) -> list[Training]:
+        """Return every training of a level: at level 0 of the dense networks."""
+        return self._trainings[level]
+
+    @cached_property
+    def _trainings(self) -> list[list[Training]]:
+        levels = range(1, self.levels + 1)
+        return [self._of_dense(), *(self._of_level(level) for level in levels)]
+
+    def _of_dense(self) -> list[Training]:
+        dense = {member: Training(member, 0, self.length, 0) for member in self.dense}
+        branches = itertools.product(dense, self.config.dense_branches)
+        copies = (self._copies(member, name, dense) for member, name in branches)
+        return [*dense.values(), *itertools.chain(*copies)]
+
+    def _of_level(self, level: int) -> list[Training]:
+        method = METHODS[self.config.prune.method]
+        names = self.config.branches if self.is_studied(level) else ("ticket",)
+        found, tickets = list(method.trainings(self, level)), {}
+        for ticket in self.tickets(level):
+            (tickets[ticket],) = self._copies(ticket, "ticket", {}, copies=1)
+            for name in names:
+                found += self._copies(ticket, name, tickets)
+        return found
+
+    def _copies(
+        self,
+        ticket: Member,
+        name: str,
+        tickets: dict[Member, Training],
+        copies: int | None = None,
+    ) -> Iterator[Training]:
+        """Yield the trainings of a branch, a copy each, beside a ticket."""
+        branch, fresh = BRANCHES[name], self.config.rewind.fresh
+        # Copies of dense networks part from them at every k.
+        parts = ticket.level == 0 and "k" in (branch.weights, branch.clock)
+        for k in self.rewind_steps if parts else (ticket.rewind_step,):
+            at = {"k": k, "0": 0, "end": self.length, "init": 0}
+            after = tickets[ticket] if branch.after else None
+            had = after.had + after.steps if after else at[branch.weights]
+            begin = at[branch.clock]
+            if branch.clock == "k" and "step" in fresh:
+                begin = 0
+            if branch.weights == "k" and "params" in fresh:
+                had = 0
+            many = self.copies(ticket.level, name) if copies is None else copies
+            for copy in range(branch.first_copy, many):
+                member = ticket._replace(rewind_step=k, branch=name, copy=copy)
+                stop = branch.lengths * self.length
+                yield Training(member, begin, stop, had, after)
+
+    def waves(self, level: int) -> list[list[Training]]:
+        """Return the trainings of a level's branches as fleets, in their order."""
+        fleets: dict[tuple[bool, int], list[Training]] = {}
+        for training in self.trainings(level):
+            if training.member.branch in BRANCHES and training.member not in self.dense:
+                key = training.after is not None, training.stop
+                fleets.setdefault(key, []).append(training)
+        return [fleets[key] for key in sorted(fleets)]
+
+    def steps(self, level: int) -> int:
+        """Return the training steps of a level."""
+        return sum(training.steps for training in self.trainings(level))
+
+    def largest(self) -> int:
+        """Return the number of networks of the fleet that has most of them."""
         levels = range(self.levels + 1)
-        trained = [len([*self.members(level, rewind_steps)]) for level in levels]
-        return max(len(self.origins), *trained)
+        fleets = [fleet for level in levels for fleet in self.waves(level)]
+        return max(map(len, [self.dense, *fleets]))
+
+    def steps_to_find(self, ticket: Member) -> int:
+        """Return the training steps of a run until a ticket's masks are known."""
+        if ticket.level == 0:
+            return 0
+        first = ticket.level if self.config.prune.schedule == "one_shot" else 1
+        found = self.length
+        for level in range(first, ticket.level + 1):
+            for member, begin, stop, *_ in self.trainings(level):
+                drawn = member.branch not in BRANCHES and member.dense == ticket.dense
+                before = member == ticket._replace(level=level) and member != ticket
+                found += (stop - begin) * (drawn or before)
+        return found
+
+    def copies(self, level: int, branch: str) -> int:
+        """Return the number of copies of a branch that are trained at a level."""
+        copied = self.config.copied_branches
+        is_copied = self.is_studied(level) and (not copied or branch in copied)
+        return self.config.copies if is_copied else 1
+
+    def is_studied(self, level: int) -> bool:
+        """Return whether more than tickets are trained at a level."""
+        levels = self.config.branch_levels
+        return level == 0 or not levels or level in levels
 
     def shrink(self, level: int, scores: Scores, masks: Masks) -> Masks:
         """Return a level's masks from the scores and the masks of the level before."""
@@ -88,54 +218,40 @@ class Plan:
             kept = [self.left(level, n, total) for n, total in zip(kept, totals)]
             yield sum(kept) / sum(totals)
 
-    def branches(self, level: int) -> tuple[str, ...]:
-        """Return the branches that are trained at a level."""
-        if level == 0:
-            return self.config.dense_branches
-        return self.config.branches if self.is_studied(level) else ("ticket",)
-
-    def copies(self, level: int, branch: str) -> int:
-        """Return the number of copies of a branch that are trained at a level."""
-        copied = self.config.copied_branches
-        is_copied = self.is_studied(level) and (not copied or branch in copied)
-        return self.config.copies if is_copied else 1
-
-    def is_studied(self, level: int) -> bool:
-        """Return whether more than tickets are trained at a level."""
-        levels = self.config.branch_levels
-        return level == 0 or not levels or level in levels
-
-    def steps(
-        self, level: int, rewind_steps: list[int], length: int, admm_interval: int
-    ) -> int:
-        """Return the training steps of a level; the dense networks' are at level 0.
+    def check(self, layers: Sequence[int], schedule: Any) -> None:
+        """Raise ConfigError if a level would be empty, or a training stand still.
 
         Args:
-            level: from 0.
-            rewind_steps: the steps k of the rewind states.
-            length: steps of a full training.
-            admm_interval: steps between the Z- and U-steps of ADMM pruning.
+            layers: number of prunable weights in each layer.
+            schedule: from step to learning rate.
         """
-        fresh = tuple(self.config.rewind.fresh)
-        taken = sum(
-            branches.steps(member.branch, member.rewind_step, length, fresh)[0]
-            for member in self.members(level, rewind_steps)
-        )
-        if level == 0:
-            return taken + len(self.origins) * length
-        return taken + len(self.origins) * self.draws * admm_interval
+        *_, last = self.densities(layers)
+        if not last:
+            raise ConfigError(
+                f"config.prune: nothing would be left of {sum(layers)} weights at the "
+                "last level"
+            )
+        trainings = [*self.trainings(0), *self.trainings(self.levels)]
+        later = [t.member.branch for t in trainings if t.stop > self.length]
+        if later and not schedule(self.length):
+            raise ConfigError(
+                f"config.optim.schedule: ends at 0, where {later[0]!r} goes on; see "
+                "end_value"
+            )
 
-    def members(self, level: int, rewind_steps: Sequence[int]) -> Iterator[Member]:
-        """Yield the networks that are trained at a level.
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as it stands in the run's folder."""
+        return {
+            "length": self.length,
+            "rewind_steps": list(self.rewind_steps),
+            "nested": METHODS[self.config.prune.method].nested,
+            "crossing": [n for n, b in BRANCHES.items() if b.masks == "other_rate"],
+            "trainings": [
+                _flat(one) for n in range(self.levels + 1) for one in self.trainings(n)
+            ],
+        }
 
-        Args:
-            level: 0 for the dense networks after their first copy.
-            rewind_steps: the steps k of the rewind states.
-        """
-        for origin, step, name in itertools.product(
-            self.origins, rewind_steps, self.branches(level)
-        ):
-            for copy in range(BRANCHES[name].copies_from, self.copies(level, name)):
-                yield origin._replace(
-                    rewind_step=step, level=level, branch=name, copy=copy
-                )
+
+def _flat(training: Training) -> list[Any]:
+    after = training.after and list(training.after.member)
+    return [list(training.member), *training[1:4], after]

@@ -10,13 +10,14 @@ from pathlib import Path
 import pandas as pd
 from ml_collections import ConfigDict
 
-from lth_jax import lottery, report
+from lth_jax import report
 from lth_jax.errors import ConfigError
+from lth_jax.lottery import loop
 from lth_jax.lottery.plan import Plan
-from lth_jax.train import experiment as experiment_lib
 from lth_jax.train import processes
 from lth_jax.train.experiment import Experiment
-from lth_jax.workdir import Workdir
+from lth_jax.workdir import identity
+from lth_jax.workdir.folder import Workdir
 
 # Below this instability, as a fraction of test examples, a network counts as stable
 # (Frankle et al., 2020, Section 3).
@@ -78,7 +79,13 @@ class Bracket:
         return "\n".join([*lines, f"{self.criterion} from step {self.at} on{failed}"])
 
 
-def earliest_rewind(config: ConfigDict, directory: Path, criterion: str) -> Bracket:
+def earliest_rewind(
+    config: ConfigDict,
+    directory: Path,
+    criterion: str,
+    *,
+    accept_code_change: bool = False,
+) -> Bracket:
     """Find the earliest of the config's rewind steps whose tickets meet a criterion.
 
     The candidates, `config.rewind.steps`, share one dense training; of n candidates at
@@ -93,33 +100,39 @@ def earliest_rewind(config: ConfigDict, directory: Path, criterion: str) -> Brac
         criterion: one of `CRITERIA`. "stable": test instability below 2 % (Frankle et
             al., 2020, Section 3); "matching": test accuracy within one standard
             deviation of dense, or less than 0.2 points below it (Sections 4 and 4.4).
+        accept_code_change: as of `lottery.run`.
 
     Raises:
         KeyError: there is no such criterion.
         ConfigError: the config sweeps over learning rates or weight decays; else as
             `lottery.run`.
     """
-    if len(Plan(config).settings) > 1:
+    if max(map(len, config.sweep.to_dict().values())) > 1:
         raise ConfigError(
             "config.sweep: rewind steps are searched at one learning rate and one "
             "weight decay"
         )
     config = _tickets_alone(config, criterion)
-    experiment = experiment_lib.build(config)
-    candidates, probes = experiment.rewind_steps, []
+    plan, experiment = loop.build(config)
+    candidates, probes = plan.rewind_steps, []
     below, at = -1, len(candidates)
-    with Workdir(directory).lock():
-        with lottery.opened(config, directory / "dense", experiment) as dense:
-            lottery.train_dense(dense)
+    with identity.lock(directory):
+        built, dense = (plan, experiment), directory / "dense"
+        with loop.opened(config, dense, built, accept_code_change) as run:
+            loop.fit_dense(run)
         while at - below > 1:
             middle = (below + at) // 2
-            probe = _probe(config, directory, experiment, candidates[middle], criterion)
+            k = candidates[middle]
+            alone = dataclasses.replace(plan, rewind_steps=(k,))
+            probe = _probe(
+                config, directory, (alone, experiment), criterion, accept_code_change
+            )
             probes.append(probe)
             below, at = (below, middle) if probe.met else (middle, at)
-    plan = Plan(config)
-    each = sum(len([*plan.members(n, [0])]) for n in range(plan.levels + 1))
+    levels = range(plan.levels + 1)
+    each = sum(len(alone.trainings(level)) for level in levels) - len(plan.dense)
     return Bracket(
-        trainings=len(plan.origins) + each * len(probes),
+        trainings=len(plan.dense) + each * len(probes),
         criterion=criterion,
         below=candidates[below] if below >= 0 else None,
         at=candidates[at] if at < len(candidates) else None,
@@ -133,7 +146,7 @@ def _tickets_alone(config: ConfigDict, criterion: str) -> ConfigDict:
     with config.unlocked():
         config.branches, config.dense_branches = ("ticket",), ()
         config.copied_branches = ()
-        config.branch_levels = (Plan(config).levels,)
+        config.branch_levels = (len(config.prune.densities) or config.prune.levels,)
         if "test_accuracy" not in config.measures:
             config.measures += ("test_accuracy",)
         config.copies = max(config.copies, 2 if criterion == "stable" else 1)
@@ -144,22 +157,21 @@ def _tickets_alone(config: ConfigDict, criterion: str) -> ConfigDict:
 def _probe(
     config: ConfigDict,
     directory: Path,
-    experiment: Experiment,
-    step: int,
+    built: tuple[Plan, Experiment],
     criterion: str,
+    accept_code_change: bool,
 ) -> Probe:
     """Make the tickets of a rewind step, and return what they are like."""
+    plan, _ = built
+    (step,) = plan.rewind_steps
     config = config.copy_and_resolve_references()
     with config.unlocked():
         config.rewind.steps = (f"{step}it",)
-    experiment = dataclasses.replace(experiment, rewind_steps=(step,))
     workdir = directory / f"rewind_{step}"
-    processes.by_first(
-        lambda: _adopt(directory / "dense", workdir, experiment.dense_steps)
-    )
-    diverged = lottery.run(config, workdir, experiment)
+    processes.by_first(lambda: _adopt(directory / "dense", workdir, plan.dense_steps))
+    diverged = loop.run(config, workdir, built, accept_code_change=accept_code_change)
     found = CRITERIA[criterion](report.load(workdir))
-    found = found[found["level"] == Plan(config).levels]
+    found = found[found["level"] == plan.levels]
     if found.empty:
         return Probe(step, False, math.nan, math.nan, 0, workdir, diverged)
     (last,) = found.itertuples()
@@ -186,7 +198,7 @@ def _adopt(source: Path, target: Path, steps: Sequence[int]) -> None:
 
 
 def _is_stable(rows: pd.DataFrame) -> pd.DataFrame:
-    found = report.summary(rows, "test_instability_between_copies")
+    found = report.summary(rows, "instability", split="test")
     return found.assign(met=found["mean"] < STABLE)
 
 

@@ -1,12 +1,13 @@
 """Studies: measures that compare networks of a level with each other or with the dense.
 
-A study yields (member, measure, value), one number a row of the records.
+A study yields (member, measure, value), or (member, measure, value, keys), where keys
+are columns of the row: of what the measure is.
 """
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -16,165 +17,146 @@ from lth_jax import masks as masks_lib
 from lth_jax import measures
 from lth_jax.lottery.branches import BRANCHES
 from lth_jax.masks import Masks
-from lth_jax.train.evaluate import Evaluation
 from lth_jax.train.state import TrainState
-from lth_jax.workdir.records import Member
+from lth_jax.workdir.member import Member
 
-Numbers = Iterator[tuple[Member, str, float]]
+if TYPE_CHECKING:
+    from lth_jax.lottery.running import Run
 
-_CORRELATIONS = (("pearson", measures.pearson), ("cosine", measures.cosine))
+Numbers = Iterator[tuple[Member, str, float] | tuple[Member, str, float, dict]]
 
-
-@dataclass(frozen=True)
-class Scene:
-    """What a study may look at.
-
-    Attributes:
-        trained: networks at the end of their training.
-        dense: the dense network that was trained from the same weights at the same step
-            in the same data order as a member, or None if there is none.
-        start: a member as it was before it was trained, under its masks.
-        initial: the dense network of a member's replicate and setting at step 0.
-        final: the same network at the end of its training.
-        evaluate: evaluations of networks by split, after their batch statistics have
-            been recomputed if that is configured.
-        points: number of points on an interpolated path, ends included.
-        top: the shares p of the largest weights.
-        every_tensor: biases and normalisation enter distances and angles, too.
-    """
-
-    trained: dict[Member, TrainState]
-    dense: Callable[[Member], TrainState | None]
-    start: Callable[[Member], TrainState]
-    initial: Callable[[Member], TrainState]
-    final: Callable[[Member], TrainState]
-    evaluate: Callable[[Sequence[TrainState]], dict[str, list[Evaluation]]]
-    points: int
-    top: tuple[float, ...]
-    every_tensor: bool
+_CORRELATIONS = {"pearson": measures.pearson, "cosine": measures.cosine}
 
 
-def stability(scene: Scene) -> Numbers:
+def stability(run: "Run") -> Numbers:
     """Stability to pruning and to data order (Frankle et al., 2019, Section 2).
 
-    L2 distance, and angle in degrees, over surviving weights: of a network to the dense
-    one from the same weights in the same data order, where there is one
-    (`distance_to_dense`), and of every two copies in different orders
-    (`distance_to_copy_1`, a row of copy 0).
+    `distance` (L2), and `angle` in degrees, over surviving weights: of a network to the
+    dense one from the same weights in the same data order, where there is one (pair
+    "dense"), and of every two copies in different orders (pair "copies").
     """
-    for member, network in scene.trained.items():
-        if member.level and (dense := scene.dense(member)):
-            yield from _apart(scene, member, network, dense, "dense")
-    for member, other in _pairs(scene):
-        a, b = scene.trained[member], scene.trained[other]
-        yield from _apart(scene, member, a, b, f"copy_{other.copy}")
+    for member, network in run.networks.items():
+        if member.level and (dense := run.twin(member)):
+            yield from _apart(run, member, network, dense, {"pair": "dense"})
+    for member, other, keys in _copies(run):
+        yield from _apart(run, member, run.networks[member], other, keys)
 
 
-def instability(scene: Scene) -> Numbers:
+def instability(run: "Run") -> Numbers:
     """Linear mode connectivity of every two copies (Frankle et al., 2020, Section 2).
 
-    The error on the straight path between them (`test_error_to_copy_1_at_0.500`), and
-    its highest value above the mean of the ends (`test_instability_to_copy_1`).
+    The `error` at `alpha` on the straight path between them, and the `instability`, its
+    highest value above the mean of the ends; of every split.
     """
-    alphas = np.linspace(0, 1, scene.points, dtype=np.float32)
-    for member, other in _pairs(scene):
-        path = _path(scene.trained[member], scene.trained[other], alphas)
-        for split, evaluations in scene.evaluate(path).items():
+    alphas = np.linspace(0, 1, run.config.study.points, dtype=np.float32)
+    for member, other, keys in _copies(run):
+        path = _path(other, run.networks[member], alphas)
+        for split, evaluations in run.evaluate(path).items():
             errors = np.array([1 - found.accuracy for found in evaluations])
-            name = f"to_copy_{other.copy}"
+            keys = {"split": split} | keys
             for alpha, error in zip(alphas, errors):
-                yield member, f"{split}_error_{name}_at_{alpha:.3f}", float(error)
-            barrier = measures.instability(jnp.asarray(errors))
-            yield member, f"{split}_instability_{name}", float(barrier)
+                position = {"alpha": round(float(alpha), 3)}
+                yield member, "error", float(error), keys | position
+            barrier = float(measures.instability(jnp.asarray(errors)))
+            yield member, "instability", barrier, keys
 
 
-def correlation(scene: Scene) -> Numbers:
+def correlation(run: "Run") -> Numbers:
     """Weight correlation of networks (Liu et al., 2021, Section 4 and Appendix F).
 
-    R_p for every p, with what chance would give (`overlap_start_to_end_top_0.2` and
-    `..._top_0.2_by_chance`), Pearson correlation and cosine, of
+    R_p for every p (`overlap`), with what chance would give (`chance_overlap`),
+    `pearson` correlation and `cosine`, of the pairs
 
-    - a network before and after its training, of its surviving weights
-      (`start_to_end`; of a dense network that is R_p(θ0, θT), from step k R_p(θk, θT),
-      also layer by layer, `..._top_0.2_of_conv1/kernel`);
-    - a network that starts as it was initialised, or rewound, and the fine-tuned one
-      under the same masks, of their surviving weights (`start_to_fine_tuned`, footnote
+    - "start_to_end": a network before and after its training, of its surviving weights;
+      of a dense network that is R_p(θ0, θT), and "rewound_to_end" R_p(θk, θT), both
+      also layer by layer;
+    - "start_to_fine_tuned": a network that starts as it was initialised, or rewound,
+      and the fine-tuned one under the same masks, of their surviving weights (footnote
       3);
-    - a fine-tuned network and the dense one that it was made from, of all prunable
-      weights, before (`end_to_initial`) and after (`end_to_dense`) that was trained:
-      for p up to the density of every layer (Table 1).
+    - "end_to_initial", "end_to_dense": a fine-tuned network and the dense one that it
+      was made from, of all prunable weights, before and after that was trained: for p
+      up to the density of every layer (Table 1).
 
     By chance, a network has its largest weights anywhere among those it has, and masks
     know nothing of the other one: R_p is p. Not so where masks are made of the other
-    one's magnitudes, as in `end_to_dense`: then chance ignores magnitudes under them.
+    one's magnitudes, as in "end_to_dense": then chance ignores magnitudes under them.
     """
-    for member, network in scene.trained.items():
-        for name, a, b, compared, anywhere in _relatives(scene, member, network):
+    for member, network in run.networks.items():
+        for keys, a, b, compared, anywhere in _pairs(run, member, network):
             least = min(_densities(a.masks, compared))
-            for p in scene.top:
-                overlap = f"overlap_{name}_top_{p:g}"
+            for p in run.config.study.top:
                 if p > least:
                     continue  # what is pruned is not among the largest
                 shared = measures.top_overlap(a.params, b.params, p, compared)
-                yield member, overlap, float(shared)
+                yield member, "overlap", float(shared), keys | {"p": p}
                 chance = measures.chance_overlap(b.params, p, anywhere, compared)
-                yield member, f"{overlap}_by_chance", float(chance)
-            for which, measure in _CORRELATIONS:
-                value = measure(a.params, b.params, compared)
-                yield member, f"{which}_{name}", float(value)
+                yield member, "chance_overlap", float(chance), keys | {"p": p}
+            for name, measure in _CORRELATIONS.items():
+                value = float(measure(a.params, b.params, compared))
+                yield member, name, value, keys
             if member.level == 0:
-                yield from _by_layer(scene, member, name, a, b)
+                yield from _by_layer(run, member, keys, a, b)
 
 
-STUDIES: dict[str, Callable[[Scene], Numbers]] = {
+STUDIES: dict[str, Callable[["Run"], Numbers]] = {
     "stability": stability,
     "instability": instability,
     "correlation": correlation,
 }
 
 
-def _pairs(scene: Scene) -> Iterator[tuple[Member, Member]]:
-    """Yield every two copies of a network, the lower copy first."""
-    for a, b in itertools.combinations(sorted(scene.trained), 2):
-        if a._replace(copy=b.copy) == b:
-            yield a, b
+def _copies(run: "Run") -> Iterator[tuple[Member, TrainState, dict[str, Any]]]:
+    """Yield (copy, a lower copy's network, keys) of every two copies of a network."""
+    for member in sorted(run.networks):
+        for copy in range(member.copy):
+            other = member._replace(copy=copy)
+            # The dense network, from which copies part at k, has none itself.
+            other = other.dense if not member.level and copy == 0 else other
+            if other.branch == member.branch and other in run.networks:
+                keys = {"pair": "copies", "other": copy}
+                yield member, run.networks[other], keys
 
 
-def _relatives(
-    scene: Scene, member: Member, network: TrainState
-) -> Iterator[tuple[str, TrainState, TrainState, Masks, Masks]]:
-    """Yield (name, network, network, weights to compare, masks) of what to correlate.
+def _pairs(
+    run: "Run", member: Member, network: TrainState
+) -> Iterator[tuple[dict[str, Any], TrainState, TrainState, Masks, Masks]]:
+    """Yield (keys, network, network, weights to compare, masks) of what to correlate.
 
     Under the masks the first network has, by chance, its largest weights anywhere.
     """
-    start, masks = scene.start(member), network.masks
-    yield "start_to_end", start, network, masks, masks
+    start, masks = run.start(member), network.masks
+    yield {"pair": "start_to_end"}, start, network, masks, masks
+    if member == member.dense:
+        for k in filter(None, run.plan.rewind_steps):
+            keys = {"pair": "rewound_to_end", "other": k}
+            yield keys, run.dense(member, k), network, masks, masks
     if member.level == 0:
         return
     if member.branch == "fine_tune":
         whole = jax.tree.map(jnp.ones_like, masks)
-        yield "end_to_initial", network, scene.initial(member), whole, whole
-        yield "end_to_dense", network, scene.final(member), whole, masks
-    fine_tuned = scene.trained.get(member._replace(branch="fine_tune", copy=0))
+        initial, final = (run.dense(member, step) for step in (0, run.plan.length))
+        yield {"pair": "end_to_initial"}, network, initial, whole, whole
+        yield {"pair": "end_to_dense"}, network, final, whole, masks
+    fine_tuned = run.trained(member._replace(branch="fine_tune", copy=0))
     if not fine_tuned or BRANCHES[member.branch].again:
         return
     if masks_lib.checksum(masks) == masks_lib.checksum(fine_tuned.masks):
-        yield "start_to_fine_tuned", start, fine_tuned, masks, masks
+        yield {"pair": "start_to_fine_tuned"}, start, fine_tuned, masks, masks
 
 
 def _by_layer(
-    scene: Scene, member: Member, name: str, a: TrainState, b: TrainState
+    run: "Run", member: Member, keys: dict[str, Any], a: TrainState, b: TrainState
 ) -> Numbers:
     """Yield what two networks have in common, layer by layer."""
-    found = {
-        f"overlap_{name}_top_{p:g}": partial(measures.top_overlap, p=p)
-        for p in scene.top
-    }
-    found |= {f"{which}_{name}": measure for which, measure in _CORRELATIONS}
-    for measure, function in found.items():
-        layers = measures.by_layer(function, a.params, b.params, b.masks)
+    found: list[tuple[str, Callable[..., jax.Array], dict[str, Any]]] = [
+        ("overlap", partial(measures.top_overlap, p=p), keys | {"p": p})
+        for p in run.config.study.top
+    ]
+    found += [(name, measure, keys) for name, measure in _CORRELATIONS.items()]
+    for name, measure, of in found:
+        layers = measures.by_layer(measure, a.params, b.params, b.masks)
         for path, value in layers.items():
-            yield member, f"{measure}_of_{path}", float(value)
+            yield member, name, float(value), of | {"layer": path}
 
 
 def _densities(masks: Masks, compared: Masks) -> Iterator[float]:
@@ -184,13 +166,12 @@ def _densities(masks: Masks, compared: Masks) -> Iterator[float]:
 
 
 def _apart(
-    scene: Scene, member: Member, a: TrainState, b: TrainState, name: str
+    run: "Run", member: Member, a: TrainState, b: TrainState, keys: dict[str, Any]
 ) -> Numbers:
-    masks = _all_tensors(a) if scene.every_tensor else a.masks
+    masks = _all_tensors(a) if run.config.study.tensors == "all" else a.masks
     distance = measures.distance(a.params, b.params, masks)
-    yield member, f"distance_to_{name}", float(distance)
-    angle = measures.angle(a.params, b.params, masks)
-    yield member, f"angle_to_{name}", float(angle)
+    yield member, "distance", float(distance), keys
+    yield member, "angle", float(measures.angle(a.params, b.params, masks)), keys
 
 
 def _all_tensors(network: TrainState) -> Masks:

@@ -16,8 +16,8 @@ from lth_jax import masks as masks_lib
 from lth_jax.data import NO_LABEL, Passage, Split, normalise
 from lth_jax.models import Network
 from lth_jax.train.devices import Layout
-from lth_jax.train.fit import Program, batch_loss
 from lth_jax.train.state import TrainState
+from lth_jax.train.step import Program, batch_loss
 
 
 class Evaluation(NamedTuple):

@@ -13,19 +13,16 @@ from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
 from lth_jax import models
-from lth_jax.config.fields import field, options
+from lth_jax.config import field, known
 from lth_jax.errors import ConfigError
-from lth_jax.lottery.branches import BRANCHES
-from lth_jax.lottery.plan import Plan
 from lth_jax.models import lean
 from lth_jax.models import summary as summary_lib
-from lth_jax.train import inputs, processes, state
-from lth_jax.train import optimizers as optim
+from lth_jax.train import inputs, optimizers, processes, state
 from lth_jax.train.devices import Layout
-from lth_jax.train.evaluate import Refresher
-from lth_jax.train.fit import Program
+from lth_jax.train.evaluate import Evaluation, Refresher
 from lth_jax.train.inputs import Evaluate
 from lth_jax.train.state import TrainState
+from lth_jax.train.step import Program
 
 _MOST_STEPS = 10**9  # twice as many fit into 32 bits
 
@@ -39,6 +36,7 @@ class Experiment:
         data: what tells the data set from others, and how its images are normalised.
         evaluators: evaluate, by name of the split.
         layers: what each layer of the network costs, in the order of their calls.
+        prunable: number of prunable weights of every layer.
         initialise: from a replicate's key, and a learning rate and a weight decay (None
             for those of the config), to its dense state at step 0.
         length: steps of a full training.
@@ -54,6 +52,7 @@ class Experiment:
     data: dict[str, Any]
     evaluators: dict[str, Evaluate]
     layers: list[summary_lib.Layer]
+    prunable: list[int]
     initialise: Callable[..., TrainState]
     length: int
     rewind_steps: tuple[int, ...]
@@ -63,11 +62,6 @@ class Experiment:
     refresh: Refresher
     close: Callable[[], None]
 
-    @property
-    def dense_steps(self) -> list[int]:
-        """The steps after which dense networks are saved, rising."""
-        return sorted({0, *self.rewind_steps, self.length})
-
     def stops(self, start: int, stop: int) -> list[int]:
         """Return the steps after which to evaluate members on their way to `stop`."""
         first = start - start % self.evaluate_every + self.evaluate_every
@@ -75,23 +69,29 @@ class Experiment:
         return [*between, stop] if start < stop else []
 
 
-def build(config: ConfigDict) -> Experiment:
+def build(config: ConfigDict, together: int | None = None) -> Experiment:
     """Load the data and make everything that a run needs; nothing is trained.
+
+    Args:
+        config: whose fields are checked (`config.check`).
+        together: most networks that train or are evaluated at a time, if known; no more
+            devices are used.
 
     Raises:
         ConfigError, DataError: the config cannot be run; one line, naming the field.
     """
-    config_lib.check(config)
-    layout = Layout(config.train.layout, _devices(config), config.train.members)
+    _check_names(config)
+    devices = _devices(config, together)
+    layout = Layout(config.train.layout, devices, config.train.members)
     input = inputs.build(config, layout)
     steps = _lengths(config, input.feed.steps_per_epoch)
     model = _model(config, input.num_classes)
     initialise = _initialise(config, model, input.feed.shape)
-    params = jax.eval_shape(initialise, jax.random.key(0)).params
+    initial = jax.eval_shape(initialise, jax.random.key(0))
     # XLA's CPU backend runs a convolution's gradient 65 times slower in a loop. Members
     # that a core takes one after another stay in its caches, have no convolutions in
     # groups, and need one program for all fleets (benchmarks/NOTES.md).
-    slow_loop = _on_cpu() and any(w.ndim == 4 for w in jax.tree.leaves(params))
+    slow_loop = _on_cpu() and any(w.ndim == 4 for w in jax.tree.leaves(initial.params))
     if _on_cpu():
         layout = dataclasses.replace(
             layout,
@@ -101,7 +101,7 @@ def build(config: ConfigDict) -> Experiment:
     program = Program(
         model=model,
         optimizer=_optimizer(config),
-        schedule=optim.Schedule(
+        schedule=optimizers.Schedule(
             config.optim.schedule,
             config.optim.learning_rate,
             length=steps["train.length"],
@@ -119,36 +119,34 @@ def build(config: ConfigDict) -> Experiment:
         accumulate=config.train.accumulate,
         unroll=slow_loop,
     )
-    _check_end(config, program, steps["train.length"])
     few = config.study.examples
+
+    def evaluators(without: str, most: int | None = None) -> dict[str, Evaluate]:
+        return {
+            name: input.evaluator(
+                model,
+                split.take(np.arange(min(most, len(split)))) if most else split,
+                layout,
+            )
+            for name, split in input.splits.items()
+            if name != without
+        }
+
     return Experiment(
         program=program,
         data=input.about,
-        evaluators={
-            name: input.evaluator(model, split, layout)
-            for name, split in input.splits.items()
-            if name != "train"
-        },
+        evaluators=evaluators(without="train"),
         layers=summary_lib.layers(model, input.feed.shape),
+        prunable=[mask.size for mask in jax.tree.leaves(initial.masks)],
         initialise=initialise,
         length=steps["train.length"],
-        rewind_steps=tuple(sorted(set(steps["rewind.steps"]))),
+        rewind_steps=tuple(sorted({*steps["rewind.steps"]})),
         evaluate_every=steps.get("train.evaluate_every", steps["train.length"]),
         admm_interval=steps["prune.admm.interval"],
         close=input.close,
-        path={
-            name: input.evaluator(
-                model, split.take(np.arange(min(few, len(split)))), layout
-            )
-            for name, split in input.splits.items()
-            if name != "validation"
-        },
+        path=evaluators(without="validation", most=few),
         refresh=Refresher(program, -(-few // config.data.batch_size)),
     )
-
-
-def _on_cpu() -> bool:
-    return jax.default_backend() == "cpu"
 
 
 def summary(config: ConfigDict) -> str:
@@ -158,6 +156,7 @@ def summary(config: ConfigDict) -> str:
         ConfigError, DataError: there is no such network, or no such data.
     """
     config_lib.check(config)
+    _check_names(config)
     shape, num_classes = inputs.describe(config)
     with field("model"):
         layers = summary_lib.layers(
@@ -166,18 +165,33 @@ def summary(config: ConfigDict) -> str:
     return summary_lib.table(layers)
 
 
-def _devices(config: ConfigDict) -> tuple[jax.Device, ...]:
+def _check_names(config: ConfigDict) -> None:
+    """Raise ConfigError unless network, optimizer and measures are known."""
+    known("model.name", config.model.name, models.MODELS)
+    known("model.init", config.model.init, models.INITIALIZERS)
+    known("model.norm_scale", config.model.norm_scale, models.NORM_SCALES)
+    known("optim.name", config.optim.name, optimizers.OPTIMIZERS)
+    known("optim.schedule", config.optim.schedule, optimizers.SCHEDULES)
+    splits = ("test", "validation") if config.data.validation else ("test",)
+    for measure in config.measures:
+        names = [f"{split}_{name}" for split in splits for name in Evaluation._fields]
+        known("measures", measure, names)
+
+
+def _on_cpu() -> bool:
+    return jax.default_backend() == "cpu"
+
+
+def _devices(config: ConfigDict, together: int | None) -> tuple[jax.Device, ...]:
     devices = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
     wanted = config.train.devices
     if wanted and processes.several():
         raise ConfigError("config.train.devices: several processes use all devices")
     if wanted > len(devices):
         raise ConfigError(f"config.train.devices: {wanted}, there are {len(devices)}")
-    if config.train.layout == "fleet" and not processes.several():
+    if config.train.layout == "fleet" and together and not processes.several():
         # Others would hold the data, and compute what nobody looks at.
-        most = Plan(config).largest(range(len(config.rewind.steps)))
-        most = max(most, config.study.points if config.studies else 0)
-        wanted = min(wanted or len(devices), most)
+        wanted = min(wanted or len(devices), together)
     devices = tuple(devices[: wanted or None])
     sharing = len(devices) if config.train.layout == "data" else 1
     if config.data.batch_size % sharing:
@@ -211,21 +225,10 @@ def _lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
     return steps
 
 
-def _check_end(config: ConfigDict, program: Program, length: int) -> None:
-    """Raise ConfigError if what trains on after the schedule would stand still."""
-    later = [name for name in config.branches if BRANCHES[name].lengths > 1]
-    later += ["admm"] * (config.prune.method == "admm")
-    if later and not program.schedule(length):
-        raise ConfigError(
-            f"config.optim.schedule: ends at 0, where {later[0]!r} goes on; see "
-            "end_value"
-        )
-
-
 def _model(config: ConfigDict, num_classes: int) -> models.Network:
     together = config.train.layout == "data" and config.train.sync_batch_stats
     layers = {"conv": lean.Conv, "norm": lean.BatchNorm} if _on_cpu() else {}
-    with options("model.options"):
+    with field("model.options", Exception):
         return models.create(
             config.model.name,
             num_classes=num_classes,
@@ -262,34 +265,23 @@ def _initialise(
             weight_decay=decay if decays else None,
         )
 
-    with options("model"):
+    with field("model", Exception):
         params = jax.eval_shape(create, jax.random.key(0)).params
-    with options("optim.options"):
+    with field("optim.options", Exception):
         jax.eval_shape(_one_update(config), params)
     with field("prune.exclude"):
-        masks = jax.eval_shape(initialise, jax.random.key(0)).masks
-    _check_left(config, [mask.size for mask in jax.tree.leaves(masks)])
+        jax.eval_shape(initialise, jax.random.key(0))
     return initialise
-
-
-def _check_left(config: ConfigDict, layers: list[int]) -> None:
-    """Raise ConfigError if the last level would leave nothing of the layers."""
-    *_, last = Plan(config).densities(layers)
-    if not last:
-        raise ConfigError(
-            f"config.prune: nothing would be left of {sum(layers)} weights at the last "
-            "level"
-        )
 
 
 def _optimizer(config: ConfigDict) -> Callable[..., optax.GradientTransformation]:
     make = partial(
-        optim.optimizer,
+        optimizers.optimizer,
         config.optim.name,
         decay_everything=config.optim.decay_everything,
         **config.optim.options,
     )
-    with options("optim.options"):
+    with field("optim.options", Exception):
         make(config.optim.learning_rate, None)
     return make
 

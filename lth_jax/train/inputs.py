@@ -14,7 +14,7 @@ from lth_jax.errors import ConfigError
 from lth_jax.models import Network
 from lth_jax.train.devices import Layout
 from lth_jax.train.evaluate import Evaluator, StreamEvaluator
-from lth_jax.train.fit import Feed
+from lth_jax.train.step import Feed
 
 Evaluate = Evaluator | StreamEvaluator
 

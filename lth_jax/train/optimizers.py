@@ -1,7 +1,6 @@
-"""Optimizers and schedules, by name, with lengths as step strings."""
+"""Optimizers and schedules, by name."""
 
 import dataclasses
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,23 +10,6 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from lth_jax.masks import Params
-
-
-def steps(text: str, steps_per_epoch: int) -> int:
-    """Return a length in steps: '160ep', '500it' or '5ep3it'.
-
-    Raises:
-        ValueError: not of that form.
-
-    Example:
-        >>> steps("5ep3it", steps_per_epoch=100)
-        503
-    """
-    match = re.fullmatch(r"(?:(\d+)ep)?(?:(\d+)it)?", text)
-    if not text or not match:
-        raise ValueError(f"{text!r} is not a length like '160ep', '500it' or '5ep3it'")
-    epochs, iterations = (int(group or 0) for group in match.groups())
-    return epochs * steps_per_epoch + iterations
 
 
 @dataclasses.dataclass(frozen=True)

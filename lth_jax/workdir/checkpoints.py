@@ -6,17 +6,16 @@ import json
 import os
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
-from lth_jax.errors import CheckpointError
+from lth_jax import masks as masks_lib
+from lth_jax.errors import CheckpointError, one_line
 from lth_jax.train import processes
 
 Tree = TypeVar("Tree", bound=PyTree)
@@ -66,13 +65,12 @@ class Series:
             CheckpointError: it, or the one before, cannot be written; what was saved
                 before is untouched.
         """
-        packed = jax.device_get(jax.tree.map(_pack, tree))
+        packed = jax.device_get(_packed(tree))
         self.wait()
         if wait:
             processes.by_first(lambda: self._save(number, packed, about))
         elif processes.is_first():
-            task = _WRITER.submit(self._save, number, packed, about)
-            _PENDING[self.directory] = task
+            _PENDING[self.directory] = _WRITER.submit(self._save, number, packed, about)
 
     def wait(self) -> None:
         """Wait until what is being saved is on the disk.
@@ -100,7 +98,7 @@ class Series:
         except Exception as error:  # Orbax passes on whatever its libraries raise
             shutil.rmtree(unfinished, ignore_errors=True)
             raise CheckpointError(
-                f"{self.directory / str(number)} cannot be saved ({_reason(error)}); "
+                f"{self.directory / str(number)} cannot be saved ({one_line(error)}); "
                 "with that put right, the same command goes on"
             ) from error
         for old in self.numbers()[: -self.keep] if self.keep else ():
@@ -117,7 +115,7 @@ class Series:
             CheckpointError: it is damaged, or of another structure.
         """
         self.verify(number)
-        packed = jax.eval_shape(partial(jax.tree.map, _pack), like)
+        packed = jax.eval_shape(_packed, like)
         # No memory is used for what only says that NumPy arrays are wanted.
         wanted = jax.tree.map(
             lambda x: np.broadcast_to(np.zeros((), x.dtype), x.shape), packed
@@ -127,7 +125,7 @@ class Series:
             if (found.shape, found.dtype) != (want.shape, want.dtype):
                 problem = f"{found.dtype}{found.shape}: wrong shape, wanted {want}"
                 raise self._damaged(number, ValueError(problem))
-        return jax.tree.map(_unpack, saved, like)
+        return _unpacked(saved, like)
 
     def raw(self, number: int) -> PyTree:
         """Return a saved pytree as it is on disk: dicts, lists and NumPy arrays.
@@ -198,6 +196,8 @@ class Series:
 
     def _restored(self, number: int, wanted: PyTree) -> PyTree:
         path = (self.directory / str(number) / "tree").absolute()
+        if not path.exists() and not wanted:
+            return []  # of no networks
         try:
             with _checkpointer() as checkpointer:
                 return checkpointer.restore(path, ocp.args.StandardRestore(wanted))
@@ -206,8 +206,8 @@ class Series:
 
     def _damaged(self, number: int, error: Exception) -> CheckpointError:
         return CheckpointError(
-            f"{self.directory / str(number)} cannot be read ({_reason(error)}); put it "
-            "back from a copy, or start in a new --workdir"
+            f"{self.directory / str(number)} cannot be read ({one_line(error)}); put "
+            "it back from a copy, or start in a new --workdir"
         )
 
 
@@ -232,9 +232,10 @@ def _checkpointer() -> ocp.Checkpointer:
 
 def _write(folder: Path, tree: PyTree, about: dict[str, Any]) -> None:
     """Write a checkpoint; it is on the disk when this returns."""
-    with _checkpointer() as checkpointer:
-        checkpointer.save((folder / "tree").absolute(), ocp.args.StandardSave(tree))
-    _about(folder).parent.mkdir()
+    if jax.tree.leaves(tree):  # Orbax takes no empty tree
+        with _checkpointer() as checkpointer:
+            checkpointer.save((folder / "tree").absolute(), ocp.args.StandardSave(tree))
+    _about(folder).parent.mkdir(parents=True)
     _about(folder).write_text(json.dumps(about))
     checksums = _checksums(folder)
     (folder / _CHECKSUMS).write_text(json.dumps(checksums, indent=2))
@@ -272,17 +273,16 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _reason(error: Exception) -> str:
-    """Return the first sentence of an exception, as one line."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+def _packed(tree: PyTree) -> PyTree:
+    """Return a tree with its booleans at one bit each."""
+    return jax.tree.map(lambda x: masks_lib.pack(x) if x.dtype == bool else x, tree)
 
 
-def _pack(x: jax.Array) -> jax.Array:
-    return jnp.packbits(x.ravel()) if x.dtype == bool else x
-
-
-def _unpack(saved: np.ndarray, like: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
-    array = jnp.asarray(saved)
-    if like.dtype != bool:
-        return array
-    return jnp.unpackbits(array, count=like.size).astype(bool).reshape(like.shape)
+def _unpacked(tree: PyTree, like: PyTree) -> PyTree:
+    return jax.tree.map(
+        lambda x, want: (
+            masks_lib.unpack(x, want) if want.dtype == bool else jax.numpy.asarray(x)
+        ),
+        tree,
+        like,
+    )

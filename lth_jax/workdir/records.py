@@ -1,86 +1,19 @@
-"""Records: what a run leaves in its folder besides checkpoints."""
+"""Records: the numbers of a run, a row each."""
 
 import dataclasses
-import hashlib
 import json
 import os
-import platform
-import subprocess
-import sys
-from collections.abc import Iterable, Sequence
-from importlib import metadata
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import jax
+from typing import Any
 
 from lth_jax.errors import RecordsError
 from lth_jax.train import processes
-
-# Modules and packages that change no number of a run.
-HARMLESS = ("check", "configs", "dry_run", "export", "main", "report", "sparse")
-HARMLESS += ("tensorboard",)
-
+from lth_jax.workdir.member import Member
 
 # The measure of a network whose loss, or a weight, is not finite any more.
 DIVERGED = "diverged"
-
-
-class Member(NamedTuple):
-    """Which network a number belongs to.
-
-    Attributes:
-        replicate: which seed.
-        rewind_step: step k of the ticket's rewind state; 0 for the dense network.
-        level: number of pruning rounds; 0 for the dense network.
-        branch: the controlled variation.
-        copy: which data order.
-        learning_rate: initial rate, where a run has several; else None.
-        weight_decay: L2 coefficient, where a run has several; else None.
-    """
-
-    replicate: int
-    rewind_step: int
-    level: int
-    branch: str
-    copy: int
-    learning_rate: float | None = None
-    weight_decay: float | None = None
-
-    @property
-    def setting(self) -> tuple[float | None, float | None]:
-        """Learning rate and weight decay, where a run has several."""
-        return self.learning_rate, self.weight_decay
-
-    @property
-    def ticket(self) -> "Member":
-        """The ticket of this level and rewind step; at level 0 the dense network."""
-        return self._replace(branch="ticket" if self.level else "dense", copy=0)
-
-    @property
-    def is_ticket(self) -> bool:
-        """Whether this is a ticket, or at level 0 a dense network."""
-        return self == self.ticket
-
-    @property
-    def origin(self) -> "Member":
-        """The dense network of the same seed and setting."""
-        return self._replace(rewind_step=0, level=0, branch="dense", copy=0)
-
-
-# What tells a row from others.
-KEY = (*Member._fields, "step", "measure")
-
-
-def text(key: Sequence[Any]) -> str:
-    """Return the first parts of a row's key in words.
-
-    Example:
-        >>> text(Member(0, 500, 3, "ticket", 0))
-        'replicate 0, rewind_step 500, level 3, branch ticket, copy 0'
-    """
-    named = zip(KEY, key)
-    return ", ".join(f"{name} {value}" for name, value in named if value is not None)
+_NUMBER = ("density", "value")  # all other columns tell a row from others
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,18 +79,35 @@ class Records:
 
     def diverged(self) -> dict[Member, int]:
         """Return the networks whose training ended early, and at which step."""
-        found = {}
-        for row in self.rows():
-            if row["measure"] == DIVERGED:
-                named: dict[str, Any] = {name: row.get(name) for name in Member._fields}
-                found[Member(**named)] = row["step"]
-        return found
+        return {
+            member(row): row["step"]
+            for row in self.rows()
+            if row["measure"] == DIVERGED
+        }
 
 
 def row(
-    member: Member, *, density: float, step: int, measure: str, value: float
+    member: Member,
+    *,
+    density: float,
+    step: int,
+    measure: str,
+    value: float,
+    **keys: Any,
 ) -> dict[str, Any]:
     """Return one number of one member as a row; rate and decay only if it has them.
+
+    Args:
+        member: which network.
+        density: of its masks.
+        step: to which it was trained.
+        measure: what was measured.
+        value: the number.
+        keys: of what, where the measure alone does not say it: split, pair, other,
+            alpha, p, layer, or a column of a study's own.
+
+    Raises:
+        ValueError: a key is one of the columns that every row has.
 
     Example:
         >>> row(Member(0, 500, 3, "ticket", 0), density=0.512, step=30_000,
@@ -177,45 +127,21 @@ def row(
         "learning_rate": member.learning_rate,
         "weight_decay": member.weight_decay,
     }
-    return {name: content for name, content in found.items() if content is not None}
+    if taken := found.keys() & keys:
+        raise ValueError(f"{measure}: {min(taken)!r} is a column of every row")
+    return {name: x for name, x in (found | keys).items() if x is not None}
 
 
-def environment() -> dict[str, Any]:
-    """Return what a run's numbers may depend on besides its config."""
-    packages = ["lth_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint"]
-    packages += ["tensorflow-datasets", "numpy", "opencv-python-headless"]
-    return {
-        "command": sys.argv,
-        "git_commit": _git_commit(),
-        "code": code(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: metadata.version(name) for name in packages},
-        "devices": [device.device_kind for device in jax.devices()],
-        "processes": jax.process_count(),
-    }
+def member(row: dict[str, Any]) -> Member:
+    """Return which network a row belongs to."""
+    return Member(*(row.get(name) for name in Member._fields))  # pyright: ignore
 
 
-def code() -> str:
-    """Return the SHA-256 of the package's source, but for the modules in HARMLESS."""
-    digest, root = hashlib.sha256(), Path(__file__).parents[1]
-    for path in sorted(root.rglob("*.py")):
-        name = path.relative_to(root).as_posix()
-        if name.removesuffix(".py").split("/")[0] not in HARMLESS:
-            digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
+def key(row: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Return what tells a row from others: all columns but the number's own.
 
-
-def _git_commit() -> str | None:
-    """Return the commit of this source tree, marked if it has been changed."""
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            check=True,
-            text=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return described.stdout.strip()
+    Example:
+        >>> key({"level": 1, "density": 0.8, "measure": "loss", "p": 0.2, "value": 1.0})
+        (('level', 1), ('measure', 'loss'), ('p', 0.2))
+    """
+    return tuple((name, x) for name, x in row.items() if name not in _NUMBER)

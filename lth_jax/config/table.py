@@ -1,0 +1,112 @@
+"""Table: every field of a config on one line: default, comment, type and limits."""
+
+from typing import Any, NamedTuple
+
+LAYOUTS = ("fleet", "data")
+PARTS = ("params", "batch_stats", "opt_state", "step")
+
+
+class Field(NamedTuple):
+    """What a field is and may be; its type is that of the default.
+
+    Attributes:
+        default: value; `{}` takes any options.
+        comment: what it means.
+        of: type of the elements of a tuple.
+        least, most: limits of a number, or of each in a tuple, that it may reach.
+        above, below: limits that it may not reach.
+        choices: what it, or each in a tuple, may be.
+        unique: a tuple names nothing twice.
+        some: a tuple is not empty.
+        length: of training, as '160ep', '500it' or '5ep3it', or a tuple of those.
+    """
+
+    default: Any
+    comment: str = ""
+    of: type | None = None
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    below: float | None = None
+    choices: tuple[str, ...] = ()
+    unique: bool = False
+    some: bool = False
+    length: bool = False
+
+
+# fmt: off
+FIELDS: dict[str, Field] = {
+    "seed": Field(0, "of everything that is drawn"),
+    "replicates": Field(3, "networks with seeds of their own", least=1),
+    "data.name": Field("digits", "any TFDS image classification set"),
+    "data.dir": Field("", "TFDS's data folder; empty for its default"),
+    "data.train_split": Field("train"),
+    "data.test_split": Field("test"),
+    "data.validation": Field(0, "training examples held out"),
+    "data.batch_size": Field(60, "over all devices that share it", least=1),
+    "data.last": Field("drop", "an epoch's partial batch: 'drop' or 'wrap' around"),
+    "data.standardise": Field(True, "by channel; else the pixels, from 0 to 1"),
+    "data.augmentation": Field("none", "or 'flip_crop'; of a stream 'resized_crop'"),
+    "data.feed": Field("memory", "or 'stream': decoded and resized on the way"),
+    "data.stream.image_size": Field(224, "pixels, height and width", least=1),
+    "data.stream.resize": Field(256, "evaluation: shorter side, before a centre crop"),
+    "data.stream.area": Field((0.08, 1.0), "'resized_crop': share of the image, and", of=float),
+    "data.stream.aspect": Field((3 / 4, 4 / 3), "width / height", of=float),
+    "data.stream.mean": Field((0.485, 0.456, 0.406), "by channel, on the 0 to 1 scale", of=float),
+    "data.stream.std": Field((0.229, 0.224, 0.225), "likewise", of=float, above=0),
+    "data.stream.corrupt": Field("error", "or 'skip': the next image in its place"),
+    "data.stream.workers": Field(-1, "processes that decode: 0 none, -1 one per core", least=-1),
+    "model.name": Field("lenet", "a key of models.MODELS"),
+    "model.init": Field("kaiming_normal", "of all kernels"),
+    "model.norm_scale": Field("ones", "initial batch-norm scales, or 'uniform'"),
+    "model.dtype": Field("float32", "of the computation", choices=("float32", "bfloat16")),
+    "model.options": Field({}, "the architecture's own fields"),
+    "optim.name": Field("sgd", "an optax optimizer"),
+    "optim.options": Field({}, "of the optax optimizer: momentum, nesterov, ..."),
+    "optim.learning_rate": Field(0.1, "the initial, highest one", above=0),
+    "optim.weight_decay": Field(0.0, "L2, added to the gradient", least=0),
+    "optim.decay_everything": Field(True, "biases and batch-norm decay too"),
+    "optim.schedule": Field("constant", "of the learning rate"),
+    "optim.milestones": Field((), "where schedule 'step' falls", length=True),
+    "optim.gamma": Field(0.1, "the factor by which it falls", least=0),
+    "optim.end_value": Field(0.0, "of schedules 'linear' and 'exponential'", least=0),
+    "optim.warm_up": Field("0it", "the rate rises linearly from 0", length=True),
+    "optim.label_smoothing": Field(0.0, "mass spread over all classes", least=0, below=1),
+    "optim.aux_weight": Field(0.4, "of the losses of auxiliary heads (Inception-v3)", least=0),
+    "train.length": Field("10ep", "'160ep', '500it' or '5ep3it'", length=True),
+    "train.evaluate_every": Field("", "a length; empty for the end only", length=True),
+    "train.layout": Field("fleet", "or 'data': the devices share a batch", choices=LAYOUTS),
+    "train.devices": Field(0, "0 for all", least=0),
+    "train.members": Field(0, "most members a device at a time; 0 chooses", least=0),
+    "train.checkpoint_minutes": Field(10.0, "0 saves only when a level is done", least=0),
+    "train.sync_batch_stats": Field(True, "in layout 'data'"),
+    "train.accumulate": Field(1, "microbatches, one after another, of a device's batch", least=1),
+    "prune.method": Field("magnitude", "how masks are made"),
+    "prune.schedule": Field("iterative", "or 'one_shot'", choices=("iterative", "one_shot")),
+    "prune.scope": Field("global", "or 'layer'", choices=("global", "layer")),
+    "prune.fraction": Field(0.2, "of what remains, each level", above=0, below=1),
+    "prune.levels": Field(10, "pruning rounds", least=1, most=1000),
+    "prune.densities": Field((), "of each level, in place of fraction and levels", of=float),
+    "prune.exclude": Field((), "regular expressions for paths never to be pruned", of=str),
+    "prune.admm.rho": Field((1e-4, 1e-3, 1e-2, 1e-1), "strength, stage by stage", of=float, least=0, some=True),
+    "prune.admm.updates": Field(5, "Z- and U-steps a stage", least=1),
+    "prune.admm.interval": Field("3ep", "training between them", length=True),
+    "prune.admm.learning_rate": Field(0.01, "falls to a tenth within a stage", above=0),
+    "rewind.steps": Field(("0it",), "each step k has tickets of its own", length=True, some=True),
+    "rewind.fresh": Field((), "not rewound but as at step 0", of=str, choices=PARTS),
+    "sweep.learning_rate": Field((), "every combination is trained;", of=float, above=0, unique=True),
+    "sweep.weight_decay": Field((), "empty: the value of optim", of=float, least=0, unique=True),
+    "branches": Field(("ticket", "random_reinit", "shuffled_mask"), "of every level", of=str, unique=True),
+    "dense_branches": Field((), "of the dense networks: 'dense' (copies), 'long'", of=str, unique=True),
+    "copies": Field(1, "data orders per branch", least=1),
+    "copied_branches": Field((), "those that have copies; empty: all", of=str, unique=True),
+    "branch_levels": Field((), "where there are more than tickets; empty: everywhere", of=int, least=1),
+    "measures": Field(("test_accuracy", "test_loss"), "of every network", of=str, unique=True),
+    "studies": Field((), "'stability', 'instability', 'correlation'", of=str, unique=True),
+    "study.tensors": Field("masked", "what is compared: surviving weights, or 'all'", choices=("masked", "all")),
+    "study.points": Field(30, "on a path, ends included", least=2),
+    "study.top": Field((0.1, 0.2, 0.3, 0.4, 0.5), "shares p of the largest weights", of=float, above=0, below=1),
+    "study.batch_stats": Field("recompute", "on a path, or 'interpolate'", choices=("recompute", "interpolate")),
+    "study.examples": Field(10_000, "most of a split on a path; and to recompute", least=1),
+}
+# fmt: on

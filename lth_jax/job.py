@@ -1,0 +1,112 @@
+"""Job: what a command does, from its flags to its exit status."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import logging
+from ml_collections import ConfigDict
+
+from lth_jax import dry_run, lottery, machine, report
+from lth_jax.errors import RunError, one_line
+from lth_jax.lottery import search
+from lth_jax.train import experiment, processes
+from lth_jax.workdir.pauses import Interrupted
+
+TRY_AGAIN = 75  # EX_TEMPFAIL: interrupted; the same command goes on from there
+
+
+def work(config: ConfigDict, asked: Any) -> None:
+    """Do what the flags ask for; exit with a line on what is wrong.
+
+    Args:
+        config: of the run.
+        asked: the flags of `main`, as attributes.
+    """
+    workdir = str(asked.workdir or "")
+    if not (workdir or asked.summary or asked.dry_run):
+        sys.exit("error: --workdir: name the folder of the run")
+    if "://" in workdir:
+        sys.exit(
+            f"error: --workdir: {workdir} is no folder; mount what it names, and name "
+            "the folder where it is mounted"
+        )
+    logging.set_verbosity(logging.WARNING)  # Orbax reports every file at INFO
+    # One XLA device per core: members on devices of their own train faster than one
+    # after another on all cores. Other platforms do not look at it.
+    if "JAX_NUM_CPU_DEVICES" not in os.environ:
+        jax.config.update("jax_num_cpu_devices", machine.cores())
+    with _answered(config):
+        if asked.distributed or asked.coordinator:
+            processes.join(asked.coordinator, asked.processes, asked.process)
+        if asked.summary:
+            print(experiment.summary(config))
+        elif asked.dry_run:
+            print(dry_run.describe(config))
+        else:
+            _run(config, Path(workdir), asked)
+
+
+def _run(config: ConfigDict, workdir: Path, asked: Any) -> None:
+    """Train, and report what came of it."""
+    accept = asked.accept_code_change
+    if asked.earliest_rewind:
+        found = search.earliest_rewind(
+            config, workdir, asked.earliest_rewind, accept_code_change=accept
+        )
+        runs = [probe.workdir for probe in found.probes]
+        # All probes share the dense networks.
+        lost = {line: None for probe in found.probes for line in probe.diverged}
+    else:
+        found, runs = None, [workdir]
+        lost = lottery.run(config, workdir, accept_code_change=accept)
+
+    def describe() -> None:
+        try:
+            print(found or report.table(report.load(workdir)))
+            print(f"\nreport: {report.write(*runs, directory=workdir / 'report')}")
+        except Exception as error:  # whatever it was, the run is done
+            again = f"python -m lth_jax.report {workdir}"
+            print(
+                f"warning: all is trained, but the report is missing "
+                f"({type(error).__name__}: {one_line(error)}); to try again: {again}",
+                file=sys.stderr,
+            )
+
+    processes.by_first(describe)
+    if lost:
+        sys.exit("\n".join(f"error: {line}" for line in lost))
+
+
+@contextlib.contextmanager
+def _answered(config: ConfigDict) -> Iterator[None]:
+    """Exit with one line, and a status, for what a user can put right."""
+    try:
+        yield
+    except RunError as error:
+        sys.exit(f"error: {error}")
+    except Interrupted as interrupted:
+        print(interrupted, file=sys.stderr)
+        sys.exit(TRY_AGAIN)
+    except jax.errors.JaxRuntimeError as error:
+        reason = one_line(error)
+        if not processes.several():
+            if "RESOURCE_EXHAUSTED" not in reason:
+                raise
+            together = config.train.layout == "fleet"
+            field = "train.members: fewer" if together else "train.accumulate: more"
+            sys.exit(f"error: config.{field} may fit: {reason}")
+        print(
+            f"error: another process has ended ({reason}); start all of them again: "
+            "the same commands go on",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)  # the way out through JAX waits for the others
+    except KeyboardInterrupt:  # before anything was trained
+        sys.exit(128 + signal.SIGINT)

@@ -1,0 +1,228 @@
+"""Run: what branches, methods and studies may ask of a run."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import jax
+from jaxtyping import Array, Key, PyTree
+from ml_collections import ConfigDict
+from tqdm.auto import tqdm
+
+from lth_jax.lottery import branches
+from lth_jax.lottery.plan import Plan
+from lth_jax.masks import Masks
+from lth_jax.scores import Scores
+from lth_jax.train import state as state_lib
+from lth_jax.train.evaluate import Evaluation
+from lth_jax.train.experiment import Experiment
+from lth_jax.train.state import TrainState
+from lth_jax.train.step import next_loss
+from lth_jax.workdir.checkpoints import Series
+from lth_jax.workdir.folder import Workdir
+from lth_jax.workdir.member import Member, Networks
+from lth_jax.workdir.pauses import Interruption
+
+
+@dataclass(eq=False)
+class Run:
+    """A run: its plan, its folder, and how far it is.
+
+    Attributes:
+        config: of the run.
+        plan: every training.
+        experiment: what the config means: network, data, program.
+        workdir: its folder.
+        progress: its bar.
+        interruption: whether it has been asked to end.
+        diverged: networks whose training ended early, and at which step.
+        level: that it is at.
+        before: the tickets of the level before.
+        kept: the masks of the level's tickets, those that diverged among them.
+        networks: what the level's networks came to.
+    """
+
+    config: ConfigDict
+    plan: Plan
+    experiment: Experiment
+    workdir: Workdir
+    progress: tqdm
+    interruption: Interruption
+    diverged: dict[Member, int] = field(default_factory=dict)
+    level: int = 0
+    before: Networks = field(default_factory=dict)
+    kept: dict[Member, Masks] = field(default_factory=dict)
+    networks: Networks = field(default_factory=dict)
+    _loaded: dict[int, Networks] = field(default_factory=dict)
+    _begun: dict[Member, TrainState | None] = field(default_factory=dict)
+
+    # ------------------------------------------------------------------ questions
+
+    def dense(self, member: Member, step: int) -> TrainState:
+        """Return the dense network of a member's seed and setting after some steps.
+
+        Unmasked, from disk.
+
+        Args:
+            member: any.
+            step: 0, a rewind step, or the length of the training.
+        """
+        return self.all_dense(step)[member.dense]
+
+    def start(self, member: Member) -> TrainState | None:
+        """Return where a network of this level starts; None if it has no masks."""
+        if member == member.dense:
+            return self.dense(member, 0)
+        first = member._replace(copy=0)
+        if first not in self._begun:
+            self._begun = {first: branches.start(self, first)}
+        begun, again = self._begun[first], branches.BRANCHES[member.branch].again
+        if begun is None:
+            return None
+        purpose = state_lib.DATA_AGAIN if again else state_lib.DATA
+        seed = state_lib.data_seed(self.key(member), member.copy, purpose)
+        return replace(begun, data_seed=seed, loss_from=begun.step)
+
+    def previous(self, ticket: Member) -> TrainState:
+        """Return the network that decides on a ticket's masks.
+
+        Under the masks of the level before, its ticket; in one-shot pruning the dense
+        network.
+        """
+        found = self.before[ticket.previous]
+        if self.config.prune.schedule == "one_shot":
+            final = self.dense(ticket, self.plan.length)
+            return replace(final, masks=found.masks)
+        return found
+
+    def masks(self, member: Member) -> Masks | None:
+        """Return the masks of a member's ticket; None if nothing is left of it."""
+        return self.kept.get(member.ticket)
+
+    def trained(self, member: Member) -> TrainState | None:
+        """Return what a network of this level came to; None if it diverged."""
+        return self.networks.get(member)
+
+    def twin(self, member: Member) -> TrainState | None:
+        """Return the dense network from the same weights at the same step.
+
+        It was trained in the same data order; None if there is none.
+        """
+        begin, had = self._begins[member]
+        if not branches.BRANCHES[member.branch].from_dense or begin != had:
+            return None
+        if member.copy == 0:
+            return self.dense(member, self.plan.length)
+        twin = member._replace(level=0, branch="dense", rewind_step=begin)
+        return self._dense_copies.get(twin)
+
+    def key(self, member: Member, *purposes: int) -> Key[Array, ""]:
+        """Return the key of a member's replicate, or one derived from it."""
+        key = jax.random.key(self.config.seed)
+        for number in (member.replicate, *purposes):
+            key = jax.random.fold_in(key, number)
+        return key
+
+    def initial(self, member: Member, key: Key[Array, ""]) -> TrainState:
+        """Return a new dense state at step 0 in a member's setting."""
+        return self.experiment.initialise(key, *member.setting)
+
+    def shrink(self, ticket: Member, scores: Scores) -> Masks:
+        """Return a ticket's masks: of what was left, the lowest scores are pruned."""
+        return self.plan.shrink(ticket.level, scores, self.previous(ticket).masks)
+
+    def loss(
+        self, state: TrainState, temperature: float = 1.0
+    ) -> Callable[[PyTree], Array]:
+        """Return the loss on a state's next batch, as a function of the parameters."""
+        return next_loss(state, temperature, program=self.experiment.program)
+
+    @property
+    def tickets(self) -> Networks:
+        """What the level's tickets came to; at level 0 the dense networks."""
+        return {m: network for m, network in self.networks.items() if m.is_ticket}
+
+    @property
+    def flow(self) -> Callable[[PyTree, PyTree], Array]:
+        """Map (parameters, batch statistics) to the logits for an image of ones."""
+        return self.experiment.program.flow
+
+    def evaluate(self, networks: Sequence[TrainState]) -> dict[str, list[Evaluation]]:
+        """Return evaluations of networks by split, on the examples of studies.
+
+        Their batch statistics are recomputed before, if that is configured.
+        """
+        self.rest(self.networks)
+        if self.config.study.batch_stats == "recompute":
+            networks = self.experiment.refresh(networks)
+        return {name: split(networks) for name, split in self.experiment.path.items()}
+
+    # ------------------------------------------------------------------- the loop
+
+    def all_dense(self, step: int) -> Networks:
+        """Return the dense networks after some steps, from disk."""
+        if step not in self._loaded:
+            self._loaded[step] = self.load(self.workdir.dense, step)
+        return self._loaded[step]
+
+    def load(self, series: Series, number: int) -> Networks:
+        """Return networks that the run has saved."""
+        return self.workdir.load(series, number, self._like)
+
+    def at(self, level: int) -> None:
+        """Go to a level: what is asked is of its networks now."""
+        self.before = self.tickets
+        self.level, self.kept = level, {}
+        self.networks = {} if level else dict(self.before)
+        self._begins = {t.member: (t.begin, t.had) for t in self.plan.trainings(level)}
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of dense networks in memory; they are loaded again when asked for."""
+        self._loaded, self._begun = {}, {}
+
+    @property
+    def to_keep(self) -> Networks:
+        """What is saved of the level: all copies of its tickets, or of dense networks.
+
+        The dense networks themselves are saved already.
+        """
+        return {
+            member: network
+            for member, network in self.networks.items()
+            if member.branch == ("ticket" if self.level else "dense")
+            and member != member.dense
+        }
+
+    def rest(self, networks: Networks) -> None:
+        """Save a level's networks if it is time to; give way if that is asked for.
+
+        Raises:
+            Interrupted: the process was asked to end; the networks are saved.
+        """
+        if self.interruption.due():
+            self.workdir.pause(networks)
+            self.interruption.handle(self.workdir.paused.wait)
+
+    def skip(self, steps: int) -> None:
+        """Count what was trained before this process began: it took no time here."""
+        if not self.progress.disable:
+            self.progress.initial += steps
+            self.progress.last_print_n += steps
+            self.progress.n += steps
+            self.progress.refresh()
+
+    def divergences(self) -> list[str]:
+        """Return a line for every network that diverged."""
+        what = "a loss or a weight is not finite any more"
+        return [f"{what}: {member}, step {at}" for member, at in self.diverged.items()]
+
+    @cached_property
+    def _like(self) -> TrainState:
+        """The structure, shapes and types of every network."""
+        key, setting = jax.random.key(0), self.plan.dense[0].setting
+        return jax.eval_shape(lambda: self.experiment.initialise(key, *setting))
+
+    @cached_property
+    def _dense_copies(self) -> Networks:
+        return self.load(self.workdir.levels, 0)

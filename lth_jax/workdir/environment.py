@@ -1,0 +1,127 @@
+"""Environment: what a run's numbers may depend on besides its config."""
+
+import contextlib
+import functools
+import hashlib
+import inspect
+import platform
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from importlib import metadata
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import jax
+
+# Modules and packages that change no number of a run.
+HARMLESS = ("check", "configs", "dry_run", "export", "main", "report", "sparse")
+HARMLESS += ("tensorboard",)
+_PACKAGES = ("lth_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint")
+_PACKAGES += ("tensorflow-datasets", "numpy", "opencv-python-headless")
+
+
+def environment(own: Iterable[object] = ()) -> dict[str, Any]:
+    """Return what a run's numbers may depend on besides its config.
+
+    Args:
+        own: what the config names: its network, branches, method, studies, ...
+    """
+    return {
+        "command": sys.argv,
+        "git_commit": _git_commit(),
+        "code": code(own),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "devices": [device.device_kind for device in jax.devices()],
+        "processes": jax.process_count(),
+    }
+
+
+def code(own: Iterable[object] = ()) -> dict[str, str]:
+    """Return {file: SHA-256} of the code that may change a number.
+
+    The package's, but for the modules in HARMLESS; and of what a user has written
+    himself the files where that stands, with the modules beside them.
+    """
+    root = _root()
+    found = {}
+    for path in sorted(root.rglob("*.py")):
+        name = path.relative_to(root).as_posix()
+        if name.removesuffix(".py").split("/")[0] not in HARMLESS:
+            found[f"lth_jax/{name}"] = _digest(path.read_bytes())
+    return found | dict(sorted(_own_code(own)))
+
+
+def changed(before: Any, now: dict[str, str]) -> list[str]:
+    """Return the files of `code` that are not the same."""
+    before = before if isinstance(before, dict) else {}
+    names = sorted(before.keys() | now.keys())
+    return [name for name in names if before.get(name) != now.get(name)]
+
+
+def _own_code(own: Iterable[object]) -> Iterator[tuple[str, str]]:
+    """Yield (file, SHA-256) of what is neither this package's nor installed."""
+    elsewhere = [_root(), *map(Path, sysconfig.get_paths().values())]
+    functions: dict[Path, list[FunctionType]] = {}
+    for function in _functions(own, set()):
+        path = Path(function.__code__.co_filename).absolute()
+        if not any(map(path.is_relative_to, elsewhere)):
+            functions.setdefault(path, []).append(function)
+    folders = {path.parent for path in functions if path.is_file()}
+    modules = (getattr(module, "__file__", None) for module in [*sys.modules.values()])
+    beside = {Path(file) for file in modules if file and Path(file).parent in folders}
+    for path in functions.keys() | beside:
+        if path.is_file():
+            yield path.name, _digest(path.read_bytes())
+            continue
+        for function in functions[path]:  # of a notebook
+            with contextlib.suppress(OSError):
+                source = inspect.getsource(function)
+                yield function.__qualname__, _digest(source.encode())
+
+
+def _functions(found: Iterable[object], seen: set[int]) -> Iterator[FunctionType]:
+    """Yield the functions that objects are made of, through partials and closures."""
+    for x in found:
+        if id(x) in seen or not (callable(x) or isinstance(x, tuple | list)):
+            continue
+        seen.add(id(x))
+        inner = [getattr(x, "__wrapped__", None)]
+        if isinstance(x, FunctionType):
+            yield x
+            with contextlib.suppress(ValueError):  # a cell is empty
+                inner += [cell.cell_contents for cell in x.__closure__ or ()]
+        elif isinstance(x, functools.partial):
+            inner += [x.func, *x.args, *x.keywords.values()]
+        elif isinstance(x, tuple | list):
+            inner += x
+        elif hasattr(x, "__dict__"):
+            inner += vars(x).values()
+        yield from _functions(inner, seen)
+
+
+def _root() -> Path:
+    return Path(__file__).parents[1]
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _git_commit() -> str | None:
+    """Return the commit of this source tree, marked if it has been changed."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=_root(),
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip()

@@ -1,0 +1,174 @@
+"""Identity: whose a folder is, and who is at work in it.
+
+One run's numbers come from one config, one code and one data set: a folder is refused
+to any other. What may differ when a run goes on, because it changes no number, or only
+the last digits of some:
+
+- config: the fields in `HARMLESS`;
+- code: the modules in `environment.HARMLESS`. Any other change, of the package's files
+  or of the user's own, is refused until it is accepted;
+- versions of other packages, Python, the system, devices and the number of processes:
+  with a warning, as the last digits may change;
+- the command and the git commit.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from lth_jax import config as config_lib
+from lth_jax.errors import ConfigError
+from lth_jax.train import processes
+from lth_jax.workdir import environment as environment_lib
+
+HARMLESS = {"data.dir", "data.stream.workers", "train.checkpoint_minutes"}
+
+
+@contextlib.contextmanager
+def lock(directory: Path) -> Iterator[None]:
+    """Keep other processes out. The system opens the lock of a process that ends.
+
+    Raises:
+        ConfigError: another process is at work here, or the folder cannot be made.
+    """
+    with contextlib.ExitStack() as stack:
+        processes.by_first(lambda: _lock(directory, stack))
+        yield
+
+
+def _lock(directory: Path, stack: contextlib.ExitStack) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise ConfigError(f"--workdir: {error}") from error
+    stack.callback(os.close, descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        other = os.read(descriptor, 200).decode(errors="replace")
+        raise ConfigError(f"--workdir: {other} is at work in {directory}") from error
+    except OSError as error:  # some network file systems have no locks
+        print(f"warning: --workdir: no lock ({error})", file=sys.stderr)
+    with contextlib.suppress(OSError):  # who it is, is for the other's message
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()}".encode())
+
+
+def begin(
+    directory: Path,
+    config: ConfigDict,
+    data: dict[str, Any] | None = None,
+    plan: dict[str, Any] | None = None,
+    own: Iterable[object] = (),
+    *,
+    accept_code_change: bool = False,
+) -> None:
+    """Begin a run here, or see that the one that is here is the same.
+
+    Args:
+        config: of the run.
+        data: what tells its data set from others.
+        plan: every training, as JSON.
+        own: what the config names, of which the code counts.
+        accept_code_change: go on with other code, which is recorded.
+
+    Raises:
+        ConfigError: the folder belongs to another config, code or data set; the
+            difference is named.
+    """
+    environment = environment_lib.environment(own) | {"data": data or {}}
+    processes.by_first(
+        lambda: _begin(directory, config, environment, plan or {}, accept_code_change)
+    )
+
+
+def _begin(
+    directory: Path,
+    config: ConfigDict,
+    environment: dict[str, Any],
+    plan: dict[str, Any],
+    accept: bool,
+) -> None:
+    path, described = (directory / f"{name}.json" for name in ("config", "environment"))
+    if not path.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        _write(described, environment)
+        _write(path, config.to_dict())
+    _check_same(directory, "config", config.to_dict(), read(path))
+    there = read(described)
+    if there.get("data"):
+        _check_same(directory, "data set", environment["data"], there["data"])
+    _check_code(directory, there, environment, accept)
+    _write(directory / "plan.json", plan)
+    for name in ("packages", "python", "platform", "devices", "processes"):
+        if there.get(name) != environment[name]:
+            print(
+                f"warning: {name} {there.get(name)} before, {environment[name]} "
+                "now: last digits may differ",
+                file=sys.stderr,
+            )
+
+
+def _check_same(directory: Path, what: str, here: dict, there: dict) -> None:
+    """Raise ConfigError, naming the difference, unless both are the same."""
+    before, now = (config_lib.flatten(ConfigDict(tree)) for tree in (there, here))
+    prefix = {"config": "config.", "data set": "data."}[what]
+    different = [
+        f"{prefix}{name}: {before.get(name)!r} there, {now.get(name)!r} here"
+        for name in sorted((before.keys() | now.keys()) - HARMLESS)
+        if before.get(name) != now.get(name)
+    ]
+    if different:
+        raise ConfigError(
+            f"--workdir: {directory} was made by another {what} "
+            f"({'; '.join(different)})"
+        )
+
+
+def _check_code(
+    directory: Path, there: dict[str, Any], here: dict[str, Any], accept: bool
+) -> None:
+    """Warn of other code, and raise ConfigError unless that is accepted."""
+    files = environment_lib.changed(there.get("code"), here["code"])
+    if not files:
+        return
+    said = f"{directory} was made by other code: {', '.join(files)} differ"
+    if not accept:
+        raise ConfigError(
+            f"--workdir: {said}; go back to that code or, if no number depends on "
+            "the change, add --accept_code_change"
+        )
+    print(f"warning: {said}, which is accepted", file=sys.stderr)
+    accepted = {"files": files, "git_commit": here["git_commit"]}
+    history = [*there.get("accepted_code_changes", ()), accepted]
+    code = {"code": here["code"], "accepted_code_changes": history}
+    _write(directory / "environment.json", there | code)
+
+
+def _write(path: Path, content: object) -> None:
+    """Write a JSON file atomically, unless it is there already."""
+    text, unfinished = json.dumps(content) + "\n", path.with_suffix(".unfinished")
+    try:
+        if not path.exists() or path.read_text() != text:
+            unfinished.write_text(text)
+            unfinished.replace(path)
+    except OSError as error:
+        raise ConfigError(f"--workdir: {error}") from error
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return a JSON file of a run; raise ConfigError if it is damaged."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"--workdir: {path} cannot be read ({error}); put it back from a copy"
+        ) from error

@@ -1,0 +1,94 @@
+"""Member: which network is trained; and every training of it."""
+
+from typing import Any, NamedTuple, Optional
+
+from lth_jax.train.state import TrainState
+
+
+class Member(NamedTuple):
+    """Which network a number, or a saved state, belongs to.
+
+    The dense network of a replicate has level 0, branch "dense" and copy 0, whatever
+    the rewind steps; its copies part from it at theirs.
+
+    Attributes:
+        replicate: which seed.
+        rewind_step: step k of the rewind state; 0 for the dense network.
+        level: number of pruning rounds; 0 for dense networks.
+        branch: the controlled variation.
+        copy: which data order.
+        learning_rate: initial rate, where a run has several; else None.
+        weight_decay: L2 coefficient, where a run has several; else None.
+    """
+
+    replicate: int
+    rewind_step: int
+    level: int
+    branch: str
+    copy: int
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+
+    @property
+    def setting(self) -> tuple[float | None, float | None]:
+        """Learning rate and weight decay, where a run has several."""
+        return self.learning_rate, self.weight_decay
+
+    @property
+    def dense(self) -> "Member":
+        """The dense network of the same seed and setting."""
+        return self._replace(rewind_step=0, level=0, branch="dense", copy=0)
+
+    @property
+    def ticket(self) -> "Member":
+        """The ticket of this level and rewind step; at level 0 the dense network."""
+        return self._replace(branch="ticket", copy=0) if self.level else self.dense
+
+    @property
+    def previous(self) -> "Member":
+        """The ticket of the level before, or the dense network."""
+        return self._replace(level=self.level - 1).ticket
+
+    @property
+    def is_ticket(self) -> bool:
+        """Whether this is a ticket, or at level 0 the dense network."""
+        return self == self.ticket
+
+    def __str__(self) -> str:
+        return text(self._asdict())
+
+
+Networks = dict[Member, TrainState]
+
+
+class Training(NamedTuple):
+    """One element of the plan.
+
+    Attributes:
+        member: which network.
+        begin: step at which it starts.
+        stop: step at which it ends.
+        had: steps that its weights went through before they got here.
+        after: the network of the same level whose end it starts from, if any.
+    """
+
+    member: Member
+    begin: int
+    stop: int
+    had: int
+    after: Optional["Training"] = None
+
+    @property
+    def steps(self) -> int:
+        """Number of steps that it takes."""
+        return self.stop - self.begin
+
+
+def text(key: dict[str, Any]) -> str:
+    """Return a key in words.
+
+    Example:
+        >>> text({"replicate": 0, "branch": "ticket", "learning_rate": None})
+        'replicate 0, branch ticket'
+    """
+    return ", ".join(f"{name} {x}" for name, x in key.items() if x is not None)
