@@ -209,7 +209,7 @@ class Check:
         wanted: dict[Any, None] = {}
         for member, training in self.trainings.items():
             for measure in own if self._is_done(training) else ():
-                numbers = {"density": 0, "step": training.stop, "value": 0}
+                numbers = {"density": 0.0, "step": training.stop, "value": 0.0}
                 row = records_lib.row(member, measure=measure, **numbers)
                 wanted[records_lib.key(row)] = None
         # What else was measured, was measured of every replicate.

@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,41 +44,43 @@ def work(config: ConfigDict, asked: Any) -> None:
     with _answered(config):
         if asked.distributed or asked.coordinator:
             processes.join(asked.coordinator, asked.processes, asked.process)
+        accept, folder = {"accept_code_change": asked.accept_code_change}, Path(workdir)
         if asked.summary:
             print(experiment.summary(config))
         elif asked.dry_run:
             print(dry_run.describe(config))
+        elif asked.earliest_rewind:
+            found = search.earliest_rewind(
+                config, folder, asked.earliest_rewind, **accept
+            )
+            _report(folder, [probe.workdir for probe in found.probes], str(found))
+            _fail({line: None for probe in found.probes for line in probe.diverged})
         else:
-            _run(config, Path(workdir), asked)
+            lost = lottery.run(config, folder, **accept)
+            _report(folder, [folder])
+            _fail(lost)
 
 
-def _run(config: ConfigDict, workdir: Path, asked: Any) -> None:
-    """Train, and report what came of it."""
-    accept = asked.accept_code_change
-    if asked.earliest_rewind:
-        found = search.earliest_rewind(
-            config, workdir, asked.earliest_rewind, accept_code_change=accept
-        )
-        runs = [probe.workdir for probe in found.probes]
-        # All probes share the dense networks.
-        lost = {line: None for probe in found.probes for line in probe.diverged}
-    else:
-        found, runs = None, [workdir]
-        lost = lottery.run(config, workdir, accept_code_change=accept)
+def _report(workdir: Path, runs: list[Path], found: str | None = None) -> None:
+    """Print what was found, by default the table, and write a page."""
 
     def describe() -> None:
         try:
             print(found or report.table(report.load(workdir)))
             print(f"\nreport: {report.write(*runs, directory=workdir / 'report')}")
         except Exception as error:  # whatever it was, the run is done
-            again = f"python -m lth_jax.report {workdir}"
             print(
-                f"warning: all is trained, but the report is missing "
-                f"({type(error).__name__}: {one_line(error)}); to try again: {again}",
+                "warning: all is trained, but the report is missing "
+                f"({type(error).__name__}: {one_line(error)}); to try again: "
+                f"python -m lth_jax.report {' '.join(map(str, runs))}",
                 file=sys.stderr,
             )
 
     processes.by_first(describe)
+
+
+def _fail(lost: Iterable[str]) -> None:
+    """Exit with status 1 if networks diverged."""
     if lost:
         sys.exit("\n".join(f"error: {line}" for line in lost))
 

@@ -26,8 +26,9 @@ def _built(fields):
     return dataclasses.replace(made, program=program)
 
 
-def build(config):
+def build(config, together=None):
     """Return a config's experiment, in place of `experiment.build`."""
+    del together  # all devices: other runs of a file may train more
     fields = config_lib.flatten(config)
     program = {name: fields[name] for name in fields if not name.startswith(RUN_ONLY)}
     interval = {name: fields[name] for name in fields if name == "prune.admm.interval"}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +12,11 @@ from trees import assert_same
 
 from lth_jax import masks as masks_lib
 from lth_jax import models, prune, rewind
-from lth_jax.lottery.branches import BRANCHES, Origin, steps
+from lth_jax.lottery import branches
+from lth_jax.lottery.branches import BRANCHES
 from lth_jax.train import optimizers as optim
 from lth_jax.train import state
+from lth_jax.workdir import Member
 
 REWIND_STEP, LENGTH = 3, 9
 NETWORK = models.create("lenet", num_classes=3, widths=(6,))
@@ -53,17 +56,21 @@ def trained():
     return rewind.to(dataclasses.replace(final, params=doubled), masks())
 
 
-def origin(fresh=(), key=7):
-    return Origin(
-        dense=dense,
-        rewind_step=REWIND_STEP,
-        length=LENGTH,
-        fresh=fresh,
-        initialise=lambda key: initialise(int(jax.random.bits(key))),
-        masks=masks(),
-        others=(masks(1),),
-        trained=trained(),
-        key=jax.random.key(key),
+TICKET = Member(0, REWIND_STEP, 1, "ticket", 0, learning_rate=0.1)
+
+
+def run(fresh=(), key=7):
+    """What a branch asks of a run, answered from the states above."""
+    sweep = SimpleNamespace(learning_rate=(0.1, 0.2))
+    config = SimpleNamespace(rewind=SimpleNamespace(fresh=fresh), sweep=sweep)
+    return SimpleNamespace(
+        config=config,
+        plan=SimpleNamespace(length=LENGTH),
+        dense=lambda member, step: dense(step),
+        initial=lambda member, key: initialise(int(jax.random.bits(key))),
+        masks=lambda ticket: masks(int(ticket.learning_rate != 0.1)),
+        trained=lambda ticket: trained(),
+        key=lambda member, *purposes: jax.random.key(key),
     )
 
 
@@ -79,7 +86,7 @@ def assert_masked(started, unmasked, masks):
 
 
 def start(branch, **fields):
-    return BRANCHES[branch].start(origin(**fields))
+    return branches.start(run(**fields), TICKET._replace(branch=branch))
 
 
 @pytest.mark.parametrize(
@@ -203,32 +210,35 @@ def test_the_dense_states_stay_unmasked():
     assert masks_lib.density(dense(REWIND_STEP).masks) == 1
 
 
-@pytest.mark.parametrize(
-    ("branch", "fresh", "taken"),
-    [
-        ("dense", (), (93, 7)),
-        ("ticket", (), (93, 7)),
-        ("ticket", ("step",), (100, 7)),
-        ("ticket", ("params",), (93, 0)),
-        ("random_reinit", (), (93, 0)),
-        ("shuffled_mask", (), (93, 7)),
-        ("random_mask", (), (93, 7)),
-        ("rewind_0", (), (100, 0)),
-        ("fine_tune", (), (100, 100)),
-        ("fine_tune_small", (), (100, 100)),
-        ("long", (), (100, 100)),
-        ("long", ("step",), (100, 107)),
-        ("long", ("params",), (100, 93)),
-        ("long", ("params", "step"), (100, 100)),
-        ("cross_lr", (), (93, 7)),
-    ],
-)
-def test_a_branch_takes_these_steps_with_weights_that_had_these_before(
-    branch, fresh, taken
-):
-    assert steps(branch, 7, 100, fresh) == taken
+def test_a_change_sees_masks_and_dense_weights_and_moves_no_clock(monkeypatch):
+    """Of one layer alone, too; what is pruned stays 0."""
+
+    def change(state, key):
+        assert_same(state.masks, masks())
+        assert (state.params["fc"]["kernel"] != 0).all()
+        noise = jax.random.normal(key, state.params["fc"]["kernel"].shape)
+        params = state.params | {"fc": state.params["fc"] | {"kernel": noise}}
+        return dataclasses.replace(state, params=params, step=jnp.int32(1))
+
+    branch = branches.Branch("k", "k", change=change)
+    monkeypatch.setitem(BRANCHES, "noise", branch)
+    started, ticket = start("noise"), start("ticket")
+    assert int(started.step) == REWIND_STEP
+    assert_same(started.params["fc1"], ticket.params["fc1"])
+    kernel = started.params["fc"]["kernel"]
+    assert not kernel[~masks()["fc"]["kernel"]].any()
+    assert (kernel != ticket.params["fc"]["kernel"]).any()
+    assert not branch.from_dense
 
 
-def test_a_dense_network_that_is_trained_on_had_no_rewind_step():
-    assert steps("long", 7, 100, ("step",), sparse=False) == (100, 100)
-    assert steps("dense", 7, 100, ("step",), sparse=False) == (100, 7)
+@pytest.mark.parametrize("branch", ["ticket", "shuffled_mask", "cross_lr"])
+def test_without_its_masks_no_branch_starts(branch):
+    lost = run()
+    lost.masks = lambda ticket: None
+    assert branches.start(lost, TICKET._replace(branch=branch)) is None
+
+
+def test_masks_of_a_rate_that_diverged_are_none():
+    lost = run()
+    lost.masks = lambda ticket: masks() if ticket.learning_rate == 0.1 else None
+    assert branches.start(lost, TICKET._replace(branch="cross_lr")) is None

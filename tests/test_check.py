@@ -182,11 +182,11 @@ def test_networks_that_are_missing_or_too_many_are_named(workdir, run):
 
 def test_a_ticket_that_does_not_start_at_the_rewind_state_is_named(workdir, run):
     dense = workdir.load(workdir.dense, 2, run[1])
-    workdir.pause({TICKET: dense[TICKET.origin]})
+    workdir.pause({TICKET: dense[TICKET.dense]})
     workdir.paused.wait()
     assert problems(workdir) == []
-    moved = jax.tree.map(lambda w: w + 1, dense[TICKET.origin].params)
-    workdir.pause({TICKET: dataclasses.replace(dense[TICKET.origin], params=moved)})
+    moved = jax.tree.map(lambda w: w + 1, dense[TICKET.dense].params)
+    workdir.pause({TICKET: dataclasses.replace(dense[TICKET.dense], params=moved)})
     workdir.paused.wait()
     said = problems(workdir)
     assert len(said) == 4
@@ -209,3 +209,58 @@ def test_the_command_says_it_and_has_a_status(workdir):
     ill = subprocess.run(command, capture_output=True, text=True)
     assert (ill.returncode, len(ill.stdout.splitlines())) == (1, 1)
     assert ill.stderr == f"{workdir.directory}: 1 problem\n"
+
+
+OWN = """
+from functools import partial
+from flax import linen as nn
+from lth_jax import config as config_lib
+from lth_jax.lottery.branches import BRANCHES, Branch
+from lth_jax.lottery.methods import METHODS, by_score
+from lth_jax.lottery.studies import STUDIES
+from lth_jax.models import MODELS
+from lth_jax.models.network import Network
+
+class Flat(Network):
+    @nn.compact
+    def __call__(self, x, train):
+        return self.classify(x.reshape(len(x), -1))
+
+def study(run):
+    for member in run.networks:
+        yield member, "half_of_two", 1.0, {"probe": "left"}
+
+MODELS["flat"] = partial(Flat)
+BRANCHES["mine"] = Branch("end", "k")
+METHODS["by_value"] = by_score(lambda run, ticket: run.previous(ticket).params)
+STUDIES["mine"] = study
+
+def get_config():
+    config = config_lib.default()
+    config.model.name = "flat"
+    config.prune.method = "by_value"
+    config.branches = ("ticket", "mine")
+    config.studies = ("mine",)
+    config.replicates = 2
+    config.prune.levels = 1
+    config.train.length = "3it"
+    return config.lock()
+"""
+
+
+def test_a_run_with_parts_of_a_users_own_is_checked_without_them(tmp_path):
+    """Where they are registered, and where nobody has heard of them."""
+    (tmp_path / "own.py").write_text(OWN)
+    code = f"""
+from pathlib import Path
+from lth_jax import config, lottery
+lottery.run(config.load({str(tmp_path / "own.py")!r}), Path({str(tmp_path / "run")!r}))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert check.problems(tmp_path / "run") == []
+    records = Workdir(tmp_path / "run").records
+    lines = records.path.read_text().splitlines(keepends=True)
+    lost = [x for x in lines if '"probe"' in x][-1]
+    records.path.write_text("".join(x for x in lines if x != lost))
+    (said,) = check.problems(tmp_path / "run")
+    assert said.endswith("branch mine, copy 0, step 3, measure half_of_two, probe left")

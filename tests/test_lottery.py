@@ -21,19 +21,18 @@ from trees import assert_same
 
 from lth_jax import check, measures, prune, report
 from lth_jax import config as config_lib
-from lth_jax import lottery as lottery_lib
 from lth_jax import masks as masks_lib
 from lth_jax.errors import Diverged
-from lth_jax.lottery import branches, methods, studies, training
-from lth_jax.lottery.training import Lottery
+from lth_jax.lottery import branches, loop, methods, studies, training
+from lth_jax.lottery.plan import Plan
 from lth_jax.train import experiment as experiment_lib
 from lth_jax.train import state
 from lth_jax.train.fit import fit
-from lth_jax.workdir import Workdir
+from lth_jax.workdir import Member, Workdir
 from lth_jax.workdir import checkpoints as checkpoint
 from lth_jax.workdir.checkpoints import Series
 from lth_jax.workdir.pauses import Interrupted, Interruption
-from lth_jax.workdir.records import Member, Records
+from lth_jax.workdir.records import Records
 
 KEPT = [888, 621, 434, 303]  # of 64 * 12 + 12 * 10 weights, less ceil(0.3 of the rest)
 BRANCHES = ("ticket", "random_reinit", "shuffled_mask")
@@ -92,12 +91,12 @@ def compile_once(monkeypatch):
     monkeypatch.setattr(experiment_lib, "build", build)
 
 
-def observe(patch, name, note, module=lottery_lib):
+def observe(patch, name, note, module=loop):
     """Note the arguments and the result of every call of a function of the lottery."""
     original = getattr(module, name)
 
-    def observed(*args):
-        result = original(*args)
+    def observed(*args, **options):
+        result = original(*args, **options)
         note(args, result)
         return result
 
@@ -117,34 +116,32 @@ def finished(configure, tmp_path_factory):
         if event == "/jax/core/compile/backend_compile_duration":
             compiled.append(event)
 
-    def level_done(args, tickets):
-        seen.lottery, level, _ = args
-        seen.tickets[level] = tickets
-        seen.compiled[level] = len(compiled) - sum(seen.compiled.values())
-
     def dense_done(*_):
         seen.dense_files = contents(directory / "checkpoints" / "dense")
 
-    def branches_start(args, starts):
-        for member, start in starts.items():
-            seen.starts.setdefault(member.level, {})[member] = start
+    def level_done(args, _):
+        (seen.run,) = args
+        seen.tickets[seen.run.level] = seen.run.tickets
+        seen.compiled[seen.run.level] = len(compiled) - sum(seen.compiled.values())
+
+    def pruned(args, _):
+        seen.masks[args[0].level] = dict(args[0].kept)
+
+    def fleet_starts(args, starts):
+        seen.starts.setdefault(args[0].level, {}).update(starts)
+
+    def fitted(args, _):
+        seen.fits.append((len(args[0]), int(args[0][0].step), args[1]))
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment_lib, "build", build)
-        observe(patch, "train_dense", dense_done)
-        observe(patch, "train_level", level_done)
-        observe(patch, "prune_tickets", lambda a, m: seen.masks.update({a[1]: m}))
-        observe(patch, "rewind_branches", branches_start)
-        observe(
-            patch,
-            "fit",
-            lambda args, _: seen.fits.append(
-                (len(args[0]), int(args[0][0].step), args[1])
-            ),
-            training,
-        )
-        lottery_lib.run(config, directory)
+        observe(patch, "fit_dense", dense_done)
+        observe(patch, "study", level_done)
+        observe(patch, "prune", pruned)
+        observe(patch, "rewind", fleet_starts)
+        observe(patch, "fit", fitted, training)
+        loop.run(config, directory)
     jax.monitoring.unregister_event_duration_listener(listen)
     return seen
 
@@ -155,7 +152,7 @@ def contents(folder):
 
 def at(ticket, level):
     """The name of a ticket at another level."""
-    return ticket._replace(level=level, branch="ticket" if level else "dense")
+    return ticket._replace(level=level).ticket
 
 
 def kernels(network):
@@ -198,8 +195,9 @@ def test_all_rewind_steps_share_one_dense_training(finished):
     dense = [call for call in finished.fits if call[0] == 2]
     assert dense == [(2, 0, 2), (2, 2, 6)]
     assert finished.workdir.dense.numbers() == [0, 2, 6]
-    for ticket, network in finished.tickets[0].items():
-        assert network is finished.tickets[0][ticket._replace(rewind_step=0)]
+    names = [Member(replicate, 0, 0, "dense", 0) for replicate in range(2)]
+    assert [*finished.tickets[0]] == names
+    assert finished.workdir.members(finished.workdir.levels, 0) == []
 
 
 def test_a_level_trains_all_its_branches_together(finished):
@@ -223,18 +221,18 @@ def test_no_level_touches_the_dense_states_on_disk(finished):
 
 def test_the_dense_states_on_disk_are_unmasked(finished):
     for step in (0, 2, 6):
-        for network in finished.lottery.dense(step).values():
+        for network in finished.run.all_dense(step).values():
             assert int(network.step) == step
             assert network.loss == 0
             assert masks_lib.density(network.masks) == 1
             assert all((kernel != 0).all() for kernel in kernels(network))
-    network, _ = finished.lottery.dense(2).values()
+    network, _ = finished.run.all_dense(2).values()
     assert (network.opt_state[0].mu["fc"]["kernel"] != 0).any()
 
 
 @pytest.mark.parametrize("level", [1, 3])
 def test_every_branch_starts_where_it_should_to_the_last_bit(finished, level):
-    dense = {step: finished.lottery.dense(step) for step in (0, 2)}
+    dense = {step: finished.run.all_dense(step) for step in (0, 2)}
     for member, start in finished.starts[level].items():
         masks = finished.masks[level][member._replace(branch="ticket", copy=0)]
         step = member.rewind_step
@@ -246,9 +244,9 @@ def test_every_branch_starts_where_it_should_to_the_last_bit(finished, level):
             assert_same(start.masks, masks)
         if member.branch != "random_reinit":
             (moments, *_), (dense_moments, *_) = (
-                network.opt_state for network in (start, dense[step][member.origin])
+                network.opt_state for network in (start, dense[step][member.dense])
             )
-            params = dense[step][member.origin].params
+            params = dense[step][member.dense].params
             for tree, unmasked in (
                 (start.params, params),
                 (moments.mu, dense_moments.mu),
@@ -260,14 +258,14 @@ def test_every_branch_starts_where_it_should_to_the_last_bit(finished, level):
 def test_copies_differ_in_their_data_order_only(finished):
     starts = finished.starts[1]
     for member, start in starts.items():
-        seed = state.data_seed(finished.lottery.key(member), member.copy)
+        seed = state.data_seed(finished.run.key(member), member.copy)
         assert start.data_seed == seed
         original = starts[member._replace(copy=0)]
         assert_same(dataclasses.replace(start, data_seed=original.data_seed), original)
 
 
 def test_replicates_start_from_weights_of_their_own(finished):
-    first, second = finished.lottery.dense(0).values()
+    first, second = finished.run.all_dense(0).values()
     assert all((a != b).all() for a, b in zip(kernels(first), kernels(second)))
     assert first.data_seed != second.data_seed
 
@@ -284,13 +282,25 @@ def test_each_level_reinitialises_and_shuffles_anew(finished):
             assert masks_lib.overlap(first.masks, second.masks) < 0.9
 
 
+def at_level(finished, level, config):
+    """The finished run, as of another config, at the beginning of a level."""
+    run = dataclasses.replace(finished.run, config=config, plan=plan(config))
+    run.networks = finished.tickets[level - 1]
+    run.at(level)
+    return run
+
+
+def plan(config):
+    return Plan(config, 6, (0, 2), 1)
+
+
 def test_other_branches_change_no_draws(finished, configure):
     """What a branch draws depends on neither its company nor its place."""
-    alone = dataclasses.replace(
-        finished.lottery, config=configure(branches=("shuffled_mask",))
-    )
-    masks = dict(reversed(finished.masks[1].items()))
-    starts = lottery_lib.rewind_branches(alone, ["shuffled_mask"], masks, {})
+    alone = at_level(finished, 1, configure(branches=("ticket", "shuffled_mask")))
+    alone.kept = dict(reversed(finished.masks[1].items()))
+    (fleet,) = alone.plan.waves(1)
+    shuffled = [one for one in fleet if one.member.branch == "shuffled_mask"]
+    starts = loop.rewind(alone, shuffled)
     assert len(starts) == 8
     for member, start in starts.items():
         assert_same(start, finished.starts[1][member])
@@ -303,13 +313,14 @@ def test_there_is_one_row_for_every_number(finished):
     rows = [
         row
         for row in finished.workdir.records.rows()
-        if row["measure"] not in (*COSTS, *LAYERS, *STEPS)
+        if row["measure"] not in (*COSTS, "density", *STEPS)
     ]
     dense, levels = (
         [row for row in rows if (row["level"] == 0) == is_dense]
         for is_dense in (True, False)
     )
     measures = ["train_loss", "test_accuracy", "test_loss"]
+    of_one = [(measure, None, None) for measure in measures]
     assert [(r["step"], r["replicate"], r["measure"]) for r in dense] == [
         (step, replicate, measure)
         for step in (2, 6)
@@ -318,22 +329,24 @@ def test_there_is_one_row_for_every_number(finished):
     ]
     assert all((r["branch"], r["density"]) == ("dense", 1.0) for r in dense)
     wanted = {
-        (replicate, k, level, KEPT[level] / KEPT[0], branch, copy, 6, measure)
+        (replicate, k, level, KEPT[level] / KEPT[0], branch, copy, 6, *measure)
         for replicate in range(2)
         for k in (0, 2)
         for level in (1, 2, 3)
         for branch in BRANCHES
         for copy in range(2)
-        for measure in (*measures, *stability(branch, copy))
+        for measure in (*of_one, *stability(branch, copy))
     }
-    found = [tuple(row.values())[:-1] for row in levels]
+    columns = ("measure", "pair", "other")
+    found = [
+        (*[*row.values()][:7], *(row.get(name) for name in columns)) for row in levels
+    ]
     assert set(found) == wanted
     assert len(found) == len(wanted)
 
 
 COSTS = ("parameters", "multiply_adds", "bytes")
 STEPS = ("steps_trained", "steps_to_find")
-LAYERS = ("density_of_fc1/kernel", "density_of_fc/kernel")
 
 
 def test_what_a_ticket_costs_is_recorded_once(finished):
@@ -341,21 +354,22 @@ def test_what_a_ticket_costs_is_recorded_once(finished):
     rows = [
         row
         for row in finished.workdir.records.rows()
-        if row["measure"] in (*COSTS, *LAYERS)
+        if row["measure"] in (*COSTS, "density")
     ]
     networks = {}
     for row in rows:
         key = (row["replicate"], row["rewind_step"], row["level"], row["branch"])
-        assert networks.setdefault(key, {}).setdefault(row["measure"], row) is row
+        name = row.get("layer", row["measure"])
+        assert networks.setdefault(key, {}).setdefault(name, row) is row
     assert networks.keys() == {
         (replicate, k, level, "ticket" if level else "dense")
         for replicate in range(2)
-        for k in (0, 2)
         for level in range(4)
+        for k in ((0, 2) if level else (0,))
     }
     for (_, _, level, _), numbers in networks.items():
         parameters, multiply_adds, size, first, last = (
-            numbers[measure]["value"] for measure in (*COSTS, *LAYERS)
+            numbers[name]["value"] for name in (*COSTS, "fc1/kernel", "fc/kernel")
         )
         assert parameters == KEPT[level] + 22
         assert multiply_adds == pytest.approx(KEPT[level])
@@ -368,7 +382,7 @@ def test_the_steps_until_masks_are_known_are_recorded(finished):
     rows = [r for r in finished.workdir.records.rows() if r["measure"] == STEPS[1]]
     found = {(r["rewind_step"], r["level"]): r["value"] for r in rows}
     wanted = {(k, n): 6 + (n - 1) * (6 - k) for k in (0, 2) for n in (1, 2, 3)}
-    assert found == {(0, 0): 0, (2, 0): 0} | wanted
+    assert found == {(0, 0): 0} | wanted
 
 
 def test_the_steps_that_weights_went_through_are_recorded(finished):
@@ -386,32 +400,32 @@ def test_the_steps_that_weights_went_through_are_recorded(finished):
 
 def stability(branch, copy):
     """Dense networks had only the first data order, and no weights but W_k."""
-    whom = () if copy else ("copy_1",)
+    whom = [("copies", 0)] if copy else []
     if branch != "random_reinit" and not copy:
-        whom += ("dense",)
-    return [f"{what}_to_{one}" for what in ("distance", "angle") for one in whom]
+        whom += [("dense", None)]
+    return [(what, *one) for what in ("distance", "angle") for one in whom]
 
 
 def test_the_numbers_are_those_of_the_networks(finished):
-    evaluate = finished.lottery.experiment.evaluators["test"]
+    evaluate = finished.run.experiment.evaluators["test"]
     for level in (0, 1, 2, 3):
         found = values(finished, level, 6)
         tickets = finished.tickets[level]
         for ticket, evaluation in zip(tickets, evaluate([*tickets.values()])):
-            name = ticket if level else ticket.origin
+            name = ticket if level else ticket.dense
             assert found[name, "test_accuracy"] == evaluation.accuracy
             assert found[name, "test_loss"] == pytest.approx(evaluation.loss)
 
 
 def test_stability_is_the_distance_of_surviving_weights_to_the_dense_network(finished):
-    final = finished.lottery.dense(6)
+    final = finished.run.all_dense(6)
     for level in (1, 3):
         found = values(finished, level, 6)
         for ticket, network in finished.tickets[level].items():
             apart = 0
-            for a, b in zip(kernels(network), kernels(final[ticket.origin])):
+            for a, b in zip(kernels(network), kernels(final[ticket.dense])):
                 apart += float(((a - b) ** 2).sum(where=a != 0))
-            assert found[ticket, "distance_to_dense"] == pytest.approx(apart**0.5)
+            assert found[ticket, "distance"] == pytest.approx(apart**0.5)
 
 
 @pytest.mark.parametrize("fresh", [(), ("step",)])
@@ -428,11 +442,11 @@ def test_only_networks_of_the_same_weights_and_order_are_compared_to_dense(
             "dense_branches": ("dense",),
         }
     )
-    lottery_lib.run(config, tmp_path / "run")
+    loop.run(config, tmp_path / "run")
     found = {
         (row["branch"], row["rewind_step"], row["copy"]): row["value"]
         for row in Workdir(tmp_path / "run").records.rows()
-        if row["measure"] == "distance_to_dense"
+        if (row["measure"], row.get("pair")) == ("distance", "dense")
     }
     rewound = {("rewind_0", k, copy) for k in (0, 2) for copy in (0, 1)}
     tickets = {("ticket", k, copy) for k in (0, 2) for copy in (0, 1)}
@@ -444,24 +458,26 @@ def test_only_networks_of_the_same_weights_and_order_are_compared_to_dense(
         assert same == {found["ticket", 0, copy]}
 
 
-def test_a_branch_from_a_step_that_was_not_saved_has_no_dense_one_beside_it(
+def test_a_branch_of_changed_weights_has_no_dense_one_beside_it(
     tmp_path, configure, monkeypatch
 ):
-    def later(origin):
-        return dataclasses.replace(branches.ticket(origin), step=jax.numpy.int32(3))
+    """Of one layer, or of all; and what it cost is as planned."""
 
-    monkeypatch.setitem(branches.BRANCHES, "later", branches.Branch(later))
+    def halve(state, key):
+        fc = jax.tree.map(lambda w: w / 2, state.params["fc"])
+        return dataclasses.replace(state, params=state.params | {"fc": fc})
+
+    branch = branches.Branch("k", "k", change=halve)
+    monkeypatch.setitem(branches.BRANCHES, "halved", branch)
     config = configure(
-        **{"replicates": 1, "prune.levels": 1, "branches": ("ticket", "later")}
+        **{"replicates": 1, "prune.levels": 1, "branches": ("ticket", "halved")}
     )
-    run = tmp_path / "run"
-    lottery_lib.run(config, run)
-    compared = {
-        row["branch"]
-        for row in Workdir(run).records.rows()
-        if row["measure"] == "distance_to_dense"
-    }
+    loop.run(config, tmp_path / "run")
+    rows = Workdir(tmp_path / "run").records.rows()
+    compared = {row["branch"] for row in rows if row.get("pair") == "dense"}
     assert compared == {"ticket"}
+    taken = {r["value"] for r in rows if r["measure"] == "steps_trained"}
+    assert taken == {6}
 
 
 def values(finished, level, step):
@@ -474,8 +490,8 @@ def values(finished, level, step):
 
 
 def test_the_training_loss_is_a_mean_since_the_last_measurement(finished):
-    found, steps = values(finished, 0, 6), finished.lottery.experiment.program
-    start = finished.lottery.dense(2)
+    found, steps = values(finished, 0, 6), finished.run.experiment.program
+    start = finished.run.all_dense(2)
     for member, network in zip(start, fit([*start.values()], 6, steps)):
         assert found[member, "train_loss"] == float(network.loss) / 4
 
@@ -498,8 +514,17 @@ def differing(finished, configure):
     """The finished run with some fields changed: what it would prune next."""
 
     def differing(**changes):
-        changed = dataclasses.replace(finished.lottery, config=configure(**changes))
-        return functools.partial(lottery_lib.prune_tickets, changed)
+        config = configure(**changes)
+
+        def pruned(level, networks):
+            run = at_level(finished, 1, config)
+            run.level, given = level, next(iter(networks)).level
+            tickets = plan(config).tickets(level)
+            run.before = {t.previous: networks[at(t, given)] for t in tickets}
+            loop.prune(run)
+            return run.kept
+
+        return pruned
 
     return differing
 
@@ -508,7 +533,7 @@ def test_one_shot_prunes_by_the_dense_weights_at_every_level(finished, differing
     tickets = finished.tickets[1]
     one_shot = differing(**{"prune.schedule": "one_shot"})(2, tickets)
     for ticket, masks in one_shot.items():
-        dense = finished.lottery.dense(6)[ticket.origin]
+        dense = finished.run.all_dense(6)[ticket.dense]
         wanted = prune.magnitude(dense.params, tickets[at(ticket, 1)].masks, 0.3)
         assert_same(masks, wanted)
         assert masks_lib.overlap(masks, finished.masks[2][ticket]) < 1
@@ -521,7 +546,6 @@ def test_one_shot_and_iterative_agree_on_the_first_level(finished, differing):
 
 def test_densities_take_the_place_of_fraction_and_levels(finished, differing):
     grid = differing(**{"prune.densities": (0.5, 0.5, 0.1)})
-    assert grid.args[0].levels == 3
     tickets = finished.tickets[0]
     for level, kept in ((1, 444), (2, 444), (3, 88)):
         masks = grid(level, tickets)
@@ -594,18 +618,18 @@ def deaths(monkeypatch):
 
     def units(name, label):
         """Count calls anew from every call of a function on."""
-        original = getattr(lottery_lib, name)
+        original = getattr(loop, name)
 
-        def begin(*args):
+        def begin(*args, **options):
             unit[0] = label(*args)
             calls.clear()
-            return original(*args)
+            return original(*args, **options)
 
-        monkeypatch.setattr(lottery_lib, name, begin)
+        monkeypatch.setattr(loop, name, begin)
 
-    units("train_dense", lambda _: "dense")
-    units("train_level", lambda _, level, __: f"level {level}")
-    units("train", lambda _, fleet, stop, __: f"{next(iter(fleet)).level} to {stop}")
+    units("fit_dense", lambda _: "dense")
+    units("study", lambda run: f"level {run.level}")
+    units("train", lambda run, fleet, stop: f"{next(iter(fleet)).level} to {stop}")
     remover = SimpleNamespace(rmtree=shutil.rmtree)
     monkeypatch.setattr(checkpoint, "shutil", remover)
     mortal(Records, "add", tear_rows)
@@ -620,7 +644,7 @@ def uninterrupted(small, tmp_path_factory):
     directory = tmp_path_factory.mktemp("uninterrupted")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment_lib, "build", build)
-        lottery_lib.run(small, directory / "run")
+        loop.run(small, directory / "run")
         return outcome(small, directory / "run")
 
 
@@ -664,14 +688,15 @@ class Restless(Interruption):
 def test_a_run_that_is_killed_anywhere_ends_the_same(
     small, tmp_path, uninterrupted, deaths, monkeypatch
 ):
-    monkeypatch.setattr(lottery_lib, "Interruption", Restless)
+    monkeypatch.setattr(loop, "Interruption", Restless)
     finished = False
     while not finished and len(deaths) < 99:
         with contextlib.suppress(Killed):
-            lottery_lib.run(small, tmp_path / "killed")
+            loop.run(small, tmp_path / "killed")
             finished = True
     units = {moment[0] for moment in deaths}
-    assert units == {"0 to 0", "0 to 2", "0 to 6", "level 0", "1 to 6", "2 to 6"}
+    levels = {"level 0", "1 to 6", "level 1", "2 to 6", "level 2"}
+    assert units == {"0 to 0", "0 to 2", "0 to 6"} | levels
     functions = {moment[1] for moment in deaths}
     assert functions == {"add", "save", "rmtree"}
     assert_same_outcome(outcome(small, tmp_path / "killed"), uninterrupted)
@@ -682,7 +707,7 @@ def run_with_interruptions(config, directory, monkeypatch):
     monkeypatch.setattr(tqdm, "update", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     for times in range(1, 100):
         with contextlib.suppress(Interrupted):
-            return lottery_lib.run(config, directory), times
+            return loop.run(config, directory), times
     raise AssertionError("it never ends")
 
 
@@ -694,7 +719,7 @@ def test_a_run_that_is_asked_to_end_saves_and_goes_on_the_same(
     saved = []
     while len(saved) < 99:
         try:
-            lottery_lib.run(small, tmp_path / "paused")
+            loop.run(small, tmp_path / "paused")
             break
         except Interrupted:
             saved.append(len(Workdir(tmp_path / "paused").paused.numbers()))
@@ -715,19 +740,19 @@ def test_a_study_that_is_interrupted_leaves_no_row_twice(
             "study.examples": 20,
         }
     )
-    lottery_lib.run(config, tmp_path / "whole")
+    loop.run(config, tmp_path / "whole")
     calls, study = [], studies.STUDIES["instability"]
 
-    def asked_to_end(scene):
-        calls.append(scene)
+    def asked_to_end(run):
+        calls.append(run)
         if len(calls) == 2:  # level 1; level 0 has no copies
             os.kill(os.getpid(), signal.SIGTERM)
-        return study(scene)
+        return study(run)
 
     monkeypatch.setitem(studies.STUDIES, "instability", asked_to_end)
     with pytest.raises(Interrupted):
-        lottery_lib.run(config, tmp_path / "cut")
-    lottery_lib.run(config, tmp_path / "cut")
+        loop.run(config, tmp_path / "cut")
+    loop.run(config, tmp_path / "cut")
     assert len(calls) == 3
     cut, whole = (Workdir(tmp_path / name).records.rows() for name in ("cut", "whole"))
     assert cut == whole
@@ -738,16 +763,16 @@ def test_a_finished_run_trains_nothing_when_it_is_started_again(finished, monkey
         raise AssertionError("trained")
 
     monkeypatch.setattr(training, "fit", fail)
-    monkeypatch.setattr(training, "measure", fail)
-    monkeypatch.setattr(lottery_lib, "prune_tickets", fail)
+    monkeypatch.setattr(training, "_measure", fail)
+    monkeypatch.setattr(loop, "prune", fail)
     before = contents(finished.workdir.directory)
-    lottery_lib.run(finished.config, finished.workdir.directory)
+    loop.run(finished.config, finished.workdir.directory)
     assert contents(finished.workdir.directory) == before
 
 
 def test_more_levels_are_another_config(finished, configure):
     with pytest.raises(config_lib.ConfigError, match=r"prune\.levels: 3 there, 4 here"):
-        lottery_lib.run(configure(**{"prune.levels": 4}), finished.workdir.directory)
+        loop.run(configure(**{"prune.levels": 4}), finished.workdir.directory)
 
 
 def test_a_config_that_cannot_be_run_leaves_no_folder(small, tmp_path, monkeypatch):
@@ -756,7 +781,7 @@ def test_a_config_that_cannot_be_run_leaves_no_folder(small, tmp_path, monkeypat
     with bad.unlocked():
         bad.rewind.steps = ("6it",)
     with pytest.raises(config_lib.ConfigError):
-        lottery_lib.run(bad, tmp_path / "run")
+        loop.run(bad, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -784,7 +809,7 @@ def survived(sweep, tmp_path_factory):
     directory = tmp_path_factory.mktemp("survived") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment_lib, "build", build)
-        return Workdir(directory), lottery_lib.run(sweep(), directory)
+        return Workdir(directory), loop.run(sweep(), directory)
 
 
 def without_values(workdir):
@@ -806,7 +831,7 @@ def test_a_network_that_diverges_stops_and_others_go_on(survived, sweep, tmp_pat
     branches = ("ticket", "random_reinit", "long")
     alone = {"sweep.learning_rate": (0.1,), "branches": branches}
     without = Workdir(tmp_path / "alone")
-    lottery_lib.run(sweep(**alone), without.directory)
+    loop.run(sweep(**alone), without.directory)
     (left, values), (wanted, others) = map(without_values, (workdir, without))
     assert left == wanted
     np.testing.assert_allclose(values, others, rtol=1e-4)
@@ -855,11 +880,11 @@ def test_a_ticket_whose_weights_are_not_finite_is_not_pruned(
         return [first, *others]
 
     monkeypatch.setattr(training, "fit", diverge)
-    (said,) = lottery_lib.run(small, tmp_path / "run")
+    (said,) = loop.run(small, tmp_path / "run")
     where = "replicate 1, rewind_step 2, level 1, branch ticket, copy 0, step 6"
     assert said.endswith(where)
     workdir = Workdir(tmp_path / "run")
-    for level, replicates in ((0, [0, 1]), (1, [0]), (2, [0])):
+    for level, replicates in ((0, []), (1, [0]), (2, [0])):
         members = workdir.members(workdir.levels, level)
         assert [member.replicate for member in members] == replicates
     assert check.problems(tmp_path / "run") == []
@@ -868,7 +893,7 @@ def test_a_ticket_whose_weights_are_not_finite_is_not_pruned(
 @pytest.fixture
 def poison(monkeypatch):
     """Let chosen members start with parameters so large that no loss is finite."""
-    rewind_branches = lottery_lib.rewind_branches
+    rewind = loop.rewind
 
     def poison(chosen):
         def poisoned(*args):
@@ -878,10 +903,10 @@ def poison(monkeypatch):
                 )
                 if chosen(member)
                 else start
-                for member, start in rewind_branches(*args).items()
+                for member, start in rewind(*args).items()
             }
 
-        monkeypatch.setattr(lottery_lib, "rewind_branches", poisoned)
+        monkeypatch.setattr(loop, "rewind", poisoned)
 
     return poison
 
@@ -896,7 +921,7 @@ def test_others_are_studied_beside_a_ticket_that_diverged(configure, tmp_path, p
     }
     config = configure(**fields, **{"prune.levels": 1, "rewind.steps": ("2it",)})
     poison(lambda member: member.is_ticket and member.replicate == 1)
-    (said,) = lottery_lib.run(config, tmp_path / "run")
+    (said,) = loop.run(config, tmp_path / "run")
     where = "replicate 1, rewind_step 2, level 1, branch ticket, copy 0, step 2"
     assert said.endswith(where)
     rows = Workdir(tmp_path / "run").records.rows()
@@ -905,7 +930,8 @@ def test_others_are_studied_beside_a_ticket_that_diverged(configure, tmp_path, p
     measured = {
         (r["replicate"], r["branch"])
         for r in rows
-        if r["measure"] == "overlap_start_to_end_top_0.2" and r["level"] == 1
+        if (r["measure"], r.get("pair"), r.get("p")) == ("overlap", "start_to_end", 0.2)
+        and r["level"] == 1
     }
     both = {(i, branch) for i in range(2) for branch in branches}
     assert measured == both - {(1, "ticket"), (1, "long")}
@@ -917,7 +943,7 @@ def test_a_level_of_which_no_ticket_is_left_is_the_last(
 ):
     config = configure(**{"copies": 1, "studies": (), "rewind.steps": ("2it",)})
     poison(lambda member: member.is_ticket)
-    assert len(lottery_lib.run(config, tmp_path / "run")) == 2
+    assert len(loop.run(config, tmp_path / "run")) == 2
     before = contents(tmp_path / "run")
     rows = Workdir(tmp_path / "run").records.rows()
     found = {
@@ -927,7 +953,7 @@ def test_a_level_of_which_no_ticket_is_left_is_the_last(
     assert max(row["level"] for row in rows) == 1
     assert check.problems(tmp_path / "run") == []
     monkeypatch.setattr(training, "fit", None)
-    assert len(lottery_lib.run(config, tmp_path / "run")) == 2
+    assert len(loop.run(config, tmp_path / "run")) == 2
     assert contents(tmp_path / "run") == before
 
 
@@ -936,7 +962,7 @@ def test_a_network_that_is_lost_at_once_stays_so_through_a_pause(
 ):
     config = configure(**{"copies": 1, "studies": (), "prune.levels": 1})
     poison(lambda member: member.is_ticket and member.replicate == 1)
-    said = lottery_lib.run(config, tmp_path / "whole")
+    said = loop.run(config, tmp_path / "whole")
     found, _ = run_with_interruptions(config, tmp_path / "cut", monkeypatch)
     assert found == said
     whole, cut = (Records(tmp_path / n / "results.jsonl") for n in ("whole", "cut"))
@@ -945,11 +971,26 @@ def test_a_network_that_is_lost_at_once_stays_so_through_a_pause(
 
 def test_when_all_networks_have_diverged_the_run_ends(configure, tmp_path, monkeypatch):
     fast = configure(**{"optim.learning_rate": 1e35, "train.length": "60it"})
-    monkeypatch.setattr(lottery_lib, "prune_tickets", None)
-    for _ in range(2):  # starting it again finds the same
+    monkeypatch.setattr(loop, "prune", None)
+    for fits in (fit, None):  # starting it again finds the same, and trains nothing
+        monkeypatch.setattr(training, "fit", fits)
         with pytest.raises(Diverged, match="level 0, branch dense, copy 0, step 1$"):
-            lottery_lib.run(fast, tmp_path / "run")
-    assert Workdir(tmp_path / "run").dense.numbers() == [0]
+            loop.run(fast, tmp_path / "run")
+    assert check.problems(tmp_path / "run") == []
+
+
+def test_a_level_of_which_every_network_diverged_is_not_trained_again(
+    configure, tmp_path, poison, monkeypatch
+):
+    config = configure(**{"copies": 1, "studies": (), "rewind.steps": ("2it",)})
+    poison(lambda member: True)
+    said = loop.run(config, tmp_path / "run")
+    assert len(said) == 2 * 3
+    before = contents(tmp_path / "run")
+    assert check.problems(tmp_path / "run") == []
+    monkeypatch.setattr(training, "fit", None)
+    assert loop.run(config, tmp_path / "run") == said
+    assert contents(tmp_path / "run") == before
 
 
 def test_a_score_that_is_not_a_number_prunes_nothing(finished, differing, monkeypatch):
@@ -957,7 +998,7 @@ def test_a_score_that_is_not_a_number_prunes_nothing(finished, differing, monkey
         lambda w: w * np.nan,
         finished.tickets[0][next(iter(finished.tickets[0]))].params,
     )
-    score = methods.by_score(lambda round, member: nan)
+    score = methods.by_score(lambda run, ticket: nan)
     monkeypatch.setitem(methods.METHODS, "magnitude", score)
     said = "^level 1 cannot be pruned: scores: fc/kernel is NaN"
     with pytest.raises(Diverged, match=said):
@@ -975,7 +1016,7 @@ def test_a_replicate_is_the_same_whatever_their_number(finished, configure, tmp_
             "prune.levels": 1,
         }
     )
-    lottery_lib.run(alone, tmp_path / "alone")
+    loop.run(alone, tmp_path / "alone")
     workdir = Workdir(tmp_path / "alone")
     tickets = workdir.load(workdir.levels, 1, initial_shapes(alone))
     assert len(tickets) == 2
@@ -1004,9 +1045,9 @@ def test_masks_cross_over_to_the_other_learning_rate_alone(
         }
     )
     masks, starts = {}, {}
-    observe(monkeypatch, "prune_tickets", lambda _, found: masks.update(found))
-    observe(monkeypatch, "rewind_branches", lambda _, found: starts.update(found))
-    lottery_lib.run(config, tmp_path / "run")
+    observe(monkeypatch, "prune", lambda args, _: masks.update(args[0].kept))
+    observe(monkeypatch, "rewind", lambda _, found: starts.update(found))
+    loop.run(config, tmp_path / "run")
     crossed = {m: s for m, s in starts.items() if m.branch == "cross_lr"}
     assert len(crossed) == 4
     for member, start in crossed.items():
@@ -1032,29 +1073,33 @@ def test_correlations_are_those_of_the_networks_on_disk(configure, tmp_path):
             "studies": ("correlation",),
         }
     )
-    lottery_lib.run(config, tmp_path / "run")
+    loop.run(config, tmp_path / "run")
     workdir, like = Workdir(tmp_path / "run"), initial_shapes(config)
     rows = {
-        (r["branch"], r["level"], r["measure"]): r["value"]
+        (r["branch"], r["level"], r["measure"], r.get("pair"), r.get("p")): r["value"]
         for r in workdir.records.rows()
-        if r["copy"] == 0
+        if r["copy"] == 0 and "layer" not in r
     }
     rewound, trained = (
         next(iter(workdir.load(workdir.dense, step, like).values())) for step in (2, 6)
     )
     ((_, ticket),) = workdir.load(workdir.levels, 1, like).items()
-    for network, branch, level in ((trained, "dense", 0), (ticket, "ticket", 1)):
+    for network, name, pair in (
+        (trained, ("dense", 0), "rewound_to_end"),
+        (ticket, ("ticket", 1), "start_to_end"),
+    ):
         wanted = measures.pearson(rewound.params, network.params, network.masks)
-        assert rows[branch, level, "pearson_start_to_end"] == pytest.approx(wanted)
+        assert rows[*name, "pearson", pair, None] == pytest.approx(wanted)
         wanted = measures.top_overlap(
             rewound.params, network.params, 0.2, network.masks
         )
-        assert rows[branch, level, "overlap_start_to_end_top_0.2"] == wanted
+        assert rows[*name, "overlap", pair, 0.2] == wanted
     # What is fine-tuned starts as the dense network ended; all share their masks.
-    close = rows["fine_tune", 1, "pearson_start_to_end"]
-    assert close > rows["random_reinit", 1, "pearson_start_to_fine_tuned"]
-    assert rows["ticket", 1, "overlap_start_to_fine_tuned_top_0.2_by_chance"] < 0.21
-    assert rows["fine_tune", 1, "overlap_end_to_dense_top_0.2_by_chance"] > 0.25
+    close = rows["fine_tune", 1, "pearson", "start_to_end", None]
+    assert close > rows["random_reinit", 1, "pearson", "start_to_fine_tuned", None]
+    chance = "chance_overlap"
+    assert rows["ticket", 1, chance, "start_to_fine_tuned", 0.2] < 0.21
+    assert rows["fine_tune", 1, chance, "end_to_dense", 0.2] > 0.25
     # Of 6 steps each, where two have trained what the others start from.
     taken = {key[:2]: n for key, n in rows.items() if key[2] == "steps_trained"}
     assert taken == {
@@ -1084,7 +1129,7 @@ def test_the_bar_goes_from_nothing_to_the_whole_experiment(
     monkeypatch.setattr(sys, "stderr", Terminal())
     bars = []
     monkeypatch.setattr(
-        lottery_lib, "tqdm", lambda **how: bars.append(tqdm(**how)) or bars[-1]
+        loop, "tqdm", lambda **how: bars.append(tqdm(**how)) or bars[-1]
     )
     if cut is not None:
         stop = iter(range(cut))
@@ -1098,9 +1143,9 @@ def test_the_bar_goes_from_nothing_to_the_whole_experiment(
                 ),
             )
             with pytest.raises(Interrupted):
-                lottery_lib.run(config, tmp_path / "run")
+                loop.run(config, tmp_path / "run")
         assert 0 < bars[-1].n < bars[-1].total
-    lottery_lib.run(config, tmp_path / "run")
+    loop.run(config, tmp_path / "run")
     # 2 replicates, 6 steps: dense; and at both rewind steps three branches.
     assert bars[-1].total == 2 * 6 + 2 * 3 * (6 + 4)
     assert bars[-1].n == bars[-1].total
@@ -1108,12 +1153,12 @@ def test_the_bar_goes_from_nothing_to_the_whole_experiment(
 
 
 def test_a_lottery_can_be_used_piece_by_piece(small, tmp_path):
-    workdir = Workdir(tmp_path / "run")
-    workdir.open(small)
-    lottery = Lottery(
-        small, build(small), workdir, tqdm(disable=True), Interruption(0.0)
-    )
-    dense = lottery_lib.train_dense(lottery)
-    tickets = lottery_lib.train_level(lottery, 1, dense)
+    with loop.opened(small, tmp_path / "run") as run:
+        loop.fit_dense(run)
+        run.at(1)
+        loop.prune(run)
+        (fleet,) = run.plan.waves(1)
+        trained = loop.train(run, loop.rewind(run, fleet), fleet[0].stop)
+        tickets = {m: network for m, network in trained.items() if m.is_ticket}
     assert list(tickets) == [Member(r, 2, 1, "ticket", 0) for r in range(2)]
     assert {masks_lib.count(t.masks)[0] for t in tickets.values()} == {KEPT[1]}

@@ -10,7 +10,7 @@ from small import build
 from lth_jax import config as config_lib
 from lth_jax import lottery, report
 from lth_jax.errors import ConfigError
-from lth_jax.lottery import search
+from lth_jax.lottery import loop, search
 from lth_jax.train import experiment
 from lth_jax.workdir import records
 from lth_jax.workdir.pauses import Interrupted
@@ -71,7 +71,7 @@ def pretend(monkeypatch, onset):
 )
 def test_the_onset_is_bracketed(tmp_path, monkeypatch, onset, below, at, probed):
     pretend(monkeypatch, onset)
-    monkeypatch.setattr(lottery, "run", lambda config, workdir, experiment: [])
+    monkeypatch.setattr(loop, "run", lambda config, workdir, built, **_: [])
     found = search.earliest_rewind(sweep(), tmp_path, "stable")
     assert (found.below, found.at) == (below, at)
     assert [probe.rewind_step for probe in found.probes] == probed
@@ -99,12 +99,13 @@ def test_the_numbers_are_those_of_the_sweep_and_dense_networks_train_once(
         branch_levels=(2,),
     )
     trained = []
-    train = lottery.train
-    monkeypatch.setattr(
-        lottery,
-        "train",
-        lambda run, fleet, *rest: trained.append([*fleet]) or train(run, fleet, *rest),
-    )
+    train = loop.train
+
+    def observed(run, fleet, *rest, **options):
+        trained.append([*fleet])
+        return train(run, fleet, *rest, **options)
+
+    monkeypatch.setattr(loop, "train", observed)
     pretend(monkeypatch, 5)
     found = search.earliest_rewind(config, tmp_path / "search", "stable")
     dense = [member for fleet in trained for member in fleet if member.level == 0]
@@ -125,18 +126,18 @@ def test_the_numbers_are_those_of_the_sweep_and_dense_networks_train_once(
 
 def test_a_search_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
     whole = search.earliest_rewind(sweep(), tmp_path / "whole", "matching")
-    run = lottery.run
+    run = loop.run
 
-    def cut(config, workdir, built):
-        found = run(config, workdir, built)
+    def cut(config, workdir, built, **options):
+        found = run(config, workdir, built, **options)
         if workdir.name == "rewind_4":
             raise Interrupted("now")
         return found
 
-    monkeypatch.setattr(lottery, "run", cut)
+    monkeypatch.setattr(loop, "run", cut)
     with pytest.raises(Interrupted):
         search.earliest_rewind(sweep(), tmp_path / "cut", "matching")
-    monkeypatch.setattr(lottery, "run", run)
+    monkeypatch.setattr(loop, "run", run)
     again = search.earliest_rewind(sweep(), tmp_path / "cut", "matching")
     assert (again.below, again.at) == (whole.below, whole.at)
     for one, other in zip(whole.probes, again.probes, strict=True):
@@ -157,14 +158,19 @@ def test_a_search_measures_what_it_needs(tmp_path):
     assert [probe.n for probe in found.probes] == [2]
 
 
-def row(replicate, level, branch, measure, value, copy=0):
+def row(replicate, level, branch, measure, value, copy=0, **keys):
     member = Member(replicate, 2 * (level > 0), level, branch, copy)
-    return records.row(member, density=0.5, step=9, measure=measure, value=value)
+    return records.row(
+        member, density=0.5, step=9, measure=measure, value=value, **keys
+    )
 
 
 def instabilities(*values, level=1):
-    name = "test_instability_to_copy_1"
-    return [row(i, level, "ticket", name, value) for i, value in enumerate(values)]
+    keys = {"split": "test", "pair": "copies", "copy": 1, "other": 0}
+    return [
+        row(i, level, "ticket", "instability", value, **keys)
+        for i, value in enumerate(values)
+    ]
 
 
 def accuracies(dense, tickets):
@@ -206,7 +212,7 @@ def test_the_criteria(criterion, rows, met, mean):
 def test_a_probe_counts_if_all_replicates_came_to_the_last_level(
     tmp_path, monkeypatch, rows, met, n
 ):
-    monkeypatch.setattr(lottery, "run", lambda *_: ["lost"])
+    monkeypatch.setattr(loop, "run", lambda *_, **__: ["lost"])
     monkeypatch.setattr(report, "load", lambda _: report.frames.tidy(rows))
     found = search.earliest_rewind(sweep(), tmp_path, "stable")
     assert {(probe.met, probe.n) for probe in found.probes} == {(met, n)}

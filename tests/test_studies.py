@@ -1,14 +1,15 @@
 """Studies: which networks are compared with which, and what is said of them."""
 
+from types import SimpleNamespace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from lth_jax.lottery import studies
-from lth_jax.lottery.studies import Scene
 from lth_jax.train.evaluate import Evaluation
 from lth_jax.train.state import TrainState
-from lth_jax.workdir.records import Member
+from lth_jax.workdir import Member
 
 TICKET = Member(0, 0, 1, "ticket", 0)
 FINE = TICKET._replace(branch="fine_tune")
@@ -41,25 +42,30 @@ def evaluate(states):
     }
 
 
-def scene(trained, starts=None, **fields):
-    known = {
-        "dense": lambda member: network(TRAINED),
-        "start": (starts or {}).__getitem__,
-        "initial": lambda member: network(INITIAL),
-        "final": lambda member: network(TRAINED),
-        "evaluate": evaluate,
-        "points": 3,
-        "top": (0.25, 0.5, 0.75),
-        "every_tensor": False,
-    }
-    return Scene(trained=trained, **(known | fields))
+def run(trained, starts=None, twin=lambda member: network(TRAINED), **study):
+    """What a study asks of a run."""
+    dense = {0: network(INITIAL), 5: network(TRAINED + 1), 9: network(TRAINED)}
+    options = {"points": 3, "top": (0.25, 0.5, 0.75), "tensors": "masked"} | study
+    return SimpleNamespace(
+        config=SimpleNamespace(study=SimpleNamespace(**options)),
+        plan=SimpleNamespace(length=9, rewind_steps=(0, 5)),
+        networks=trained,
+        trained=trained.get,
+        twin=twin,
+        start=(starts or {}).get,
+        dense=lambda member, step: dense[step],
+        evaluate=evaluate,
+    )
 
 
 def numbers(study, *arguments, **fields):
-    found = list(study(scene(*arguments, **fields)))
-    named = {(member, measure): value for member, measure, value in found}
-    assert len(named) == len(found)
-    return named
+    """The values by member, measure and keys, which are written as `name=value`."""
+    found = {}
+    for member, measure, value, *rest in study(run(*arguments, **fields)):
+        keys = tuple(f"{name}={key}" for name, key in (rest[0] if rest else {}).items())
+        assert (member, measure, *keys) not in found
+        found[member, measure, *keys] = value
+    return found
 
 
 def test_copies_and_the_dense_network_are_apart_over_surviving_weights():
@@ -67,23 +73,25 @@ def test_copies_and_the_dense_network_are_apart_over_surviving_weights():
     moved = TRAINED.at[0].add(3.0).at[7].add(100.0)
     trained = {copy: network(moved, HALF, bias=50.0), TICKET: network(TRAINED, HALF)}
     found = numbers(studies.stability, trained)
-    assert found[TICKET, "distance_to_dense"] == 0
-    assert found[copy, "distance_to_dense"] == 3
-    assert found[TICKET, "distance_to_copy_1"] == 3
-    assert (copy, "distance_to_copy_0") not in found
-    found = numbers(studies.stability, trained, every_tensor=True)
-    np.testing.assert_allclose(found[TICKET, "distance_to_copy_1"], np.sqrt(9 + 50**2))
+    assert found[TICKET, "distance", "pair=dense"] == 0
+    assert found[copy, "distance", "pair=dense"] == 3
+    between = (copy, "distance", "pair=copies", "other=0")
+    assert found[between] == 3
+    assert len(found) == 6
+    found = numbers(studies.stability, trained, tensors="all")
+    np.testing.assert_allclose(found[between], np.sqrt(9 + 50**2))
 
 
 def test_of_three_copies_there_are_three_pairs():
     trained = {TICKET._replace(copy=i): network(TRAINED + i, HALF) for i in (2, 0, 1)}
-    found = numbers(studies.stability, trained, dense=lambda member: None)
+    found = numbers(studies.stability, trained, twin=lambda member: None)
     distances = {
-        (member.copy, measure[-1]): value
-        for (member, measure), value in found.items()
-        if measure.startswith("distance")
+        (member.copy, other): value
+        for (member, measure, _, other), value in found.items()
+        if measure == "distance"
     }
-    assert distances == {(0, "1"): 2, (0, "2"): 4, (1, "2"): 2}  # 4 weights moved
+    # 4 weights moved.
+    assert distances == {(1, "other=0"): 2, (2, "other=0"): 4, (2, "other=1"): 2}
 
 
 def test_a_dense_network_is_not_compared_with_itself():
@@ -92,23 +100,37 @@ def test_a_dense_network_is_not_compared_with_itself():
 
 
 def test_the_error_between_copies_and_its_barrier():
+    copy, of = TICKET._replace(copy=1), ("split=test", "pair=copies", "other=0")
     trained = {
         TICKET: network(TRAINED.at[0].set(10.0)),
-        TICKET._replace(copy=1): network(TRAINED.at[0].set(20.0)),
+        copy: network(TRAINED.at[0].set(20.0)),
     }
     found = numbers(studies.instability, trained)
     assert found == {
-        (TICKET, "test_error_to_copy_1_at_0.000"): pytest.approx(0.10),
-        (TICKET, "test_error_to_copy_1_at_0.500"): pytest.approx(0.15),
-        (TICKET, "test_error_to_copy_1_at_1.000"): pytest.approx(0.20),
-        (TICKET, "test_instability_to_copy_1"): pytest.approx(0.05),
+        (copy, "error", *of, "alpha=0.0"): pytest.approx(0.10),
+        (copy, "error", *of, "alpha=0.5"): pytest.approx(0.15),
+        (copy, "error", *of, "alpha=1.0"): pytest.approx(0.20),
+        (copy, "instability", *of): pytest.approx(0.05),
     }
 
 
 def test_copies_that_are_the_same_are_stable():
     trained = {TICKET._replace(copy=i): network(TRAINED) for i in (0, 1)}
     found = numbers(studies.instability, trained)
-    assert found[TICKET, "test_instability_to_copy_1"] == 0
+    copy = TICKET._replace(copy=1)
+    assert found[copy, "instability", "split=test", "pair=copies", "other=0"] == 0
+
+
+def test_copies_of_a_dense_network_part_from_it_at_their_rewind_step():
+    """It has one name, and is the other of all of them."""
+    dense = Member(0, 0, 0, "dense", 0)
+    copies = [dense._replace(rewind_step=k, copy=c) for k in (0, 5) for c in (1, 2)]
+    trained = {m: network(TRAINED + m.rewind_step) for m in (dense, *copies)}
+    found = numbers(studies.stability, trained)
+    pairs = {(m, other) for m, measure, _, other in found if measure == "distance"}
+    assert pairs == {(m, f"other={c}") for m in copies for c in range(m.copy)}
+    apart = found[copies[2], "distance", "pair=copies", "other=0"]
+    assert apart == pytest.approx(5 * 8**0.5)
 
 
 def test_a_dense_network_is_compared_with_its_start():
@@ -117,38 +139,38 @@ def test_a_dense_network_is_compared_with_its_start():
     found = numbers(
         studies.correlation, {dense: network(TRAINED)}, {dense: network(INITIAL)}
     )
-    measured = {measure: value for (_, measure), value in found.items()}
-    assert measured == {
-        "overlap_start_to_end_top_0.25": 0,
-        "overlap_start_to_end_top_0.25_by_chance": pytest.approx(0.25),
-        "overlap_start_to_end_top_0.5": 0,
-        "overlap_start_to_end_top_0.5_by_chance": pytest.approx(0.5),
-        "overlap_start_to_end_top_0.75": pytest.approx(4 / 6),
-        "overlap_start_to_end_top_0.75_by_chance": pytest.approx(0.75),
-        "pearson_start_to_end": pytest.approx(-1),
-        "cosine_start_to_end": pytest.approx(120 / 204),
-        # Layer by layer, of which there is one.
-        "overlap_start_to_end_top_0.25_of_w": 0,
-        "overlap_start_to_end_top_0.5_of_w": 0,
-        "overlap_start_to_end_top_0.75_of_w": pytest.approx(4 / 6),
-        "pearson_start_to_end_of_w": pytest.approx(-1),
-        "cosine_start_to_end_of_w": pytest.approx(120 / 204),
-    }
+    measured = {key[1:]: value for key, value in found.items()}
+    rewound = {key for key in measured if "pair=rewound_to_end" in key}
+    measured = {key: measured[key] for key in measured.keys() - rewound}
+    shares, of = ("p=0.25", "p=0.5", "p=0.75"), "pair=start_to_end"
+    overlaps = dict(zip(shares, (0, 0, pytest.approx(4 / 6))))
+    correlations = {"pearson": -1, "cosine": pytest.approx(120 / 204)}
+    wanted = {("overlap", of, p): value for p, value in overlaps.items()}
+    wanted |= {("chance_overlap", of, p): pytest.approx(float(p[2:])) for p in shares}
+    wanted |= {(name, of): pytest.approx(x) for name, x in correlations.items()}
+    # Layer by layer, of which there is one.
+    wanted |= {("overlap", of, p, "layer=w"): x for p, x in overlaps.items()}
+    wanted |= {(name, of, "layer=w"): x for name, x in correlations.items()}
+    wanted["pearson", of, "layer=w"] = pytest.approx(-1)
+    assert measured == wanted
+    # And W_5, which is the trained one plus 1.
+    assert len(rewound) == len(wanted)
+    assert found[dense, "pearson", "pair=rewound_to_end", "other=5"] == pytest.approx(1)
 
 
 def test_a_fine_tuned_network_is_compared_with_the_dense_one_it_came_from():
     """Half of the weights are left: chance shares p / (1 - s) with the dense."""
     trained = {FINE: network(TRAINED + 1, HALF)}
     found = numbers(studies.correlation, trained, {FINE: network(TRAINED, HALF)})
-    measured = {measure: value for (_, measure), value in found.items()}
-    assert measured["overlap_end_to_dense_top_0.25"] == 1
-    assert measured["overlap_end_to_dense_top_0.25_by_chance"] == 0.5
-    assert measured["overlap_end_to_initial_top_0.25"] == 0
-    assert measured["overlap_end_to_initial_top_0.25_by_chance"] == 0.25
-    assert measured["overlap_end_to_dense_top_0.5"] == 1
+    measured = {key[1:]: value for key, value in found.items()}
+    assert measured["overlap", "pair=end_to_dense", "p=0.25"] == 1
+    assert measured["chance_overlap", "pair=end_to_dense", "p=0.25"] == 0.5
+    assert measured["overlap", "pair=end_to_initial", "p=0.25"] == 0
+    assert measured["chance_overlap", "pair=end_to_initial", "p=0.25"] == 0.25
+    assert measured["overlap", "pair=end_to_dense", "p=0.5"] == 1
     # More than there is left cannot be the largest.
-    assert "overlap_end_to_dense_top_0.75" not in measured
-    assert measured["overlap_start_to_end_top_0.75"] == 1
+    assert ("overlap", "pair=end_to_dense", "p=0.75") not in measured
+    assert measured["overlap", "pair=start_to_end", "p=0.75"] == 1
 
 
 def test_starts_are_compared_with_the_fine_tuned_network_under_the_same_masks():
@@ -169,10 +191,10 @@ def test_starts_are_compared_with_the_fine_tuned_network_under_the_same_masks():
         FINE: network(TRAINED, HALF),
     }
     found = numbers(studies.correlation, trained, starts)
-    assert found[TICKET, "overlap_start_to_fine_tuned_top_0.5"] == 1
-    assert found[reinit, "overlap_start_to_fine_tuned_top_0.5"] == 0
-    assert found[reinit, "overlap_start_to_fine_tuned_top_0.5_by_chance"] == 0.5
-    assert (shuffled, "overlap_start_to_fine_tuned_top_0.5") not in found
-    assert (TICKET, "overlap_end_to_dense_top_0.25") not in found
+    assert found[TICKET, "overlap", "pair=start_to_fine_tuned", "p=0.5"] == 1
+    assert found[reinit, "overlap", "pair=start_to_fine_tuned", "p=0.5"] == 0
+    assert found[reinit, "chance_overlap", "pair=start_to_fine_tuned", "p=0.5"] == 0.5
+    assert (shuffled, "overlap", "pair=start_to_fine_tuned", "p=0.5") not in found
+    assert (TICKET, "overlap", "pair=end_to_dense", "p=0.25") not in found
     # What is trained again started from weights that were trained before.
-    assert (FINE, "overlap_start_to_fine_tuned_top_0.5") not in found
+    assert (FINE, "overlap", "pair=start_to_fine_tuned", "p=0.5") not in found

@@ -8,7 +8,7 @@ import functools
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Array, Key
 
@@ -20,6 +20,10 @@ from lth_jax.workdir.member import Member
 
 if TYPE_CHECKING:
     from lth_jax.lottery.running import Run
+
+
+CLOCKS = ("k", "0", "end")
+WEIGHTS = (*CLOCKS, "init", "ticket")
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,8 @@ class Branch:
         first_copy: the first copy that is trained; of dense networks, copy 0 is there.
     """
 
-    weights: Literal["k", "0", "end", "init", "ticket"]
-    clock: Literal["k", "0", "end"]
+    weights: str
+    clock: str
     masks: str = "own"
     change: Callable[[TrainState, Key[Array, ""]], TrainState] | None = None
     lengths: int = 1
@@ -58,7 +62,7 @@ class Branch:
     @property
     def from_dense(self) -> bool:
         """Whether it starts from weights that the dense network had, in its order."""
-        trained = self.weights in ("k", "0", "end")
+        trained = self.weights in CLOCKS
         return trained and self.change is None and not self.again
 
 

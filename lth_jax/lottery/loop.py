@@ -68,7 +68,8 @@ def run(
             if not resumed(run):
                 prune(run)
                 for fleet in run.plan.waves(level):
-                    fit(run, rewind(run, fleet), fleet[0].stop)
+                    stop, done = fleet[0].stop, run.networks
+                    run.networks = done | train(run, rewind(run, fleet), stop, done)
                 study(run)
             if not run.tickets:
                 break
@@ -188,11 +189,6 @@ def rewind(run: Run, fleet: list[Training]) -> Networks:
     starts = {training.member: run.start(training.member) for training in fleet}
     run.forget()
     return {member: start for member, start in starts.items() if start is not None}
-
-
-def fit(run: Run, starts: Networks, stop: int) -> None:
-    """Fit: train a fleet of the level."""
-    run.networks |= train(run, starts, stop, done=run.networks)
 
 
 def study(run: Run) -> None:

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from lth_jax import prune
 from lth_jax.config import known
 from lth_jax.errors import ConfigError
-from lth_jax.lottery.branches import BRANCHES, MASKS
+from lth_jax.lottery.branches import BRANCHES, CLOCKS, MASKS, WEIGHTS
 from lth_jax.lottery.methods import METHODS
 from lth_jax.lottery.studies import STUDIES
 from lth_jax.masks import Masks
@@ -33,9 +33,11 @@ def check(config: ConfigDict) -> None:
     for name in config.copied_branches:
         known("copied_branches", name, (*config.branches, *config.dense_branches))
     for name in (*config.branches, *config.dense_branches):
-        known(f"branches: masks of {name!r}", BRANCHES[name].masks, MASKS)
-        crosses = BRANCHES[name].masks == "other_rate"
-        if crosses and len(config.sweep.learning_rate) != 2:
+        branch = BRANCHES[name]
+        known(f"branches: weights of {name!r}", branch.weights, WEIGHTS)
+        known(f"branches: clock of {name!r}", branch.clock, CLOCKS)
+        known(f"branches: masks of {name!r}", branch.masks, MASKS)
+        if branch.masks == "other_rate" and len(config.sweep.learning_rate) != 2:
             raise ConfigError(
                 f"config.branches: {name!r} needs two sweep.learning_rate"
             )
@@ -101,9 +103,11 @@ class Plan:
 
     def _of_dense(self) -> list[Training]:
         dense = {member: Training(member, 0, self.length, 0) for member in self.dense}
-        branches = itertools.product(dense, self.config.dense_branches)
-        copies = (self._copies(member, name, dense) for member, name in branches)
-        return [*dense.values(), *itertools.chain(*copies)]
+        found = [*dense.values()]
+        for member in self.dense:
+            for name in self.config.dense_branches:
+                found += self._copies(member, name, dense)
+        return found
 
     def _of_level(self, level: int) -> list[Training]:
         method = METHODS[self.config.prune.method]

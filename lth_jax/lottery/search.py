@@ -129,6 +129,7 @@ def earliest_rewind(
             )
             probes.append(probe)
             below, at = (below, middle) if probe.met else (middle, at)
+    alone = dataclasses.replace(plan, rewind_steps=candidates[:1])
     levels = range(plan.levels + 1)
     each = sum(len(alone.trainings(level)) for level in levels) - len(plan.dense)
     return Bracket(

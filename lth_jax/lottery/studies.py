@@ -125,6 +125,7 @@ def _pairs(
     Under the masks the first network has, by chance, its largest weights anywhere.
     """
     start, masks = run.start(member), network.masks
+    assert start is not None, "it was trained"
     yield {"pair": "start_to_end"}, start, network, masks, masks
     if member == member.dense:
         for k in filter(None, run.plan.rewind_steps):

@@ -24,7 +24,6 @@ def train(
     run: "Run",
     starts: Networks,
     stop: int,
-    *,
     done: Networks | None = None,
     begin: int | None = None,
 ) -> Networks:

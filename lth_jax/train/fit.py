@@ -41,48 +41,43 @@ def fit(
     Raises:
         ValueError: members of a group are at different steps, or past `stop`.
     """
-    trained: list[TrainState] = []
-    for group in program.layout.groups(members):
-        trained += _fit_group(group, len(members), stop, program, progress, pause)
+    layout, trained = program.layout, []
+    for group in layout.groups(members):
+        step = _start(group, stop)
+        if step is None or pause():
+            trained += group
+            continue
+        states = layout.stack(group, of=len(members))
+        data_seed = int(group[0].data_seed)  # only a feed of one member looks at it
+        finite, since = np.array(True), time.monotonic()
+        most = program.steps_per_call if program.steps_per_call > 1 else _MOST
+        stretch = min(_STEPS, program.steps_per_call)
+        while step < stop:
+            until, going = min(step + stretch, stop), True
+            while step < until:
+                steps = min(program.steps_per_call, until - step)
+                arrays = program.supply(data_seed, step)
+                # One call computes while the next is prepared, and no more: progress
+                # stays true and memory bounded.
+                going = bool(np.any(finite))
+                states, finite = program.advance(states, (arrays, steps))
+                step += steps
+                progress(steps * len(group))
+            # Processes meet here only, and not at every step.
+            if layout.axis is None:  # else all have the same loss
+                going = processes.agree(going)
+            if not going or pause():
+                break
+            before, since = since, time.monotonic()
+            if stretch < most and not processes.agree(since - before > _SECONDS):
+                stretch = min(2 * stretch, most)
+        trained += layout.unstack(states, len(group))
     return trained
 
 
-def _fit_group(
-    group: Sequence[TrainState],
-    fleet_size: int,
-    stop: int,
-    program: Program,
-    progress: Callable[[int], object],
-    pause: Callable[[], bool],
-) -> Sequence[TrainState]:
+def _start(group: Sequence[TrainState], stop: int) -> int | None:
+    """Return the step that members are at, or None if they are done or lost."""
     at = sorted({int(member.step) for member in group if np.isfinite(member.loss)})
     if len(at) > 1 or at[-1:] > [stop]:
         raise ValueError(f"fit: members at steps {at} cannot go to {stop} together")
-    if at in ([], [stop]) or pause():
-        return group
-    (start,) = at
-    states = program.layout.stack(group, of=fleet_size)
-    data_seed = int(group[0].data_seed)  # only a feed of one member looks at it
-    finite, step, since = np.array(True), start, time.monotonic()
-    most = program.steps_per_call if program.steps_per_call > 1 else _MOST
-    stretch = min(_STEPS, program.steps_per_call)
-    while step < stop:
-        until, going = min(step + stretch, stop), True
-        while step < until:
-            steps = min(program.steps_per_call, until - step)
-            arrays = program.supply(data_seed, step)
-            # One call computes while the next is prepared, and no more: progress stays
-            # true and memory bounded.
-            going = bool(np.any(finite))
-            states, finite = program.advance(states, (arrays, steps))
-            step += steps
-            progress(steps * len(group))
-        # Processes meet here only, and not at every step.
-        if program.layout.axis is None:  # else all have the same loss
-            going = processes.agree(going)
-        if not going or pause():
-            break
-        before, since = since, time.monotonic()
-        if stretch < most and not processes.agree(since - before > _SECONDS):
-            stretch = min(2 * stretch, most)
-    return program.layout.unstack(states, len(group))
+    return at[0] if at and at != [stop] else None

@@ -116,11 +116,7 @@ class Series:
         """
         self.verify(number)
         packed = jax.eval_shape(_packed, like)
-        # No memory is used for what only says that NumPy arrays are wanted.
-        wanted = jax.tree.map(
-            lambda x: np.broadcast_to(np.zeros((), x.dtype), x.shape), packed
-        )
-        saved = self._restored(number, wanted)
+        saved = self._restored(number, jax.tree.map(_empty, packed))
         for found, want in zip(jax.tree.leaves(saved), jax.tree.leaves(packed)):
             if (found.shape, found.dtype) != (want.shape, want.dtype):
                 problem = f"{found.dtype}{found.shape}: wrong shape, wanted {want}"
@@ -279,10 +275,18 @@ def _packed(tree: PyTree) -> PyTree:
 
 
 def _unpacked(tree: PyTree, like: PyTree) -> PyTree:
+    """Return what `_packed` was made of, on the device; `like` may be shapes alone."""
     return jax.tree.map(
         lambda x, want: (
-            masks_lib.unpack(x, want) if want.dtype == bool else jax.numpy.asarray(x)
+            masks_lib.unpack(x, _empty(want))
+            if want.dtype == bool
+            else jax.numpy.asarray(x)
         ),
         tree,
         like,
     )
+
+
+def _empty(like: jax.ShapeDtypeStruct | jax.Array) -> np.ndarray:
+    """Return an array of a shape and type that takes no memory."""
+    return np.broadcast_to(np.zeros((), like.dtype), like.shape)
