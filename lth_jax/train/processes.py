@@ -1,7 +1,5 @@
 """Processes: a run over several of them, on one machine or many.
 
-from lth_jax.errors import ProcessError
-
 All do the same: every process has all networks and comes to the same decisions. Each
 trains and evaluates its share of them (`fleet`), and the first one writes, in a folder
 that all can read. With one process everything here comes to nothing.
@@ -15,6 +13,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import PyTree
+
+from lth_jax.errors import ProcessError, one_line
 
 State = TypeVar("State", bound=PyTree)
 Result = TypeVar("Result")
@@ -51,7 +51,7 @@ def join(
             shutdown_timeout_seconds=_PATIENCE,
         )
     except (ValueError, RuntimeError) as error:
-        raise ProcessError(f"--distributed: {' '.join(str(error).split())}") from error
+        raise ProcessError(f"--distributed: {one_line(error)}") from error
 
 
 def several() -> bool:
