@@ -279,10 +279,9 @@ def _packed(tree: PyTree) -> PyTree:
 
 
 def _unpacked(tree: PyTree, like: PyTree) -> PyTree:
-    return jax.tree.map(
-        lambda x, want: (
-            masks_lib.unpack(x, want) if want.dtype == bool else jax.numpy.asarray(x)
-        ),
-        tree,
-        like,
-    )
+    def one(x: np.ndarray, want: Any) -> jax.Array:
+        if want.dtype != bool:
+            return jax.numpy.asarray(x)
+        return masks_lib.unpack(x, np.broadcast_to(False, want.shape))
+
+    return jax.tree.map(one, tree, like)
