@@ -18,7 +18,7 @@ import jax
 
 # Modules and packages that change no number of a run.
 HARMLESS = ("check", "configs", "dry_run", "export", "main", "report", "sparse")
-HARMLESS += ("tensorboard",)
+HARMLESS += ("job", "tensorboard")
 _PACKAGES = ("lth_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint")
 _PACKAGES += ("tensorflow-datasets", "numpy", "opencv-python-headless")
 
@@ -53,7 +53,9 @@ def code(own: Iterable[object] = ()) -> dict[str, str]:
         name = path.relative_to(root).as_posix()
         if name.removesuffix(".py").split("/")[0] not in HARMLESS:
             found[f"lth_jax/{name}"] = _digest(path.read_bytes())
-    return found | dict(sorted(_own_code(own)))
+    for name, digest in sorted(_own_code(own)):
+        found[name] = found.get(name, "") + digest  # of all files of one name
+    return found
 
 
 def changed(before: Any, now: dict[str, str]) -> list[str]:
