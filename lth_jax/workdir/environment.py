@@ -92,7 +92,7 @@ def _functions(found: Iterable[object], seen: set[int]) -> Iterator[FunctionType
         if id(x) in seen or not (callable(x) or isinstance(x, tuple | list)):
             continue
         seen.add(id(x))
-        inner = [getattr(x, "__wrapped__", None)]
+        inner = [getattr(x, "__wrapped__", None), getattr(x, "__func__", None)]
         if isinstance(x, FunctionType):
             yield x
             with contextlib.suppress(ValueError):  # a cell is empty
@@ -102,7 +102,7 @@ def _functions(found: Iterable[object], seen: set[int]) -> Iterator[FunctionType
         elif isinstance(x, tuple | list):
             inner += x
         elif hasattr(x, "__dict__"):
-            inner += vars(x).values()
+            inner += [*vars(x).values(), None if isinstance(x, type) else type(x)]
         yield from _functions(inner, seen)
 
 
