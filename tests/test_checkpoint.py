@@ -112,6 +112,27 @@ def test_a_cleared_series_is_empty_and_starts_again(series):
     assert series.restore(1, {"w": jnp.ones(2)})["w"].tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("wait", [True, False])
+def test_there_may_be_no_networks_to_save(series, wait):
+    """Where all of a level diverged, or it has none of its own."""
+    series.save(1, [], wait=wait, members=[], records=3)
+    series.wait()
+    assert series.numbers() == [1]
+    assert (series.restore(1, []), series.raw(1)) == ([], [])
+    assert series.about(1) == {"members": [], "records": 3}
+    with pytest.raises(CheckpointError, match="dense/1 cannot be read"):
+        series.restore(1, [jnp.ones(2)])
+    series.save(2, [jnp.ones(2)])
+    with pytest.raises(CheckpointError, match="dense/2 cannot be read"):
+        series.restore(2, [])
+    for path in files(series):
+        if path.parent.parent.name == "1":
+            flip(path)
+            with pytest.raises(CheckpointError, match="dense/1 cannot be read"):
+                series.restore(1, [])
+            flip(path)
+
+
 def test_what_is_saved_is_never_changed(series):
     series.save(5, {"w": jnp.ones(2)}, records=1)
     before = {path: path.read_bytes() for path in files(series)}

@@ -6,7 +6,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
+from lth_jax import data, lottery, models
+from lth_jax.config.table import FIELDS
 from lth_jax.errors import ConfigError
+from lth_jax.lottery.branches import BRANCHES, Branch
 
 
 def config(**changes):
@@ -21,6 +24,22 @@ def complaint(**changes):
         config_lib.check(config(**changes))
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
+
+
+@pytest.fixture
+def answer(tmp_path, monkeypatch):
+    """What is said before any data is there, where the registries are asked too."""
+    monkeypatch.setattr(data, "load", lambda *_, **__: pytest.fail("data is loaded"))
+
+    def answer(**changes):
+        made = config(**{"data.dir": str(tmp_path)} | changes)
+        with pytest.raises(ConfigError) as caught:
+            lottery.build(made)
+        assert len(str(caught.value).splitlines()) == 1
+        assert list(tmp_path.iterdir()) == []
+        return str(caught.value)
+
+    return answer
 
 
 def test_the_defaults_are_a_config_that_can_be_run():
@@ -55,8 +74,8 @@ def test_a_misspelt_field_is_no_field():
         ("study.batch_stats", "keep", "interpolate, recompute"),
     ],
 )
-def test_an_unknown_name_is_answered_with_the_known_ones(field, value, known):
-    said = complaint(**{field: value})
+def test_an_unknown_name_is_answered_with_the_known_ones(answer, field, value, known):
+    said = answer(**{field: value})
     assert said.startswith(f"config.{field}: {value!r} is not known; choose from ")
     assert known in said
 
@@ -74,21 +93,34 @@ def test_an_unknown_name_is_answered_with_the_known_ones(field, value, known):
         ("rewind.fresh", "momentum", "batch_stats, opt_state, params, step"),
     ],
 )
-def test_so_is_an_unknown_name_among_others(field, value, known):
+def test_so_is_an_unknown_name_among_others(answer, field, value, known):
     others = {"branches": ("ticket",)}.get(field, ())
-    said = complaint(**{field: (*others, value)})
+    said = answer(**{field: (*others, value)})
     assert said.startswith(f"config.{field}: {value!r} is not known; choose from ")
     assert known in said
 
 
-def test_a_name_that_is_nearly_right_is_guessed():
-    assert complaint(**{"model.name": "resnet_20"}).endswith("Did you mean 'resnet20'?")
+def test_a_name_that_is_nearly_right_is_guessed(answer):
+    assert answer(**{"model.name": "resnet_20"}).endswith("Did you mean 'resnet20'?")
 
 
-def test_held_out_examples_can_be_measured():
-    config_lib.check(
-        config(**{"data.validation": 100, "measures": ("validation_accuracy",)})
-    )
+def test_what_a_user_registers_is_known_by_its_name(answer, monkeypatch):
+    """Also where its name was known before, and meant another thing."""
+    monkeypatch.setitem(models.MODELS, "mine", models.MODELS["lenet"])
+    monkeypatch.setitem(BRANCHES, "mine", Branch("k", "k", masks="mine"))
+    for field in ("model.name", "branches"):
+        said = answer(**{field: ("ticket", "min") if field == "branches" else "min"})
+        assert "mine" in said.partition("choose from ")[2]
+    said = answer(branches=("ticket", "mine"))
+    assert said.startswith("config.branches: masks of 'mine': 'mine' is not known; ")
+    monkeypatch.setitem(BRANCHES, "mine", Branch("k", "k"))
+    known = {"branches": ("ticket", "mine"), "model.name": "mine", "optim.name": "adm"}
+    assert answer(**known).startswith("config.optim.name: ")
+
+
+def test_held_out_examples_can_be_measured(answer):
+    said = answer(**{"data.validation": 100, "measures": ("validation_acc",)})
+    assert "test_loss, validation_accuracy, validation_loss." in said
 
 
 @pytest.mark.parametrize(
@@ -117,12 +149,20 @@ def test_held_out_examples_can_be_measured():
         ("rewind.steps", ()),
         ("branch_levels", (11,)),
         ("prune.admm.rho", ()),
-        ("branches", ("shuffled_mask",)),
-        ("branches", ("ticket", "cross_lr")),
+        ("study.top", (0.1, 1.0)),
+        ("study.top", (0.12345,)),
+        ("prune.levels", 1001),
+        ("branches", ("ticket", "ticket")),
+        ("seed", 2**32),
     ],
 )
 def test_a_number_out_of_range_is_named_by_its_field(field, value):
     assert complaint(**{field: value}).startswith(f"config.{field}: ")
+
+
+@pytest.mark.parametrize("branches", [("shuffled_mask",), ("ticket", "cross_lr")])
+def test_branches_that_miss_something_are_named(answer, branches):
+    assert answer(branches=branches).startswith("config.branches: ")
 
 
 def test_a_growing_density_is_named_with_the_one_before():
@@ -217,23 +257,32 @@ def test_an_error_about_a_value_gets_the_fields_name():
         raise ValueError("too small")
 
 
+def test_an_error_that_names_its_field_already_keeps_its_line():
+    with pytest.raises(ConfigError) as caught, config_lib.field("a"):
+        raise ConfigError("config.b: too small")
+    assert str(caught.value) == "config.b: too small"
+
+
+def test_whatever_a_library_raises_of_its_options_is_one_line_if_that_is_asked():
+    with pytest.raises(KeyError), config_lib.field("a"):
+        raise KeyError("x")
+    with pytest.raises(ConfigError) as caught, config_lib.field("a", Exception):
+        raise KeyError("two\nlines")
+    assert str(caught.value) == r"config.a: KeyError: 'two\nlines'"
+    with pytest.raises(ConfigError) as caught, config_lib.field("a", Exception):
+        raise TypeError("two\nlines")
+    assert str(caught.value) == "config.a: two lines"
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"data.feed": "stream"}, "train.layout: a stream has one batch for all devi"),
-        (
-            {"data.feed": "disk"},
-            "data.feed: 'disk' is not known; choose from memory, s",
-        ),
-        (
-            {"data.augmentation": "resized_crop"},
-            "data.augmentation: 'resized_crop' is not known; choose from flip_crop, n",
-        ),
         ({"data.stream.resize": 200}, "data.stream.resize: 200 is below image_size, 2"),
         ({"data.stream.area": (0.0, 1.0)}, "data.stream.area: (0.0, 1.0) is not a ri"),
         ({"data.stream.area": (0.5, 1.5)}, "data.stream.area: (0.5, 1.5) is not a ri"),
         ({"data.stream.aspect": (2.0, 1.0)}, "data.stream.aspect: (2.0, 1.0) is not"),
-        ({"data.stream.std": (1.0, 1.0, 0.0)}, "data.stream.std: must be above 0"),
+        ({"data.stream.std": (1.0, 1.0, 0.0)}, "data.stream.std: 0.0 is not above 0"),
         ({"data.stream.workers": -2}, "data.stream.workers: -2 is below -1"),
         ({"train.accumulate": 0}, "train.accumulate: 0 is below 1"),
         ({"optim.aux_weight": -0.1}, "optim.aux_weight: -0.1 is below 0"),
@@ -242,6 +291,90 @@ def test_an_error_about_a_value_gets_the_fields_name():
 )
 def test_a_stream_that_cannot_be_is_named_by_its_field(changes, said):
     assert complaint(**changes).startswith(f"config.{said}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"data.feed": "disk"},
+            "data.feed: 'disk' is not known; choose from memory, stream.",
+        ),
+        (
+            {"data.augmentation": "resized_crop"},
+            "data.augmentation: 'resized_crop' is not known; choose from flip_crop, n",
+        ),
+        (
+            {
+                "data.feed": "stream",
+                "train.layout": "data",
+                "data.augmentation": "flip_crop",
+            },
+            "data.augmentation: 'flip_crop' is not known; choose from none, resized_c",
+        ),
+        (
+            {"data.stream.corrupt": "ignore"},
+            "data.stream.corrupt: 'ignore' is not known; choose from error, skip.",
+        ),
+    ],
+    ids=str,
+)
+def test_a_name_that_data_does_not_know_is_answered_too(answer, changes, said):
+    assert answer(**changes).startswith(f"config.{said}")
+
+
+def beyond(wanted):
+    """Values that a field of the table may not have."""
+    numbers = [wanted.above, wanted.below]
+    numbers += [wanted.least - 1] if wanted.least is not None else []
+    numbers += [wanted.most + 1] if wanted.most is not None else []
+    found = [number for number in numbers if number is not None]
+    found += ["nonsense"] * bool(wanted.choices)
+    if not isinstance(wanted.default, tuple):
+        return found
+    first = {int: 1, float: 0.5, str: "ticket", None: "1it"}[wanted.of]
+    alone = [(value,) for value in found]
+    return alone + [(first, first)] * wanted.unique + [()] * wanted.some
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_limit_of_the_table_is_kept(field):
+    for value in beyond(FIELDS[field]):
+        assert complaint(**{field: value}).startswith(f"config.{field}: "), value
+
+
+def test_the_table_has_all_fields():
+    assert config_lib.flatten(config_lib.default()).keys() == FIELDS.keys()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda tree: tree["train"].pop("length"), "train.length: is missing"),
+        (lambda tree: tree.update(optim=3), "optim.name: is missing"),
+        (
+            lambda tree: tree["study"].update(point=3),
+            "study.point: there is no such field. Did you mean 'points'?",
+        ),
+        (lambda tree: tree.update(a=3), "a: there is no such field"),
+        (lambda tree: tree.update(seed="1"), "seed: '1' is not of type int"),
+        (lambda tree: tree.update(copies=True), "copies: True is not of type int"),
+        (
+            lambda tree: tree.update(measures="test_loss"),
+            "measures: 'test_loss' is not of type tuple",
+        ),
+        (
+            lambda tree: tree["model"].update(options={"a": object}),
+            "model.options: {'a': <class 'object'>} is not of type dict",
+        ),
+    ],
+)
+def test_a_config_that_was_not_made_here_has_all_fields_with_their_types(change, said):
+    tree = config_lib.default().to_dict()
+    change(tree)
+    with pytest.raises(ConfigError) as caught:
+        config_lib.check(ConfigDict(tree))
+    assert str(caught.value) == f"config.{said}"
 
 
 def test_variants_may_exclude_each_other():

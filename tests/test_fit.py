@@ -17,10 +17,12 @@ from trees import assert_same
 from lth_jax import masks as masks_lib
 from lth_jax import models, prune, rewind
 from lth_jax.data import Memory, Split, batch_indices
+from lth_jax.tasks.classification import cross_entropy
 from lth_jax.train import optimizers as optim
-from lth_jax.train import state
+from lth_jax.train import processes, state
 from lth_jax.train.devices import Layout
-from lth_jax.train.fit import Program, cross_entropy, fit, train_step
+from lth_jax.train.fit import fit
+from lth_jax.train.step import Feed, Program, train_step
 
 EXAMPLES, BATCH, CLASSES = 20, 4, 3
 SHAPE = 3, 3, 1
@@ -124,6 +126,13 @@ def shaped_like(params, tree):
     structure = jax.tree.structure(params)
     parts = jax.tree.leaves(tree, is_leaf=lambda t: jax.tree.structure(t) == structure)
     return [part for part in parts if jax.tree.structure(part) == structure]
+
+
+def test_feeds_are_what_a_program_asks_for():
+    unit = np.full(1, 1 / 255, np.float32)
+    split = Split(np.zeros((4, 1, 1, 1), np.uint8), np.zeros(4, np.int32))
+    assert isinstance(feed(), Feed)
+    assert isinstance(Memory(split, 0 * unit, unit, 2), Feed)
 
 
 # ------------------------------------------------------------------------ steps
@@ -239,6 +248,61 @@ def test_calls_grow_while_they_are_short(monkeypatch, seconds, steps):
     assert_same(grown, fit([start], stop, program()))
 
 
+def questions(monkeypatch, stop, seconds, where=ALONE):
+    """How often it is asked whether to pause, and whether processes agree."""
+    agreed = []
+    monkeypatch.setattr("lth_jax.train.fit._SECONDS", seconds)
+    monkeypatch.setattr(processes, "agree", lambda said: agreed.append(said) or said)
+    asked, taken = [], []
+
+    def pause():
+        asked.append(sum(taken))
+        return False
+
+    single = program(steps_per_call=1, layout=where)
+    start = dataclasses.replace(member(1), step=jnp.int32(0))
+    (trained,) = fit([start], stop, single, taken.append, pause)
+    assert (int(trained.step), taken) == (stop, [1] * stop)
+    return asked, len(agreed)
+
+
+def test_questions_become_rare_where_a_call_is_a_step(monkeypatch):
+    """In several processes each is a meeting: they wait for the slowest, and drain."""
+    doubled = [0, 1, 3, 7, 15, 31, 63, 127, 255, 511]
+    asked, agreed = questions(monkeypatch, 600, seconds=1e9)
+    assert asked == [*doubled, 600]
+    assert agreed <= 2 * len(asked)
+    assert questions(monkeypatch, 1200, seconds=1e9)[0] == [*doubled, 1011, 1200]
+
+
+def test_questions_stay_frequent_where_steps_take_long(monkeypatch):
+    asked, agreed = questions(monkeypatch, 9, seconds=-1.0)
+    assert asked == [*range(10)]
+    assert agreed <= 2 * len(asked)
+
+
+def test_devices_that_share_a_batch_need_not_ask_whether_it_goes_on(monkeypatch):
+    """All have the same loss; only whether calls are short is asked."""
+    _, shared = questions(monkeypatch, 40, seconds=1e9, where=layout("data"))
+    asked, apart = questions(monkeypatch, 40, seconds=1e9)
+    assert apart - shared == len(asked) - 1
+
+
+def test_a_training_that_has_nowhere_to_go_asks_nobody():
+    assert fit([member(0)], 2, program(), pause=pytest.fail) == [member(0)]
+
+
+@pytest.mark.parametrize("calls", [1, 3])
+def test_a_training_that_diverged_ends_at_the_next_question(calls):
+    """Its steps do not count any more, however many are taken."""
+    lost = dataclasses.replace(member(1), learning_rate=jnp.float32(1e35))
+    taken = []
+    (network,) = fit([lost], 10_000, program(steps_per_call=calls), taken.append)
+    assert not np.isfinite(network.loss)
+    assert int(network.step) < 40
+    assert sum(taken) < 4 * int(network.step) + 10
+
+
 @pytest.mark.parametrize(
     "where",
     [ALONE, layout("fleet"), layout("data", 1), layout("data")],
@@ -306,10 +370,6 @@ def test_a_proximal_term_draws_what_may_be_pruned():
 def test_there_is_no_way_back():
     with pytest.raises(ValueError, match=r"members at steps \[2\] .* to 1"):
         fit([member(0)], 1, program())
-
-
-def test_members_that_are_there_stay_as_they_are():
-    assert fit([member(0)], 2, program()) == [member(0)]
 
 
 # ---------------------------------------------------------------------- batches

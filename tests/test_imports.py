@@ -1,6 +1,7 @@
-"""The structure of the package: imports point downward only."""
+"""The structure of the package: imports point downward only, by short ways."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -11,14 +12,27 @@ import lth_jax
 
 ROOT = Path(lth_jax.__file__).parent
 PURE = {"masks", "_lowest", "scores", "prune", "rewind", "measures"}
-# A layer imports itself and what stands above it.
+# A layer imports itself and those above it.
 LAYERS = [
     PURE,
-    {"machine", "data", "models", "sparse", "errors"},
-    {"config", "report", "train", "workdir", "lottery", "export"},
-    {"check", "dry_run", "tensorboard"},
+    {"errors", "machine", "sparse"},
+    {"models", "tasks", "data", "config", "report"},
+    {"train"},
+    {"workdir"},
+    {"lottery", "export", "tensorboard"},
+    {"check", "dry_run"},
+    {"job"},
     {"main"},
 ]
+# These import no others of the package than these.
+ALONE = {
+    "errors": set(),
+    "machine": set(),
+    "config": {"errors"},
+    "report": {"errors"},
+    "main": {"config", "errors", "job", "lottery"},
+}
+LONGEST_CHAIN, LONGEST_FILE, LARGEST_PACKAGE = 8, 300, 1_700
 
 
 def sources():
@@ -30,9 +44,20 @@ def room(path):
     return path.relative_to(ROOT).with_suffix("").parts[0]
 
 
+def nodes(text):
+    """What a source may run: what is there for type checkers alone is not."""
+    waiting = [ast.parse(text)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        yield node
+        waiting += ast.iter_child_nodes(node)
+
+
 def imports(text):
     """The full names that a source imports, wherever it does."""
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -41,12 +66,33 @@ def imports(text):
 
 @pytest.fixture(scope="module")
 def graph():
+    """What each room imports of others."""
     found = {}
     for path, text in sources().items():
         inner = {name.split(".")[1] for name in imports(text) if "lth_jax." in name}
         found.setdefault(room(path), set()).update(inner - {room(path)})
     del found["__init__"]
     return found
+
+
+@pytest.fixture(scope="module")
+def chains():
+    """The longest chain of imports that begins at each file, as names of files."""
+    files = {}
+    for path in sources():
+        *parts, last = path.relative_to(ROOT.parent).with_suffix("").parts
+        files[".".join([*parts, last] if last != "__init__" else parts)] = path
+    del files["lth_jax"]  # which imports what is asked for
+
+    @functools.cache
+    def chain(path):
+        names = imports(path.read_text())
+        # `from a.b import c`: the file a/b/c.py, or else what a/b.py calls c.
+        found = {files.get(n) or files.get(n.rpartition(".")[0]) for n in names}
+        ways = (chain(other) for other in found - {None, path})
+        return (path.relative_to(ROOT).as_posix(), *max(ways, key=len, default=()))
+
+    return [chain(path) for path in files.values()]
 
 
 def importers(library):
@@ -59,7 +105,7 @@ def importers(library):
 
 
 def test_every_module_has_a_layer(graph):
-    assert set(graph) == set.union(*LAYERS) - {"errors"}
+    assert set(graph) == set.union(*LAYERS)
 
 
 def test_imports_point_downward(graph):
@@ -71,6 +117,31 @@ def test_imports_point_downward(graph):
         if level[other] > level[name]
     }
     assert upward == set()
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_some_rooms_stand_on_little(graph, name):
+    assert graph[name] - ALONE[name] == set()
+
+
+def test_no_chain_of_imports_is_long(chains):
+    longest = max(chains, key=len)
+    assert len(longest) <= LONGEST_CHAIN, " -> ".join(longest)
+
+
+def test_files_and_packages_can_be_read_at_once():
+    lengths = {path: len(text.splitlines()) for path, text in sources().items()}
+    packages = {}
+    for path, length in lengths.items():
+        if path.parent != ROOT:
+            packages[room(path)] = packages.get(room(path), 0) + length
+    long = {
+        path.relative_to(ROOT).as_posix(): length
+        for path, length in lengths.items()
+        if length > LONGEST_FILE
+    }
+    large = {name: n for name, n in packages.items() if n > LARGEST_PACKAGE}
+    assert (long, large) == ({}, {})
 
 
 def test_each_large_library_has_one_importer():
@@ -87,7 +158,7 @@ def test_pmap_is_called_in_one_place():
     calls = [
         path.name
         for path, text in sources().items()
-        for node in ast.walk(ast.parse(text))
+        for node in nodes(text)
         if isinstance(node, ast.Attribute) and node.attr == "pmap"
     ]
     assert calls == ["devices.py"]

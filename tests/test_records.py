@@ -1,16 +1,21 @@
 """The records: rows that are appended, and what a run's numbers depend on."""
 
+import functools
 import json
+import linecache
+import runpy
 import shutil
 import sys
-from pathlib import Path
+import types
 
 import jax
+import optax
 import pytest
+from flax import linen as nn
 
 from lth_jax.errors import RecordsError
-from lth_jax.workdir import records
-from lth_jax.workdir.records import Member, Records
+from lth_jax.workdir import Member, environment, records
+from lth_jax.workdir.records import Records
 
 
 @pytest.fixture
@@ -85,31 +90,218 @@ def test_a_row_says_which_network_and_what_was_measured():
     )
 
 
+def test_a_row_says_of_what_a_measure_is_where_that_needs_saying():
+    member = Member(0, 0, 1, "ticket", 1, learning_rate=0.1)
+    keys = {"split": "test", "pair": "copies", "other": 0, "alpha": 0.5, "probe": "a"}
+    numbers = {"density": 0.8, "step": 9, "measure": "error", "value": 1.0}
+    row = records.row(member, **numbers, **keys, layer=None)
+    assert list(row.items())[-6:] == [("learning_rate", 0.1), *keys.items()]
+    assert "layer" not in row
+    assert "weight_decay" not in row
+    assert records.member(row) == member
+
+
+@pytest.mark.parametrize("taken", ["level", "copy", "weight_decay"])
+def test_a_key_is_no_column_that_every_row_has(taken):
+    numbers = {"density": 0.8, "step": 9, "measure": "mine", "value": 1.0}
+    with pytest.raises(ValueError, match=f"mine: '{taken}' is a column of every row"):
+        records.row(Member(0, 0, 1, "ticket", 1), **numbers, **{taken: 3})
+
+
+def test_a_key_is_all_but_the_numbers():
+    """Density too is a number: it follows from the network."""
+    member = Member(0, 0, 1, "ticket", 1)
+    numbers = {"step": 9, "measure": "error"}
+    one = records.row(member, **numbers, density=0.8, value=1.0, p=0.1)
+    again = records.row(member, **numbers, density=0.7, value=2.0, p=0.1)
+    assert records.key(one) == records.key(again)
+    others = [
+        records.row(member, **numbers, density=0.8, value=1.0, p=0.2),
+        records.row(member, **numbers, density=0.8, value=1.0),
+        records.row(member._replace(copy=0), **numbers, density=0.8, value=1.0, p=0.1),
+        records.row(member, **numbers | {"step": 8}, density=0.8, value=1.0, p=0.1),
+    ]
+    assert len({records.key(row) for row in [one, *others]}) == 5
+
+
+def test_networks_that_diverged_are_known_with_the_step(file):
+    lost = Member(1, 0, 2, "ticket", 0, weight_decay=0.1)
+    for measure in (records.DIVERGED, "train_loss"):
+        numbers = {"density": 1.0, "step": 7, "measure": measure, "value": 1.0}
+        file.add([records.row(lost, **numbers)])
+        assert file.diverged() == {lost: 7}
+
+
+# -------------------------------------------------------------------- environment
+
+
 def test_the_environment_is_json_and_names_versions_devices_and_command():
-    there = json.loads(json.dumps(records.environment()))
+    there = json.loads(json.dumps(environment.environment()))
     assert there["packages"]["jax"] == jax.__version__
     assert {"lth_jax", "jaxlib", "flax", "optax", "numpy"} <= there["packages"].keys()
     assert there["devices"] == [device.device_kind for device in jax.devices()]
     assert there["command"] == sys.argv
     assert there["processes"] == 1
+    assert there["code"] == environment.code()
 
 
 def test_a_tree_without_git_has_no_commit(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert records.environment()["git_commit"] is None
+    assert environment.environment()["git_commit"] is None
 
 
 def test_the_code_is_every_module_that_may_change_a_number(tmp_path, monkeypatch):
     package = tmp_path / "lth_jax"
-    shutil.copytree(Path(records.__file__).parents[1], package)
-    before = records.code()
-    monkeypatch.setattr(records, "__file__", str(package / "workdir" / "records.py"))
-    assert records.code() == before
+    shutil.copytree(environment._root(), package)
+    before = environment.code()
+    monkeypatch.setattr(environment, "_root", lambda: package)
+    assert environment.code() == before
     for name, harmless in (
         ("main", True),
+        ("job", True),
         ("report/page", True),
         ("data/order", False),
+        ("config/table", False),
+        ("lottery/branches", False),
     ):
         path = package / f"{name}.py"
         path.write_text(path.read_text() + "# changed")
-        assert (records.code() == before) is harmless
+        named = [] if harmless else [f"lth_jax/{name}.py"]
+        assert environment.changed(before, environment.code()) == named
+        before = environment.code()
+    (package / "masks.py").rename(package / "mask.py")
+    differ = environment.changed(before, environment.code())
+    assert differ == ["lth_jax/mask.py", "lth_jax/masks.py"]
+
+
+def test_nothing_is_known_to_be_the_same_as_code_of_an_older_version():
+    now = environment.code()
+    for before in (None, "0123abcd", {}):
+        assert environment.changed(before, now) == sorted(now)
+
+
+def own(*objects):
+    """The code of what a user wrote, besides the package's."""
+    package = environment.code()
+    found = environment.code(objects)
+    assert found.items() >= package.items()
+    return {name: found[name] for name in found.keys() - package.keys()}
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """Write a file of a user's own, and return what it defines."""
+
+    def write(text, name="mine.py"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return types.SimpleNamespace(**runpy.run_path(str(path)), path=path)
+
+    return write
+
+
+WRITTEN = """
+import functools
+import jax
+from flax import linen as nn
+
+def plain(run): return []
+
+@functools.wraps(len)
+def wrapped(x): return 0
+
+compiled = jax.jit(lambda x: x)
+partly = functools.partial(plain, 3)
+listed = [plain]
+
+def closed():
+    def inner(run): return plain
+    return inner
+
+class Model(nn.Module):
+    @nn.compact
+    def __call__(self, x, train): return x
+
+class Called:
+    def __call__(self): return 0
+
+    def method(self): return 0
+
+closing, called, method = closed(), Called(), Called().method
+"""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "plain",
+        "wrapped",
+        "compiled",
+        "partly",
+        "listed",
+        "closing",
+        "Model",
+        "called",
+        "method",
+    ],
+)
+def test_what_a_user_wrote_counts_with_its_file(mine, name):
+    written = getattr(mine(WRITTEN), name)
+    before = own(written)
+    assert list(before) == ["mine.py"]
+    assert own(written, written, len, optax.sgd, nn.Dense) == before
+    mine(WRITTEN + "# another comment")
+    assert environment.changed(before, own(written)) == ["mine.py"]
+
+
+def test_the_package_and_what_is_installed_are_nobodys_own():
+    assert (
+        own(environment.code, optax.sgd, nn.Dense, json.dumps, jax.jit, 3, None) == {}
+    )
+
+
+def test_so_do_the_modules_beside_it(mine, tmp_path, monkeypatch):
+    """Those that are imported: what a function calls stands in one of them."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "beside_mine.py").write_text("FACTOR = 2\n")
+    (tmp_path / "never_imported.py").write_text("")
+    written = mine("import beside_mine\ndef change(x): return x * beside_mine.FACTOR")
+    before = own(written.change)
+    monkeypatch.delitem(sys.modules, "beside_mine")
+    assert set(before) == {"mine.py", "beside_mine.py"}
+    sys.modules["beside_mine"] = types.SimpleNamespace(
+        __file__=str(tmp_path / "beside_mine.py")
+    )
+    (tmp_path / "beside_mine.py").write_text("FACTOR = 3\n")
+    assert environment.changed(before, own(written.change)) == ["beside_mine.py"]
+
+
+def test_files_of_one_name_both_count(mine):
+    text = "def change(x): return x"
+    one, other = mine(text, "a/mine.py"), mine(text, "b/mine.py")
+    before = own(one.change, other.change)
+    assert before == own(other.change, one.change)
+    for written in ("a/mine.py", "b/mine.py"):
+        mine(text + "  # changed", written)
+        assert environment.changed(before, own(one.change, other.change)) == ["mine.py"]
+        mine(text, written)
+
+
+def define(text, cell):
+    """Define a function as a notebook does: its source is in no file."""
+    name, space = f"/tmp/ipykernel_1/{cell}.py", {}
+    lines = text.splitlines(keepends=True)
+    linecache.cache[name] = (len(text), None, lines, name)
+    exec(compile(text, name, "exec"), space)
+    return space["change"]
+
+
+def test_a_function_of_a_notebook_counts_with_its_source():
+    """Whatever the number of the cell."""
+    text = "def change(x):\n    return x + 1\n\ndef other(x):\n    return x\n"
+    before = own(define(text, 1))
+    assert list(before) == ["change"]
+    assert own(define(text.replace("other", "another"), 2)) == before
+    changed = own(functools.partial(define(text.replace("1", "2"), 3), 0))
+    assert environment.changed(before, changed) == ["change"]

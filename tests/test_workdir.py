@@ -5,6 +5,8 @@ import functools
 import json
 import os
 import re
+import runpy
+import shutil
 import subprocess
 import sys
 
@@ -18,8 +20,7 @@ from lth_jax import models
 from lth_jax.errors import CheckpointError, ConfigError
 from lth_jax.train import optimizers as optim
 from lth_jax.train import state
-from lth_jax.workdir import Workdir, records
-from lth_jax.workdir.records import Member
+from lth_jax.workdir import Member, Workdir, environment, identity
 
 
 def config(**changes):
@@ -57,6 +58,10 @@ def measured(workdir, value, level=0):
     workdir.records.add([{"level": level, "value": value}])
 
 
+def begin(workdir, config, *others, **options):
+    identity.begin(workdir.directory, config, *others, **options)
+
+
 def go_on(workdir):
     """In a run of dense networks saved at steps 0 and 20, and of two levels."""
     workdir.recover([0, 20], 2)
@@ -67,7 +72,7 @@ def values(workdir):
 
 
 def test_a_new_folder_says_what_the_run_is(workdir):
-    workdir.open(config(**{"train.length": "5it"}))
+    begin(workdir, config(**{"train.length": "5it"}))
     written = json.loads((workdir.directory / "config.json").read_text())
     assert written["train"]["length"] == "5it"
     assert written["branches"] == ["ticket", "random_reinit", "shuffled_mask"]
@@ -76,14 +81,14 @@ def test_a_new_folder_says_what_the_run_is(workdir):
 
 
 def test_the_same_config_goes_on_and_leaves_the_environment_alone(workdir):
-    workdir.open(config())
+    begin(workdir, config())
     before = (workdir.directory / "environment.json").stat().st_mtime_ns
-    workdir.open(config())
+    begin(workdir, config())
     assert (workdir.directory / "environment.json").stat().st_mtime_ns == before
 
 
 def test_another_config_is_refused_naming_what_differs_with_both_values(workdir):
-    workdir.open(config())
+    begin(workdir, config())
     measured(workdir, 1.0)
     other = config(
         **{"replicates": 5, "train.length": "3it", "prune.densities": (0.5,)}
@@ -95,42 +100,130 @@ def test_another_config_is_refused_naming_what_differs_with_both_values(workdir)
         "config.train.length: '10ep' there, '3it' here)"
     )
     with pytest.raises(ConfigError, match=f"^{message}$"):
-        workdir.open(other)
+        begin(workdir, other)
     assert values(workdir) == [1.0]
 
 
 def test_fields_that_only_one_config_has_are_named_too(workdir):
-    workdir.open(config())
+    begin(workdir, config())
     changed = config_lib.default()
     changed.model.options = {"widths": (3,)}
     with pytest.raises(ConfigError, match=r"model\.options.widths: None there, \[3\]"):
-        workdir.open(changed.lock())
+        begin(workdir, changed.lock())
 
 
 def test_where_the_data_is_and_how_often_to_save_make_no_difference(workdir, capsys):
-    workdir.open(config())
+    begin(workdir, config())
     harmless = {"data.dir": "/elsewhere", "train.checkpoint_minutes": 1.0}
-    workdir.open(config(**harmless))
+    begin(workdir, config(**harmless))
     assert capsys.readouterr().err == ""
 
 
 def test_another_data_set_is_refused(workdir):
     data = {"examples": {"train": 4}, "sha256": "ab"}
-    workdir.open(config(), data)
-    workdir.open(config(), data)
+    begin(workdir, config(), data)
+    begin(workdir, config(), data)
     said = r"another data set \(data\.sha256: 'ab' there, 'cd' here\)$"
     with pytest.raises(ConfigError, match=said):
-        workdir.open(config(), data | {"sha256": "cd"})
+        begin(workdir, config(), data | {"sha256": "cd"})
 
 
-def test_other_code_is_refused_unless_someone_knows_better(workdir, monkeypatch):
-    workdir.open(config())
-    monkeypatch.setattr(records, "code", lambda: "changed")
-    said = "another code .code: '[0-9a-f]*' there, 'changed' here.; .* remove \"code\""
-    with pytest.raises(ConfigError, match=said):
-        workdir.open(config())
-    edit(workdir, "code", None)
-    workdir.open(config())
+def environment_of(workdir):
+    path = workdir.directory / "environment.json"
+    return json.loads(path.read_text())
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of the package, to be changed."""
+    copied = tmp_path / "lth_jax"
+    shutil.copytree(environment._root(), copied)
+    monkeypatch.setattr(environment, "_root", lambda: copied)
+    return copied
+
+
+def comment(path):
+    with path.open("a") as file:
+        file.write("# a comment\n")
+
+
+def test_other_code_is_refused_naming_its_files(workdir, package, capsys):
+    begin(workdir, config())
+    before = environment_of(workdir)
+    comment(package / "main.py")  # no number depends on it
+    begin(workdir, config())
+    comment(package / "prune.py")
+    comment(package / "data" / "order.py")
+    with pytest.raises(ConfigError) as caught:
+        begin(workdir, config())
+    assert str(caught.value) == (
+        f"--workdir: {workdir.directory} was made by other code: lth_jax/data/order.py,"
+        " lth_jax/prune.py differ; go back to that code or, if no number depends on "
+        "the change, add --accept_code_change"
+    )
+    assert environment_of(workdir) == before
+    assert capsys.readouterr().err == ""
+
+
+def test_other_code_that_is_accepted_is_recorded_and_goes_on(workdir, package, capsys):
+    begin(workdir, config())
+    before = environment_of(workdir)
+    for name in ("prune", "masks"):
+        comment(package / f"{name}.py")
+        begin(workdir, config(), accept_code_change=True)
+        (warning,) = capsys.readouterr().err.splitlines()
+        assert warning == (
+            f"warning: {workdir.directory} was made by other code: lth_jax/{name}.py "
+            "differ, which is accepted"
+        )
+    begin(workdir, config())  # of what was accepted nothing is said again
+    begin(workdir, config(), accept_code_change=True)
+    assert capsys.readouterr().err == ""
+    now = environment_of(workdir)
+    commit = before["git_commit"]
+    assert now.pop("accepted_code_changes") == [
+        {"files": [f"lth_jax/{name}.py"], "git_commit": commit}
+        for name in ("prune", "masks")
+    ]
+    assert now.pop("code") == environment.code() != before.pop("code")
+    assert now == before  # the machine and the command are those that began
+
+
+def test_code_of_a_users_own_is_part_of_the_run(workdir, tmp_path, capsys):
+    path = tmp_path / "own.py"
+
+    def go(text, **options):
+        path.write_text(text)
+        own = runpy.run_path(str(path))["get_study"]
+        begin(workdir, config(), {}, {}, [own, len, [own]], **options)
+
+    text = "def get_study(run):\n    yield\n"
+    go(text)
+    go(text)
+    with pytest.raises(ConfigError, match=r"by other code: own\.py differ; go back"):
+        go(text + "    yield\n")
+    go(text + "    yield\n", accept_code_change=True)
+    assert "own.py differ, which is accepted" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=r"by other code: own\.py differ"):
+        begin(workdir, config())  # without it, the run is another one
+
+
+def test_a_folder_of_an_older_version_is_other_code(workdir):
+    begin(workdir, config())
+    edit(workdir, "code", "0123abcd")  # was one checksum of all files
+    with pytest.raises(
+        ConfigError, match="was made by other code: lth_jax/__init__.py"
+    ):
+        begin(workdir, config())
+
+
+def test_the_plan_is_written_where_the_run_is(workdir):
+    begin(workdir, config(), {}, {"length": 5, "trainings": []})
+    path = workdir.directory / "plan.json"
+    assert identity.read(path) == {"length": 5, "trainings": []}
+    before = path.stat().st_mtime_ns
+    begin(workdir, config(), {}, {"length": 5, "trainings": []})
+    assert path.stat().st_mtime_ns == before
 
 
 def edit(workdir, name, value):
@@ -139,9 +232,9 @@ def edit(workdir, name, value):
 
 
 def test_other_versions_are_accepted_with_a_warning(workdir, capsys):
-    workdir.open(config())
+    begin(workdir, config())
     edit(workdir, "devices", ["abacus"])
-    workdir.open(config())
+    begin(workdir, config())
     (warning,) = capsys.readouterr().err.splitlines()
     assert warning.startswith("warning: devices ['abacus'] before, ['cpu', 'cpu'] now")
 
@@ -149,27 +242,31 @@ def test_other_versions_are_accepted_with_a_warning(workdir, capsys):
 @pytest.mark.parametrize("name", ["config.json", "environment.json"])
 @pytest.mark.parametrize("content", ["", "{", "[3]", "\0"])
 def test_a_file_that_is_damaged_is_named(workdir, name, content):
-    workdir.open(config())
+    begin(workdir, config())
     (workdir.directory / name).write_text(content)
     with pytest.raises(ConfigError, match=f"^--workdir: .*{name} cannot be read"):
-        workdir.open(config())
+        begin(workdir, config())
 
 
 def test_a_second_run_is_refused_until_the_first_one_is_done(workdir):
     said = (
         f"^--workdir: process {os.getpid()} is at work in .*{workdir.directory.name}$"
     )
-    with workdir.lock(), pytest.raises(ConfigError, match=said), workdir.lock():
+    with (
+        identity.lock(workdir.directory),
+        pytest.raises(ConfigError, match=said),
+        identity.lock(workdir.directory),
+    ):
         pass
-    with workdir.lock():
+    with identity.lock(workdir.directory):
         pass
 
 
 HOLD = """
 import sys
 from pathlib import Path
-from lth_jax.workdir import Workdir
-with Workdir(Path(sys.argv[1])).lock():
+from lth_jax.workdir import identity
+with identity.lock(Path(sys.argv[1])):
     print("locked", flush=True)
     sys.stdin.read()
 """
@@ -182,11 +279,11 @@ def test_a_dead_process_keeps_nobody_out(workdir):
     ) as other:
         assert other.stdout.readline() == b"locked\n"
         said = f"process {other.pid} is at work"
-        with pytest.raises(ConfigError, match=said), workdir.lock():
+        with pytest.raises(ConfigError, match=said), identity.lock(workdir.directory):
             pass
         other.kill()
         other.wait()
-        with workdir.lock():
+        with identity.lock(workdir.directory):
             pass
 
 
@@ -195,7 +292,7 @@ def test_a_folder_that_cannot_be_is_said(tmp_path):
     below = Workdir(tmp_path / "file" / "run")
     with (
         pytest.raises(ConfigError, match="^--workdir: .*Not a directory"),
-        below.lock(),
+        identity.lock(below.directory),
     ):
         pass
 
@@ -203,7 +300,7 @@ def test_a_folder_that_cannot_be_is_said(tmp_path):
 @pytest.fixture
 def begun(workdir):
     """A run whose second level is on its way."""
-    workdir.open(config())
+    begin(workdir, config())
     for series, number, level in (
         (workdir.dense, 0, 0),
         (workdir.dense, 20, 0),
@@ -334,3 +431,49 @@ def test_pauses_are_forgotten_when_the_level_is_done(workdir):
     workdir.finish(workdir.levels, 1, fleet(9))
     assert workdir.paused.numbers() == []
     assert workdir.levels.numbers() == [1]
+
+
+def test_a_level_of_which_nothing_is_left_is_done_too(begun):
+    """It is saved as one without networks, and not trained again."""
+    begun.finish(begun.levels, 2, {})
+    go_on(begun)
+    assert begun.levels.numbers() == [0, 1, 2]
+    assert begun.paused.numbers() == []
+    assert begun.members(begun.levels, 2) == []
+    assert begun.load(begun.levels, 2, jax.eval_shape(network)) == {}
+    assert values(begun) == [20.0, 1.0, 2.3, 2.4]
+
+
+def test_a_pause_without_networks_is_nobodys(workdir):
+    workdir.pause({})
+    workdir.paused.wait()
+    assert steps(workdir.resume(fleet(0))) == [0, 1]
+
+
+# --------------------------------------------------------------------- members
+
+
+def test_a_dense_network_has_one_name():
+    copy = Member(2, 5, 0, "dense", 3, learning_rate=0.1)
+    branch = Member(2, 5, 4, "random_reinit", 1, learning_rate=0.1)
+    dense = Member(2, 0, 0, "dense", 0, learning_rate=0.1)
+    assert branch.dense == copy.dense == dense.dense == dense
+    assert branch.setting == (0.1, None)
+
+
+def test_a_level_is_about_its_ticket_and_comes_after_another():
+    branch = Member(2, 5, 2, "random_reinit", 1)
+    ticket = Member(2, 5, 2, "ticket", 0)
+    assert branch.ticket == ticket.ticket == ticket
+    assert branch.previous == Member(2, 5, 1, "ticket", 0)
+    assert branch.previous.previous == ticket.dense  # of all rewind steps
+    assert Member(2, 5, 0, "dense", 1).ticket == ticket.dense
+    found = [member.is_ticket for member in (branch, ticket, ticket.dense)]
+    assert found == [False, True, True]
+
+
+def test_a_network_is_named_in_words():
+    member = Member(2, 5, 1, "ticket", 0, weight_decay=0.1)
+    assert str(member) == (
+        "replicate 2, rewind_step 5, level 1, branch ticket, copy 0, weight_decay 0.1"
+    )

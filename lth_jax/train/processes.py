@@ -51,7 +51,7 @@ def join(
             shutdown_timeout_seconds=_PATIENCE,
         )
     except (ValueError, RuntimeError) as error:
-        raise ProcessError(f"--distributed: {' '.join(str(error).split())}") from error
+        raise ProcessError(f"--distributed: {one_line(error)}") from error
 
 
 def several() -> bool:

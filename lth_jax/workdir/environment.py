@@ -18,7 +18,7 @@ import jax
 
 # Modules and packages that change no number of a run.
 HARMLESS = ("check", "configs", "dry_run", "export", "main", "report", "sparse")
-HARMLESS += ("tensorboard",)
+HARMLESS += ("job", "tensorboard")
 _PACKAGES = ("lth_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint")
 _PACKAGES += ("tensorflow-datasets", "numpy", "opencv-python-headless")
 
@@ -53,7 +53,9 @@ def code(own: Iterable[object] = ()) -> dict[str, str]:
         name = path.relative_to(root).as_posix()
         if name.removesuffix(".py").split("/")[0] not in HARMLESS:
             found[f"lth_jax/{name}"] = _digest(path.read_bytes())
-    return found | dict(sorted(_own_code(own)))
+    for name, digest in sorted(_own_code(own)):
+        found[name] = found.get(name, "") + digest  # of all files of one name
+    return found
 
 
 def changed(before: Any, now: dict[str, str]) -> list[str]:
@@ -90,7 +92,7 @@ def _functions(found: Iterable[object], seen: set[int]) -> Iterator[FunctionType
         if id(x) in seen or not (callable(x) or isinstance(x, tuple | list)):
             continue
         seen.add(id(x))
-        inner = [getattr(x, "__wrapped__", None)]
+        inner = [getattr(x, "__wrapped__", None), getattr(x, "__func__", None)]
         if isinstance(x, FunctionType):
             yield x
             with contextlib.suppress(ValueError):  # a cell is empty
@@ -100,7 +102,7 @@ def _functions(found: Iterable[object], seen: set[int]) -> Iterator[FunctionType
         elif isinstance(x, tuple | list):
             inner += x
         elif hasattr(x, "__dict__"):
-            inner += vars(x).values()
+            inner += [*vars(x).values(), None if isinstance(x, type) else type(x)]
         yield from _functions(inner, seen)
 
 

@@ -18,8 +18,6 @@ from lth_jax.workdir.records import Records
 _NUMBER = (int, float, type(None))
 _TYPES = (int, int, int, str, int, _NUMBER, _NUMBER)
 
-HARMLESS = {"data.dir", "data.stream.workers", "train.checkpoint_minutes"}
-
 
 @dataclasses.dataclass(frozen=True)
 class Workdir:
