@@ -3,7 +3,9 @@
     python -m lth_jax.main --config=configs/digits.py --workdir=runs/digits
 
 Not a paper's experiment, but the smallest in which tickets match the dense network at a
-density where both controls do not: about 22 %. Half a minute on two CPU cores.
+density where both controls do not: about 22 %.
+
+Run time: half a minute on two CPU cores.
 
 Variants: `smoke` (seconds).
 """

@@ -1,20 +1,21 @@
-"""Inception-v3 on ImageNet, as in Stabilizing the LTH and Linear Mode Connectivity.
+"""Inception-v3 on ImageNet, as in Stabilizing the Lottery Ticket Hypothesis.
 
     python -m lth_jax.main --config=configs/inception_v3.py --workdir=runs/inception
 
-Frankle et al., "Stabilizing the Lottery Ticket Hypothesis" (2019), Figure 6, and
-"Linear Mode Connectivity and the Lottery Ticket Hypothesis" (2020), Table 1: 27.1M
+Frankle et al., "Stabilizing the Lottery Ticket Hypothesis" (2019), Figure 6: 27.1M
 parameters, 171 epochs, batch 1024, momentum, learning rate 0.03 falling linearly to
-0.005. Top-1 accuracy of the dense network 78.1 +- 0.1 %, of five. One-shot
-(Stabilizing, Figure 8, digitised, +- 0.2):
+0.005. Top-1 accuracy of the dense network 78.1 +- 0.1 %, of five. One-shot (Figure 8,
+digitised, +- 0.2):
 
                            70    50    30    20    10 % of weights
     rewind to epoch 8    78.1  78.2 78.15  77.1  73.9
     rewind to 0          77.6  77.2  76.7  74.1  70.3
     random reinit        77.5  76.9  76.5  74.1  70.3
 
-LMC, Figure 7 (digitised, +- 0.1), test error in % at 30 %: ticket 24.4 at epoch 0 and
-22.15 at 6, dense 21.8, shuffled mask 24.8, random reinitialisation 24.5.
+Frankle et al., "Linear Mode Connectivity and the Lottery Ticket Hypothesis" (2020),
+Table 1, has the same training, and one-shot to 30 %. Test error in % there (Figure 7,
+digitised, +- 0.1): ticket 24.4 at epoch 0 and 22.15 at 6, dense 21.8, shuffled mask
+24.8, random reinitialisation 24.5.
 
 `rewind_sweep`: one-shot to 30 %, rewound to epochs 0, 2, ..., 12, the k of LMC's
 Figures 6 and 7. Stabilizing reports a match with dense from epoch 6.
@@ -26,6 +27,9 @@ label smoothing 0.1, auxiliary loss times 0.4, weight decay 4e-5 on kernels, ima
 `tpu_code`: that code trains Inception-v3 by RMSprop (decay 0.9, momentum 0.9, epsilon
 1), from 0.66 times 0.94 every third epoch, and SqueezeNet by momentum from 0.03
 linearly to 0.005: the papers have the two the other way round, which may be a slip.
+
+Run time: not measured, and no work for a CPU; `--dry_run` says it for the devices at
+hand.
 
 Variants: one of `one_shot iterative rewind_sweep`; `tpu_code`; `smoke` (minutes).
 """

@@ -30,6 +30,8 @@ fine-tuned ones), `fine_tune_small`, `shuffled_mask`, `cross_lr`, and `decay`, a
 over weight decays of 0, 1e-4 and 5e-4. `rewind`: Appendix G, tickets of the weights
 after 10 epochs, for the whole schedule again.
 
+Run time: not measured in full; `--dry_run` says it for the devices at hand.
+
 Variants: one of `correlation standard low`; one of `iterative one_shot admm`; `decay`;
 `rewind`; `cifar100`; `smoke` (seconds).
 """
@@ -37,7 +39,7 @@ Variants: one of `correlation standard low`; one of `iterative one_shot admm`; `
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
-from lth_jax.config import papers as protocols
+from lth_jax.config import papers
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -52,12 +54,10 @@ def get_config(variant: str = "") -> ConfigDict:
         "smoke",
     )
     config = config_lib.default()
-    config.data.name = "cifar100" if "cifar100" in variants else "cifar10"
-    config.data.last = "wrap"
-    config.data.augmentation = "flip_crop"
+    papers.cifar(config, variants)
     config.model.name = "mobilenet_v2"
-    protocols.correlation(config, variants)
-    protocols.variations(config, variants)
+    papers.correlation(config, variants)
+    papers.variations(config, variants)
     if "smoke" in variants:
         config.replicates = 1
         config.data.batch_size = 8

@@ -1,4 +1,4 @@
-"""ResNet-50 on ImageNet, as in Stabilizing the LTH and Linear Mode Connectivity.
+"""ResNet-50 on ImageNet, as in Stabilizing the Lottery Ticket Hypothesis.
 
     python -m lth_jax.main --config=configs/resnet50.py --workdir=runs/resnet50
     python -m lth_jax.main --config=configs/resnet50.py:iterative --workdir=runs/imp
@@ -18,7 +18,7 @@ Figure 8 (digitised, +- 0.2):
     rewind to 0          75.8  74.8  73.5  70.8  69.6  66.6
 
 Frankle et al., "Linear Mode Connectivity and the Lottery Ticket Hypothesis" (2020),
-Table 1 has the same training, one-shot to 30 %. Test error in % there (Figure 7,
+Table 1, has the same training, and one-shot to 30 %. Test error in % there (Figure 7,
 digitised, +- 0.1): ticket 26.35 at epoch 0 and 23.95 at 6, dense 23.8, shuffled mask
 26.8, random reinitialisation 26.6.
 
@@ -33,6 +33,9 @@ part of the batch, 128 images on the eight cores that they had. Rewinding stores
 dense state; a device with little memory takes `--config.train.accumulate=4`.
 
 Data: imagenet2012 of TFDS; where it is missing, the error says how to prepare it.
+
+Run time: not measured, and no work for a CPU; `--dry_run` says it for the devices at
+hand.
 
 Variants: one of `one_shot iterative rewind_sweep`; `smoke` (a minute).
 """

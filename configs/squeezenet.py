@@ -25,6 +25,9 @@ default), momentum 0.9 and epsilon 1 of RMSprop, squares that start at 1, Glorot
 0.005, and Inception-v3 by RMSprop from 0.66: the paper has the two the other way round,
 which may be a slip.
 
+Run time: not measured, and no work for a CPU; `--dry_run` says it for the devices at
+hand.
+
 Variants: one of `one_shot iterative rewind_sweep`; `tpu_code`; `smoke` (seconds).
 """
 

@@ -21,14 +21,16 @@ authors' code, open_lth, everything but biases, batch-norm and the output layer.
 
 `cifar100`: the same on CIFAR-100, which the paper does not have.
 
-Variants: one of `standard low warmup`; one of `lmc instability`; `one_shot` (the
-same densities); `cifar100`; `smoke` (seconds).
+Run time: not measured in full; `--dry_run` says it for the devices at hand.
+
+Variants: one of `standard low warmup`; one of `lmc` (default) `instability`; `one_shot`
+(the same densities); `cifar100`; `smoke` (seconds).
 """
 
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
-from lth_jax.config import papers as protocols
+from lth_jax.config import papers
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -42,17 +44,9 @@ def get_config(variant: str = "") -> ConfigDict:
         "smoke",
     )
     config = config_lib.default()
-    config.data.name = "cifar100" if "cifar100" in variants else "cifar10"
-    config.data.batch_size = 128
-    config.data.last = "wrap"
-    config.data.augmentation = "flip_crop"
+    papers.cifar(config, variants)
     config.model.name = "vgg16"
     config.model.norm_scale = "uniform"
-    config.optim.name = "sgd"
-    config.optim.options = {"momentum": 0.9, "nesterov": False}
-    config.optim.weight_decay = 1e-4
-    config.optim.learning_rate = 0.1
-    config.optim.schedule = "step"
     config.optim.milestones = ("32000it", "48000it")
     config.train.length = "63000it"
     config.rewind.steps = ("0it", "1000it")
@@ -70,7 +64,7 @@ def get_config(variant: str = "") -> ConfigDict:
     if "instability" in variants:
         ks = (0, 10, 25, 50, 100, 250, 500, 1000, 2000, 5000, 10000, 20000)
         config.rewind.steps = tuple(f"{k}it" for k in ks)
-        protocols.compare_copies(config, 3, "instability")
+        papers.compare_copies(config, 3, "instability")
     if "one_shot" in variants:
         config.prune.schedule = "one_shot"
     if "smoke" in variants:

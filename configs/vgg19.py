@@ -28,14 +28,16 @@ weight decay 1e-4, global pruning of the convolutions alone.
 
 `cifar100`: the same on CIFAR-100, which the paper does not have.
 
-Variants: one of `standard low warmup`; one of `stabilizing stability
+Run time: not measured in full; `--dry_run` says it for the devices at hand.
+
+Variants: one of `standard low warmup`; one of `stabilizing` (default) `stability
 rewind_sweep`; `one_shot` (the same densities); `cifar100`; `smoke` (seconds).
 """
 
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
-from lth_jax.config import papers as protocols
+from lth_jax.config import papers
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -49,18 +51,11 @@ def get_config(variant: str = "") -> ConfigDict:
         "smoke",
     )
     config = config_lib.default()
-    config.data.name = "cifar100" if "cifar100" in variants else "cifar10"
+    papers.cifar(config, variants)
     config.data.validation = 5_000
     config.data.batch_size = 64
-    config.data.last = "wrap"
-    config.data.augmentation = "flip_crop"
     config.model.name = "vgg19"
     config.model.init = "glorot_normal"
-    config.optim.name = "sgd"
-    config.optim.options = {"momentum": 0.9, "nesterov": False}
-    config.optim.weight_decay = 1e-4
-    config.optim.learning_rate = 0.1
-    config.optim.schedule = "step"
     config.optim.milestones = ("56000it", "84000it")
     config.train.length = "112000it"
     config.rewind.steps = ("0it", "100it")
@@ -76,7 +71,7 @@ def get_config(variant: str = "") -> ConfigDict:
         config.rewind.steps = ("0it",)
     if "stability" in variants:
         config.rewind.steps = ("0it",)
-        protocols.compare_copies(config, 4, "stability")
+        papers.compare_copies(config, 4, "stability")
     if "rewind_sweep" in variants:
         ks = (0, 50, 100, 250, 500, 1000)
         config.rewind.steps = tuple(f"{k}it" for k in ks)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lth_jax import config as config_lib
+
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
 
@@ -64,9 +66,27 @@ def test_links_between_pages_lead_somewhere(page):
         assert (page.parent / link).exists()
 
 
-def test_every_field_that_a_page_names_exists():
-    from lth_jax import config as config_lib
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_to_sections_lead_to_headings(page):
+    for file, section in re.findall(
+        r"\]\((?!https?://)([^)#]*)#([^)]+)\)", page.read_text()
+    ):
+        there = (page.parent / file if file else page).read_text()
+        headings = re.findall(r"^#+ (.*)$", there, re.MULTILINE)
+        assert section in {
+            re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+            for heading in headings
+        }
 
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_config_that_a_page_names_exists(page):
+    for name in re.findall(r"configs/\w+\.py(?::[\w,]+)?", page.read_text()):
+        if not name.startswith("configs/NAME.py"):
+            config_lib.load(str(ROOT / name))
+
+
+def test_every_field_that_a_page_names_exists():
     known = config_lib.flatten(config_lib.default()).keys() | {"rewind", "prune.admm"}
     for page in PAGES:
         for field in re.findall(

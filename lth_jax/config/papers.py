@@ -1,6 +1,27 @@
-"""Protocols: what the configs of one paper have in common, written once."""
+"""Papers: what the configs of one network or of one paper have in common."""
 
 from ml_collections import ConfigDict
+
+
+def lenet(config: ConfigDict) -> None:
+    """Set LeNet-300-100 on MNIST, as Frankle et al. (2019 and 2020) train it."""
+    config.data.name = "mnist"
+    config.data.batch_size = 60
+    config.model.name = "lenet"
+    config.model.init = "glorot_normal"
+    config.model.options = {"widths": (300, 100)}
+    config.optim.name = "adam"
+    config.optim.learning_rate = 1.2e-3
+
+
+def cifar(config: ConfigDict, variants: set[str]) -> None:
+    """Set CIFAR, and how all papers train on it: batch 128, momentum, at 0.1."""
+    config.data.name = "cifar100" if "cifar100" in variants else "cifar10"
+    config.data.batch_size = 128
+    config.data.last = "wrap"
+    config.data.augmentation = "flip_crop"
+    _momentum(config)
+    config.optim.learning_rate = 0.1
 
 
 def correlation(config: ConfigDict, variants: set[str]) -> None:
@@ -11,10 +32,7 @@ def correlation(config: ConfigDict, variants: set[str]) -> None:
     """
     config.replicates = 5
     config.data.batch_size = 128
-    config.optim.name = "sgd"
-    config.optim.options = {"momentum": 0.9, "nesterov": False}
-    config.optim.weight_decay = 1e-4
-    config.optim.schedule = "step"
+    _momentum(config)
     config.optim.milestones = ("80ep", "120ep")
     config.train.length = "150ep"
     config.sweep.learning_rate = (0.01, 0.1)
@@ -48,11 +66,33 @@ def variations(config: ConfigDict, variants: set[str]) -> None:
 
 
 def compare_copies(config: ConfigDict, copies: int, *studies: str) -> None:
-    """Compare data orders of every network, dense ones too, at the last level.
-
-    Frankle et al. (2019), Section 2, and (2020), Section 2.
-    """
+    """Compare data orders of every network at the last level (Frankle et al.)."""
     config.copies = copies
     config.studies = studies
     config.dense_branches = ("dense",)
     config.branch_levels = (config.prune.levels,)
+
+
+def resnet20_smoke(config: ConfigDict) -> None:
+    """Shrink a config of ResNet-20, of any paper, to seconds."""
+    config.replicates = 1
+    config.data.batch_size = 16
+    config.model.options = {"width": 4}
+    config.train.length = "4it"
+    config.rewind.steps = ("2it",)
+    config.prune.levels = 1
+    config.prune.densities = ()
+    config.prune.admm.rho = (1e-2,)
+    config.prune.admm.updates = 2
+    config.prune.admm.interval = "1it"
+    config.branch_levels = ()
+    config.study.points = 3
+    config.study.examples = 16
+    config.measures = ()
+
+
+def _momentum(config: ConfigDict) -> None:
+    config.optim.name = "sgd"
+    config.optim.options = {"momentum": 0.9, "nesterov": False}
+    config.optim.weight_decay = 1e-4
+    config.optim.schedule = "step"
