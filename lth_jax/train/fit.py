@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree, UInt32
 
 from lth_jax import masks as masks_lib
 from lth_jax.data import keys
+from lth_jax.tasks.classification import cross_entropy
 from lth_jax.train import processes
 from lth_jax.train.devices import Layout
 from lth_jax.train.state import Proximal, TrainState
@@ -356,17 +357,3 @@ def _attracted(grads: PyTree, state: TrainState, proximal: Proximal) -> PyTree:
         proximal.target,
         proximal.dual,
     )
-
-
-def cross_entropy(
-    logits: Float[Array, "batch classes"],
-    labels: Int[Array, " batch"],
-    label_smoothing: float = 0.0,
-) -> Float[Array, ""]:
-    """Return the mean cross-entropy, in nats."""
-    if not label_smoothing:
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        return losses.mean()
-    targets = jax.nn.one_hot(labels, logits.shape[-1])
-    targets = optax.smooth_labels(targets, label_smoothing)
-    return optax.softmax_cross_entropy(logits, targets).mean()
