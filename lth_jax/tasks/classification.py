@@ -43,9 +43,7 @@ def cross_entropy(
     return optax.softmax_cross_entropy(logits, targets).mean()
 
 
-def score(
-    logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]
-) -> Score:
+def score(logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]) -> Score:
     """Return the score of a batch; examples whose label is `NO_LABEL` weigh 0.
 
     Example:
