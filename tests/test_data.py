@@ -21,10 +21,10 @@ from lth_jax.data import (
     Split,
     decode,
     describe,
+    fingerprint,
     keys,
     load,
     normalise,
-    open_library,
     order,
 )
 from lth_jax.data.augment import Views, crop_flip, draw_views
@@ -556,7 +556,7 @@ def test_a_damaged_image_is_an_error(tmp_path):
 
 def test_what_cannot_be_downloaded_is_prepared_by_hand(tmp_path):
     with pytest.raises(DataError) as caught:
-        open_library("imagenet2012", data_dir=str(tmp_path))
+        load("imagenet2012", data_dir=str(tmp_path), in_memory=False)
     assert str(caught.value) == (
         f"config.data.dir: 'imagenet2012' is not in {tmp_path}/imagenet2012/5.1.0 and "
         "TFDS cannot download it. manual_dir should contain two files: "
@@ -575,18 +575,22 @@ def test_a_set_is_described_before_it_is_there(tmp_path):
         describe("imagenet2012", data_dir=str(tmp_path))
 
 
-def test_a_library_holds_out_what_memory_does(tmp_path):
+def test_a_set_on_disk_holds_out_what_memory_does(tmp_path):
     prepare(Colours(data_dir=tmp_path))
-    library = open_library("colours", data_dir=str(tmp_path), validation=2)
-    memory = load("colours", data_dir=str(tmp_path), validation=2)
+    stored_set, memory = (
+        load("colours", data_dir=str(tmp_path), validation=2, in_memory=in_memory)
+        for in_memory in (False, True)
+    )
     for split in ("train", "validation", "test"):
-        stored, held = getattr(library, split), getattr(memory, split)
+        stored, held = getattr(stored_set, split), getattr(memory, split)
         records = stored.read(range(len(stored)))
         assert [r.label for r in records] == held.labels.tolist()
         for record, image in zip(records, held.images):
             seen = decode.view(record.image, lambda h, w: decode.Window(0, 0, h, w), 4)
             np.testing.assert_array_equal(seen[0, 0], image[0, 0])
-    assert library.num_classes == memory.num_classes
-    assert library.about["name"] == "colours/1.0.0"
-    assert library.about["bytes"].keys() == {"train", "test"}
-    assert all(size > 0 for size in library.about["bytes"].values())
+    assert stored_set.num_classes == memory.num_classes
+    about = fingerprint(stored_set)
+    assert about["name"] == "colours/1.0.0"
+    assert about["examples"] == fingerprint(memory)["examples"]
+    assert about["bytes"].keys() == {"train", "test"}
+    assert all(size > 0 for size in about["bytes"].values())

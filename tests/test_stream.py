@@ -68,7 +68,7 @@ def images(records, **options):
 def stream(records=None, workers=0, corrupt="error", **options):
     made = images(photographs() if records is None else records, corrupt=corrupt)
     fields = {"batch_size": 4, "augmentation": "resized_crop"} | options
-    return Stream(made, HALF, HALF, workers=workers, **fields)
+    return Stream(images=made, mean=HALF, std=HALF, workers=workers, **fields)
 
 
 def take(feed, seed, steps):
@@ -258,7 +258,7 @@ def test_what_cannot_be_streamed_is_refused(options, said):
 @pytest.mark.parametrize(("examples", "parts"), [(11, 1), (11, 2), (8, 4), (1, 4)])
 def test_a_passage_has_every_example_once(examples, parts):
     passage = Passage(
-        images(shelf(examples)), HALF, HALF, batch_size=4, parts=parts, workers=0
+        images=images(shelf(examples)), batch_size=4, parts=parts, workers=0
     )
     batches = list(passage.batches())
     assert len(batches) == -(-examples // 4)
@@ -283,9 +283,7 @@ def test_a_corrupt_image_is_an_error_with_its_key(damaged):
     said = "^config.data.dir: 'image2' cannot be decoded .*corrupt=skip$"
     with pytest.raises(DataError, match=said):
         take(stream(shelf(4, image2=damaged)), 0, [0])
-    passage = Passage(
-        images(shelf(4, image2=damaged)), HALF, HALF, batch_size=4, workers=0
-    )
+    passage = Passage(images=images(shelf(4, image2=damaged)), batch_size=4, workers=0)
     with pytest.raises(DataError, match=said):
         list(passage.batches())
 
@@ -308,13 +306,13 @@ def test_a_corrupt_image_is_skipped_and_counted_if_that_is_wanted(caplog):
         indices[(indices == 2) | (indices == 3)] = 4
         np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], indices)
         np.testing.assert_array_equal(batch["label"], indices % CLASSES)
-    assert feed.skipped.keys == {"image2", "image3"}
+    assert feed.skipped == {"image2", "image3"}
     assert [r.getMessage()[-8:] for r in caplog.records] == ["1 so far", "2 so far"]
 
 
 def test_a_skipped_image_is_not_evaluated():
     made = images(shelf(4, image2=truncated()), corrupt="skip")
-    (batch,) = Passage(made, HALF, HALF, batch_size=4, workers=0).batches()
+    (batch,) = Passage(images=made, batch_size=4, workers=0).batches()
     assert batch[0]["label"].tolist() == [0, 1, NO_LABEL, 3]
 
 

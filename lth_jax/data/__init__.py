@@ -3,9 +3,11 @@
 from lth_jax.data.dataset import Dataset, Split, fingerprint
 from lth_jax.data.memory import Memory, normalise
 from lth_jax.data.order import batch_indices, steps_per_epoch
-from lth_jax.data.sources import KNOWN, Library, describe, load, open_library
-from lth_jax.data.stream import NO_LABEL, Images, Passage, Stream
+from lth_jax.data.sources import KNOWN, describe, load
+from lth_jax.data.stored import Images, Stored
+from lth_jax.data.stream import Passage, Stream
 from lth_jax.errors import DataError
+from lth_jax.tasks.classification import NO_LABEL
 
 __all__ = [
     "KNOWN",
@@ -13,16 +15,15 @@ __all__ = [
     "DataError",
     "Dataset",
     "Images",
-    "Library",
     "Memory",
     "Passage",
     "Split",
+    "Stored",
     "Stream",
     "batch_indices",
     "describe",
     "fingerprint",
     "load",
     "normalise",
-    "open_library",
     "steps_per_epoch",
 ]

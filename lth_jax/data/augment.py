@@ -1,10 +1,19 @@
 """Augment: random views of images, drawn and taken a whole batch at a time."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int32, Integer, Key, UInt8
+
+
+def check(augmentation: str, known: Collection[str]) -> None:
+    """Raise ValueError unless an augmentation is one of those known."""
+    if augmentation not in known:
+        raise ValueError(
+            f"augmentation: {augmentation!r} is not one of {', '.join(known)}"
+        )
 
 
 class Views(NamedTuple):
@@ -20,10 +29,6 @@ def draw_views(key: Key[Array, ""], batch_size: int, *, pad: int = 4) -> Views:
 
     Devices that share a batch draw all of it and take their part, so that the views do
     not depend on how many they are.
-
-    Example:
-        >>> draw_views(jax.random.key(0), 3, pad=0).down
-        Array([0, 0, 0], dtype=int32)
     """
     shift_key, mirror_key = jax.random.split(key)
     down, right = jax.random.randint(shift_key, (2, batch_size), -pad, pad + 1)
@@ -36,13 +41,6 @@ def crop_flip(
     """Take views of the images at `indices`, 0 where the window leaves the image.
 
     One gather from the resident images, without padded or mirrored copies.
-
-    Example:
-        >>> images = jnp.arange(1, 5, dtype='uint8').reshape(1, 2, 2, 1)
-        >>> view = Views(jnp.array([1]), jnp.array([0]), jnp.array([True]))
-        >>> crop_flip(images, jnp.array([0]), view)[0, :, :, 0]
-        Array([[4, 3],
-               [0, 0]], dtype=uint8)
     """
     _, height, width, _ = images.shape
     rows = jnp.arange(height)[None] + views.down[:, None]

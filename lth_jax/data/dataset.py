@@ -1,20 +1,21 @@
-"""Dataset: images and labels in memory, as NumPy arrays."""
+"""Dataset: the splits of a data set, in memory or on disk."""
 
-import dataclasses
 import hashlib
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
+from lth_jax.data.stored import Stored
 from lth_jax.errors import DataError
 
 _CHUNK = 1_000  # images: bounds the memory of intermediate results
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Split:
-    """Images and their labels."""
+    """Images and their labels, in memory."""
 
     images: UInt8[np.ndarray, "n h w c"]
     labels: Int32[np.ndarray, "n"]
@@ -27,33 +28,43 @@ class Split:
         return Split(self.images[indices], self.labels[indices])
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Dataset:
-    """A data set in memory: its splits and what normalising them needs.
+S = TypeVar("S", Split, Stored)
 
-    `mean` and `std` are per channel, of the training images on the scale 0 to 1. The
-    standard deviation of a channel that never varies is given as 1.
-    """
 
-    train: Split
-    validation: Split | None
-    test: Split
+@dataclass(frozen=True, eq=False)
+class Dataset(Generic[S]):
+    """A data set whose splits are in memory or on disk."""
+
+    train: S
+    validation: S | None
+    test: S
     num_classes: int
-    mean: Float32[np.ndarray, "c"]
-    std: Float32[np.ndarray, "c"]
+    # Of the training images in memory, by channel on the scale 0 to 1.
+    mean: Float32[np.ndarray, "c"] | None
+    std: Float32[np.ndarray, "c"] | None
+    # Of a set on disk: its version, and the size of every split there, in bytes.
+    about: dict[str, Any]
+
+    @property
+    def splits(self) -> dict[str, S]:
+        """The splits there are, by name."""
+        names = ("train", "validation", "test")
+        found = {name: getattr(self, name) for name in names}
+        return {name: split for name, split in found.items() if split is not None}
 
 
 def assemble(
-    train: Split, test: Split, *, num_classes: int, validation: int = 0
-) -> Dataset:
+    train: S,
+    test: S,
+    *,
+    num_classes: int,
+    validation: int = 0,
+    about: dict[str, Any] | None = None,
+) -> Dataset[S]:
     """Return the Dataset whose validation split is held out of `train`.
 
-    Args:
-        train: the training images; none of the held out ones are in `Dataset.train`.
-        test: the test images.
-        num_classes: number of classes.
-        validation: number of examples held out: the first of one fixed permutation of
-            `train`, the same in every run, whatever its seed.
+    These are its first `validation` examples in one fixed permutation, the same in
+    every run, whatever its seed.
 
     Raises:
         DataError: `validation` is negative or leaves no training image.
@@ -64,31 +75,28 @@ def assemble(
         >>> dataset.train.labels, dataset.validation.labels
         (array([0, 1, 3], dtype=int32), array([2], dtype=int32))
     """
-    kept, held = held_out(len(train), validation)
-    validating = train.take(held) if validation else None
-    train = train.take(kept) if validation else train
-    mean, std = channel_statistics(train.images)
-    return Dataset(train, validating, test, num_classes, mean, std)
-
-
-def held_out(examples: int, validation: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return which training examples are kept and which are held out, both rising.
-
-    Raises:
-        DataError: `validation` is negative or leaves no training image.
-    """
-    if not 0 <= validation < examples:
+    if not 0 <= validation < len(train):
         raise DataError(
-            f"config.data.validation: {validation} is not in 0..{examples - 1}: "
-            f"it is taken from {examples} training images"
+            f"config.data.validation: {validation} is not in 0..{len(train) - 1}: "
+            f"it is taken from {len(train)} training images"
         )
-    # Unlike a Generator's, the stream of a RandomState never changes (NEP 19).
-    order = np.random.RandomState(0).permutation(examples)
-    return np.sort(order[validation:]), np.sort(order[:validation])
+    held_out = None
+    if validation:
+        # Unlike a Generator's, the stream of a RandomState never changes (NEP 19).
+        order = np.random.RandomState(0).permutation(len(train))
+        held_out = train.take(np.sort(order[:validation]))
+        train = train.take(np.sort(order[validation:]))
+    statistics = (None, None)
+    if isinstance(train, Split):
+        statistics = channel_statistics(train.images)
+    return Dataset(train, held_out, test, num_classes, *statistics, about or {})
 
 
 def fingerprint(dataset: Dataset) -> dict[str, Any]:
-    """Return what tells a data set from another: numbers of examples, and a SHA-256.
+    """Return what tells a data set from another.
+
+    Numbers of examples and, of a set in memory, a SHA-256 of all that it holds; a set
+    on disk, which is not read, has its `about` instead.
 
     Example:
         >>> split = Split(np.zeros((4, 1, 1, 1), np.uint8), np.arange(4, dtype='int32'))
@@ -96,17 +104,16 @@ def fingerprint(dataset: Dataset) -> dict[str, Any]:
         >>> found['examples'], found['sha256'][:8]
         ({'train': 4, 'test': 4}, 'a1f9e6d3')
     """
-    splits = {"train": dataset.train, "validation": dataset.validation}
-    splits["test"] = dataset.test
+    examples = {name: len(split) for name, split in dataset.splits.items()}
+    found = dataset.about | {"examples": examples}
+    if isinstance(dataset.train, Stored):
+        return found
     digest = hashlib.sha256()
-    examples = {}
-    for name, split in splits.items():
-        if split is not None:
-            examples[name] = len(split)
-            digest.update(f"{name} {split.images.shape}".encode())
-            digest.update(np.ascontiguousarray(split.images).data)
-            digest.update(np.ascontiguousarray(split.labels).data)
-    return {"examples": examples, "sha256": digest.hexdigest()}
+    for name, split in dataset.splits.items():
+        digest.update(f"{name} {split.images.shape}".encode())
+        digest.update(np.ascontiguousarray(split.images).data)
+        digest.update(np.ascontiguousarray(split.labels).data)
+    return found | {"sha256": digest.hexdigest()}
 
 
 def channel_statistics(
@@ -115,10 +122,6 @@ def channel_statistics(
     """Return mean and standard deviation of each channel, on the scale 0 to 1.
 
     Sums are exact integers. The deviation of a constant channel is given as 1.
-
-    Example:
-        >>> channel_statistics(np.array([0, 255], np.uint8).reshape(2, 1, 1, 1))
-        (array([0.5], dtype=float32), array([0.5], dtype=float32))
     """
     total = squares = np.zeros(images.shape[1:], np.int64)
     for start in range(0, len(images), _CHUNK):

@@ -1,7 +1,8 @@
-"""Decode: a window of an encoded image, at the size that training or evaluation needs.
+"""Decode: encoded images, or windows of them at the size that is needed.
 
-An image is decoded once, and only as large as needed: libjpeg-turbo scales by eighths
-while it decodes, which costs less from one half downwards.
+What EXIF says about an image's orientation is ignored: pixels come as they are stored.
+For a window, an image is decoded once, and only as large as needed: libjpeg-turbo
+scales by eighths while it decodes, which costs less from one half downwards.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,10 @@ import numpy as np
 import simplejpeg
 from jaxtyping import Float, UInt8
 
+from lth_jax.errors import one_line
+
 ATTEMPTS = 10  # to draw a window that fits, before the centre is taken
+CHANNELS = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}
 
 
 class Window(NamedTuple):
@@ -22,6 +26,20 @@ class Window(NamedTuple):
     left: int
     height: int
     width: int
+
+
+def whole(encoded: bytes, channels: int = 3) -> UInt8[np.ndarray, "h w c"]:
+    """Return an image, grey (1 channel) or RGB (3), or raise ValueError."""
+    flags = CHANNELS[channels] | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    except cv2.error as error:
+        raise ValueError(one_line(error)) from error
+    if image is None:
+        raise ValueError("not an image")
+    if channels == 1:
+        return image[..., None]
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def view(
@@ -47,11 +65,6 @@ def view(
 
     Raises:
         ValueError: it cannot be decoded, or not to its end.
-
-    Example:
-        >>> png = cv2.imencode(".png", np.zeros((30, 40, 3), np.uint8))[1].tobytes()
-        >>> view(png, lambda height, width: central(height, width, 1.0), 8).shape
-        (8, 8, 3)
     """
     if encoded[:2] == b"\xff\xd8":  # of JPEG
         height, width = simplejpeg.decode_jpeg_header(encoded)[:2]
@@ -65,24 +78,13 @@ def view(
             fastupsample=not exact,
         )
     else:
-        image = _decode_any(encoded)
+        image = whole(encoded)
         height, width = image.shape[:2]
         window = choose(height, width)
     rows = _scaled(window.top, window.height, image.shape[0], height)
     columns = _scaled(window.left, window.width, image.shape[1], width)
     resized = cv2.resize(image[rows, columns], (size, size))
     return cv2.flip(resized, 1) if mirrored else resized
-
-
-def _decode_any(encoded: bytes) -> np.ndarray:
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-    except cv2.error as error:
-        raise ValueError(" ".join(str(error).split())) from error
-    if image is None:
-        raise ValueError("not an image")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _scaled(start: int, length: int, size: int, full: int) -> slice:
@@ -92,12 +94,7 @@ def _scaled(start: int, length: int, size: int, full: int) -> slice:
 
 
 def central(height: int, width: int, share: float) -> Window:
-    """Return the square in the centre whose side is a share of the shorter side.
-
-    Example:
-        >>> central(300, 400, 0.5)
-        Window(top=75, left=125, height=150, width=150)
-    """
+    """Return the square in the centre whose side is a share of the shorter side."""
     side = max(1, round(share * min(height, width)))
     return Window((height - side) // 2, (width - side) // 2, side, side)
 
@@ -120,11 +117,6 @@ def random_window(
         draws: numbers from [0, 1): of the area, the shape, the top and the left.
         area: least and greatest share of the image's area.
         aspect: least and greatest width / height.
-
-    Example:
-        >>> draws = np.array([[0.5, 0.5, 0.0, 0.999]])
-        >>> random_window(100, 100, draws, area=(0.0, 0.5), aspect=(0.5, 2.0))
-        Window(top=0, left=50, height=50, width=50)
     """
     shares = area[0] + draws[:, 0] * (area[1] - area[0])
     shapes = aspect[0] * (aspect[1] / aspect[0]) ** draws[:, 1]

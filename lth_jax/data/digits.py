@@ -4,7 +4,8 @@ The test part of "Optical Recognition of Handwritten Digits" by E. Alpaydin and
 C. Kaynak (1998), UCI Machine Learning Repository, https://doi.org/10.24432/C50P49, also
 distributed by scikit-learn as `load_digits`. Licence: CC BY 4.0
 (https://creativecommons.org/licenses/by/4.0/). `digits.npz` holds it unchanged; the
-builder rescales its pixels from 0..16 to 0..255 and splits it.
+builder rescales its pixels from 0..16 to 0..255 and splits it. It prepares in a second,
+without network and without TensorFlow: images are handed to TFDS as PNG bytes.
 """
 
 import importlib.resources
@@ -14,49 +15,29 @@ import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
-_DESCRIPTION = """\
-1,797 handwritten digits of 13 people as 8x8 grey images. Of every three digits, in the
-order of the original file, the first two are training (1,198) and the third test (599).
-"""
-
-_CITATION = """\
-@misc{alpaydin1998optical,
-  author = {Alpaydin, E. and Kaynak, C.},
-  title = {Optical Recognition of Handwritten Digits},
-  year = {1998},
-  publisher = {UCI Machine Learning Repository},
-  doi = {10.24432/C50P49}
-}
-"""
-
 
 class Digits(tfds.core.GeneratorBasedBuilder):
-    """TFDS builder of the embedded digits, registered under the name `digits`.
+    """1,797 handwritten digits of 13 people as grey images, uint8 [8, 8, 1].
 
-    Images are uint8 [8, 8, 1], labels 0 to 9. It prepares in a second, without network
-    and without TensorFlow: images are handed to TFDS as PNG bytes.
-
-    Example:
-        >>> Digits.name, str(Digits.VERSION)
-        ('digits', '1.0.0')
+    Of every three digits, in the order of the original file, the first two are training
+    (1,198) and the third test (599).
     """
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Initial release."}
 
     def _info(self) -> tfds.core.DatasetInfo:
+        features = {
+            "image": tfds.features.Image(shape=(8, 8, 1)),
+            "label": tfds.features.ClassLabel(num_classes=10),
+        }
         return tfds.core.DatasetInfo(
             builder=self,
-            description=_DESCRIPTION,
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=(8, 8, 1)),
-                    "label": tfds.features.ClassLabel(num_classes=10),
-                }
-            ),
+            description=self.__doc__,
+            features=tfds.features.FeaturesDict(features),
             supervised_keys=("image", "label"),
             homepage="https://doi.org/10.24432/C50P49",
-            citation=_CITATION,
+            citation="Alpaydin, E. and Kaynak, C. (1998), doi:10.24432/C50P49",
             redistribution_info={"license": "CC BY 4.0"},
             disable_shuffling=True,
         )

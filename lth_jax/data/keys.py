@@ -13,17 +13,7 @@ DROPOUT = 2  # counted in steps
 
 
 def derive(data_seed: Count, purpose: int, count: Count) -> Key[Array, ""]:
-    """Return the key of a data seed for `purpose` at `count`.
-
-    Args:
-        data_seed: from 0 to 2**32 - 1; it may be traced.
-        purpose: `ORDER`, `AUGMENTATION` or `DROPOUT`.
-        count: the epoch or the step; it may be traced.
-
-    Example:
-        >>> jax.random.key_data(derive(0, ORDER, 7)).shape
-        (2,)
-    """
+    """Return the key of a data seed (0 to 2**32 - 1) for `purpose` at `count`."""
     # Threefry whatever the default: other generators draw other numbers under vmap.
     key = jax.random.key(jnp.asarray(data_seed, jnp.uint32), impl="threefry2x32")
     return jax.random.fold_in(jax.random.fold_in(key, purpose), count)

@@ -19,17 +19,12 @@ from lth_jax.data.keys import Count
 AUGMENTATIONS = ("none", "flip_crop")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(eq=False)
 class Memory:
     """Batches of a split as a pure function of data seed and step.
 
-    Args:
-        split: images and labels.
-        mean, std: per channel on the scale 0 to 1, as in `Dataset`.
-        batch_size: examples a step, over all devices that share it.
-        last: what becomes of an epoch's last, partial batch: `drop` or `wrap`.
-        augmentation: `none`, or `flip_crop`: mirror half of the images, pad them by 4
-            pixels of 0 and crop at random (He et al., 2016, section 4.2).
+    The augmentation `flip_crop` mirrors half of the images, pads them by 4 pixels of 0
+    and crops them at random (He et al., 2016, section 4.2).
 
     Raises:
         ValueError: unknown `last` or `augmentation`, or `batch_size` leaves no step.
@@ -47,26 +42,19 @@ class Memory:
     """
 
     split: Split
-    mean: Float32[np.ndarray, "c"]
+    mean: Float32[np.ndarray, "c"]  # by channel, on the scale 0 to 1
     std: Float32[np.ndarray, "c"]
-    batch_size: int
-    last: str = "drop"
-    augmentation: str = "none"
+    batch_size: int  # examples a step, over all devices that share it
+    last: str = "drop"  # an epoch's partial batch, or "wrap" around
+    augmentation: str = "none"  # or "flip_crop"
 
     divided = False  # every device holds all of `arrays`
 
     def __post_init__(self):
-        if self.augmentation not in AUGMENTATIONS:
-            raise ValueError(
-                f"augmentation: {self.augmentation!r} is not one of "
-                f"{', '.join(AUGMENTATIONS)}"
-            )
-        order.steps_per_epoch(len(self.split), self.batch_size, self.last)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Number of steps of an epoch, in which every example has its turn."""
-        return order.steps_per_epoch(len(self.split), self.batch_size, self.last)
+        augment.check(self.augmentation, AUGMENTATIONS)
+        self.steps_per_epoch = order.steps_per_epoch(
+            len(self.split), self.batch_size, self.last
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -95,8 +83,8 @@ class Memory:
             arrays: `self.arrays`, on the device.
             data_seed: from 0 to 2**32 - 1.
             step: counted from 0 over all epochs.
-            part: which part, from 0 to parts - 1.
-            parts: number of parts, which divides the batch size.
+            part: from 0 to parts - 1.
+            parts: a divisor of the batch size.
 
         Returns:
             `image`: normalised, float32 [batch_size / parts, h, w, c];
@@ -114,15 +102,8 @@ class Memory:
         def share(whole: Array) -> Array:
             return lax.dynamic_slice_in_dim(whole, part * size, size)
 
-        indices = share(
-            order.batch_indices(
-                data_seed,
-                step,
-                n=len(self.split),
-                batch_size=self.batch_size,
-                last=self.last,
-            )
-        )
+        epoch = {"n": len(self.split), "batch_size": self.batch_size, "last": self.last}
+        indices = share(order.batch_indices(data_seed, step, **epoch))
         if self.augmentation == "flip_crop":
             key = keys.derive(data_seed, keys.AUGMENTATION, step)
             views = jax.tree.map(share, augment.draw_views(key, self.batch_size))

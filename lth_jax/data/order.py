@@ -77,17 +77,10 @@ def batch_indices(
 
 
 def round_words(data_seed: Count, epoch: Count, *, n: int) -> UInt32[Array, "rounds 2"]:
-    """Return the random words that make the order of one epoch of `n` examples.
-
-    In r rounds a position is never moved with probability 2**-r, and two positions are
-    always moved together, which keeps their distance, with the same probability. With
-    two rounds a bit of `n` less than one such pair is expected; ten more are for small
-    `n`, where that is not rare enough. An order of one needs none.
-
-    Example:
-        >>> round_words(0, 0, n=60_000).shape
-        (42, 2)
-    """
+    """Return the random words that make the order of one epoch of `n` examples."""
+    # In r rounds a position is never moved with probability 2**-r, and two are always
+    # moved together with the same. With two rounds a bit of `n`, less than one such
+    # pair is expected; ten more are for small `n`, where that is not rare enough.
     rounds = 2 * n.bit_length() + 10 if n > 1 else 0
     key = keys.derive(data_seed, keys.ORDER, epoch)
     return jax.random.bits(key, (rounds, 2), jnp.uint32)
@@ -99,17 +92,7 @@ def position_to_index(
     """Return the examples at some positions of an order: a bijection on 0..n-1.
 
     Each round pairs every position x with (K - x) mod n, for a random K, and swaps the
-    two or not by a pseudo-random bit of the pair.
-
-    Args:
-        positions: from 0 to n - 1, any shape.
-        words: the order's random words, from `round_words`.
-        n: number of examples, from 1 to 2**31; it may be traced.
-
-    Example:
-        >>> order = position_to_index(jnp.arange(5), round_words(0, 0, n=5), n=5)
-        >>> sorted(order.tolist())
-        [0, 1, 2, 3, 4]
+    two or not by a pseudo-random bit of the pair. `n` may be traced.
     """
     size = jnp.uint32(n)
 

@@ -4,29 +4,25 @@ TFDS is imported only when data is loaded: importing it takes as long as importi
 """
 
 import contextlib
-import dataclasses
 import difflib
 import importlib.util
 import io
 import logging
 import os
-import textwrap
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import cv2
 import numpy as np
 
-from lth_jax.data.dataset import Dataset, Split, assemble, held_out
+from lth_jax.data import decode
+from lth_jax.data.dataset import Dataset, Split, assemble
 from lth_jax.data.stored import Stored
-from lth_jax.errors import DataError
+from lth_jax.errors import DataError, one_line
 
 Builder = Any  # a tfds.core.DatasetBuilder, a name that needs the import
 
 KNOWN = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
-
-_DECODING = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}  # by number of channels
 
 
 def load(
@@ -36,19 +32,21 @@ def load(
     train_split: str = "train",
     test_split: str = "test",
     validation: int = 0,
+    in_memory: bool = True,
 ) -> Dataset:
-    """Load an image-classification set into memory.
+    """Load an image-classification set into memory, or open one that stays on disk.
 
     A set that is not on disk is prepared first: `digits` from the package itself, any
     other by TFDS, which downloads it and needs TensorFlow for that. Reading needs none.
 
     Args:
         name: one of `KNOWN`, or any other TFDS name with the features `image` (uint8,
-            of one shape, 1 or 3 channels) and `label`.
+            1 or 3 channels; in memory all of one shape) and `label`.
         data_dir: TFDS's data folder, default `$TFDS_DATA_DIR` or ~/tensorflow_datasets.
         train_split, test_split: names of TFDS splits.
         validation: number of training examples held out as the validation split: always
             the same ones, whatever the seed of the run.
+        in_memory: splits are arrays; otherwise they are read record by record.
 
     Raises:
         DataError: unknown name, unsuitable features, data neither prepared nor
@@ -59,60 +57,27 @@ def load(
         >>> digits.train.images.shape, digits.test.images.shape  # doctest: +SKIP
         ((1198, 8, 8, 1), (599, 8, 8, 1))
     """
-    builder = _prepared(name, data_dir, (train_split, test_split), _check_memory)
-    train, test = (_read(builder, split) for split in (train_split, test_split))
-    num_classes = builder.info.features["label"].num_classes
-    return assemble(train, test, num_classes=num_classes, validation=validation)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Library:
-    """A data set that stays on disk.
-
-    Attributes:
-        train, validation, test: its splits.
-        num_classes: the number of its classes.
-        about: what tells it from others: its version, and the size of every split that
-            is on disk, in bytes.
-    """
-
-    train: Stored
-    validation: Stored | None
-    test: Stored
-    num_classes: int
-    about: dict[str, Any]
-
-
-def open_library(
-    name: str,
-    *,
-    data_dir: str | None = None,
-    train_split: str = "train",
-    test_split: str = "test",
-    validation: int = 0,
-) -> Library:
-    """Open an image-classification set to be read from disk, record by record.
-
-    Args:
-        name: any TFDS name with the features `image` (uint8, of any shapes) and
-            `label`.
-        data_dir, train_split, test_split, validation: as for `load`.
-
-    Raises:
-        DataError: as for `load`.
-    """
-    builder = _prepared(name, data_dir, (train_split, test_split), _check_features)
-    train, test = (_stored(builder, split) for split in (train_split, test_split))
-    kept, held = held_out(len(train), validation)
-    return Library(
-        train.take(kept) if validation else train,
-        train.take(held) if validation else None,
-        test,
-        builder.info.features["label"].num_classes,
-        {
-            "name": builder.info.full_name,
-            "bytes": {name: s.num_bytes for name, s in builder.info.splits.items()},
-        },
+    data_dir = os.path.expanduser(data_dir) if data_dir else None
+    builder = _builder(name, data_dir)
+    _check_features(builder, in_memory)
+    if not builder.data_path.exists():
+        _prepare(builder, name, data_dir)
+        builder = _builder(name, data_dir)  # knows the splits of what is now on disk
+    splits = {"train_split": train_split, "test_split": test_split}
+    for field, split in splits.items():
+        if split not in builder.info.splits:
+            raise DataError(
+                f"config.data.{field}: {name!r} has no split {split!r}; it has "
+                f"{', '.join(builder.info.splits)}"
+            )
+    _check_format(builder, name, data_dir)
+    read = _read if in_memory else _open
+    sizes = {name: split.num_bytes for name, split in builder.info.splits.items()}
+    return assemble(
+        *(read(builder, split) for split in splits.values()),
+        num_classes=builder.info.features["label"].num_classes,
+        validation=validation,
+        about={} if in_memory else {"name": builder.info.full_name, "bytes": sizes},
     )
 
 
@@ -125,7 +90,7 @@ def describe(
         DataError: unknown name, or features unsuitable to be held in memory.
     """
     builder = _builder(name, os.path.expanduser(data_dir) if data_dir else None)
-    (_check_memory if in_memory else _check_features)(builder)
+    _check_features(builder, in_memory)
     features = builder.info.features
     return tuple(features.shape["image"]), features["label"].num_classes
 
@@ -147,35 +112,6 @@ def _silence() -> Iterator[None]:
         logging.disable(disabled)
 
 
-def _prepared(
-    name: str,
-    data_dir: str | None,
-    splits: tuple[str, str],
-    check: Callable[[Builder], None],
-) -> Builder:
-    """Return the builder of a set that is on disk and can be read."""
-    data_dir = os.path.expanduser(data_dir) if data_dir else None
-    builder = _builder(name, data_dir)
-    check(builder)
-    if not builder.data_path.exists():
-        _prepare(builder, name, data_dir)
-        builder = _builder(name, data_dir)  # knows the splits of what is now on disk
-    for field, split in zip(("train_split", "test_split"), splits):
-        if split not in builder.info.splits:
-            raise DataError(
-                f"config.data.{field}: {name!r} has no split {split!r}; it has "
-                f"{', '.join(builder.info.splits)}"
-            )
-    formats = sorted(f.value for f in builder.info.available_file_formats())
-    if "array_record" not in formats:
-        raise DataError(
-            f"config.data.dir: {name!r} in {builder.data_dir} is stored as "
-            f"{', '.join(formats)} and only array_record can be read: remove that "
-            f"folder, then run {_command(name, data_dir)}"
-        )
-    return builder
-
-
 @_silence()
 def _builder(name: str, data_dir: str | None) -> Builder:
     import tensorflow_datasets as tfds
@@ -193,11 +129,11 @@ def _builder(name: str, data_dir: str | None) -> Builder:
         ) from None
     except Exception as error:
         raise DataError(
-            f"config.data.name: TFDS cannot open {name!r} ({_reason(error)})"
+            f"config.data.name: TFDS cannot open {name!r} ({_said(error)})"
         ) from error
 
 
-def _check_features(builder: Builder) -> None:
+def _check_features(builder: Builder, in_memory: bool) -> None:
     import tensorflow_datasets as tfds
 
     features = dict(builder.info.features.items())
@@ -206,17 +142,13 @@ def _check_features(builder: Builder) -> None:
         isinstance(image, tfds.features.Image)
         and isinstance(label, tfds.features.ClassLabel)
         and getattr(image, "np_dtype", None) == np.uint8
-        and builder.info.features.shape["image"][-1] in _DECODING
+        and image.shape[-1] in decode.CHANNELS
     ):
         raise DataError(
             f"config.data.name: {builder.name!r} is no set to classify images: that "
             "takes the features image (uint8, 1 or 3 channels) and label"
         )
-
-
-def _check_memory(builder: Builder) -> None:
-    _check_features(builder)
-    if None in builder.info.features.shape["image"]:
+    if in_memory and None in image.shape:
         raise DataError(
             f"config.data.feed: the images of {builder.name!r} are of many shapes and "
             "cannot be held in memory; use 'stream'"
@@ -224,13 +156,20 @@ def _check_memory(builder: Builder) -> None:
 
 
 def _prepare(builder: Builder, name: str, data_dir: str | None) -> None:
-    problem = f"config.data.dir: {name!r} is not in {builder.data_dir} and preparing it"
+    """Download and write a set to disk, or raise DataError that says how to."""
+    missing = f"config.data.dir: {name!r} is not in {builder.data_dir} and"
+    command = _command(name, data_dir)
     if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
-        raise DataError(_by_hand(builder, name, data_dir))
+        instructions = " ".join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
+        raise DataError(
+            f"{missing} TFDS cannot download it. {instructions} The manual_dir is "
+            f"{builder.data_dir_root / 'downloads' / 'manual'}. Then run pip install "
+            f"'lth_jax[tf]' and {command}"
+        )
     if builder.name != "digits" and importlib.util.find_spec("tensorflow") is None:
         raise DataError(
-            f"{problem} needs TensorFlow: run pip install 'lth_jax[tf]' and then "
-            f"{_command(name, data_dir)}"
+            f"{missing} preparing it needs TensorFlow: run pip install 'lth_jax[tf]' "
+            f"and then {command}"
         )
     logging.getLogger(__name__).info("preparing %s in %s", name, builder.data_dir)
     try:
@@ -241,28 +180,23 @@ def _prepare(builder: Builder, name: str, data_dir: str | None) -> None:
         # at once, all but the first fail at the very end and find the folder in place.
         if not builder.data_path.exists():
             raise DataError(
-                f"{problem} failed ({_reason(error)}): to try again, run "
-                f"{_command(name, data_dir)}"
+                f"{missing} preparing it failed ({_said(error)}): to try again, run "
+                f"{command}"
             ) from error
 
 
-def _by_hand(builder: Builder, name: str, data_dir: str | None) -> str:
-    """Return how to prepare a set that TFDS cannot download."""
-    instructions = " ".join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
-    folder = builder.data_path
-    for _ in builder.info.full_name.split("/"):
-        folder = folder.parent
-    manual_dir = folder / "downloads" / "manual"
-    return (
-        f"config.data.dir: {name!r} is not in {builder.data_dir} and TFDS cannot "
-        f"download it. {instructions} The manual_dir is {manual_dir}. Then run pip "
-        f"install 'lth_jax[tf]' and {_command(name, data_dir)}"
-    )
+def _check_format(builder: Builder, name: str, data_dir: str | None) -> None:
+    formats = sorted(f.value for f in builder.info.available_file_formats())
+    if "array_record" not in formats:
+        raise DataError(
+            f"config.data.dir: {name!r} in {builder.data_dir} is stored as "
+            f"{', '.join(formats)} and only array_record can be read: remove that "
+            f"folder, then run {_command(name, data_dir)}"
+        )
 
 
-def _reason(error: Exception) -> str:
-    """Return an exception as one line."""
-    return textwrap.shorten(f"{type(error).__name__}: {error}", 200)
+def _said(error: Exception) -> str:
+    return one_line(f"{type(error).__name__}: {error}")
 
 
 def _command(name: str, data_dir: str | None) -> str:
@@ -278,40 +212,32 @@ def _command(name: str, data_dir: str | None) -> str:
 
 
 @_silence()
-def _source(builder: Builder, split: str) -> Any:
-    """Return the records of a split, with encoded images."""
+def _open(builder: Builder, split: str) -> Stored:
+    """Open a split, whose images stay encoded."""
     import tensorflow_datasets as tfds
 
-    return builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-
-
-def _stored(builder: Builder, split: str) -> Stored:
-    import tensorflow_datasets as tfds
-
-    texts = [
-        feature
-        for feature, kind in builder.info.features.items()
-        if isinstance(kind, tfds.features.Text)
-    ]
-    return Stored(_source(builder, split), key_feature=texts[0] if texts else None)
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    features = builder.info.features.items()
+    names = [name for name, kind in features if isinstance(kind, tfds.features.Text)]
+    source = builder.as_data_source(split, decoders=decoders)
+    return Stored(source, key_feature=names[0] if names else None)
 
 
 @_silence()
 def _read(builder: Builder, split: str) -> Split:
-    """Read one split into memory, its channels in the order RGB."""
-    source = _source(builder, split)
+    """Read a split into memory."""
+    source = _open(builder, split).source
     # All at once: one by one takes several times as long.
     records = source.__getitems__(list(range(len(source))))
     labels = np.array([record["label"] for record in records], np.int32)
     shape = builder.info.features["image"].shape
     images = np.empty((len(records), *shape), np.uint8)
-    for i, record in enumerate(records):
-        encoded = np.frombuffer(record["image"], np.uint8)
-        decoded = cv2.imdecode(encoded, _DECODING[shape[-1]])
-        if decoded is None:
-            raise DataError(
-                f"config.data.dir: {builder.name!r} in {builder.data_dir} holds an "
-                "image that cannot be decoded: remove that folder and prepare it again"
-            )
-        images[i] = decoded.reshape(shape)[..., ::-1]  # OpenCV decodes to BGR
+    try:
+        for i, record in enumerate(records):
+            images[i] = decode.whole(record["image"], shape[-1])
+    except ValueError as error:
+        raise DataError(
+            f"config.data.dir: {builder.name!r} in {builder.data_dir} holds an "
+            "image that cannot be decoded: remove that folder and prepare it again"
+        ) from error
     return Split(images, labels)

@@ -1,20 +1,20 @@
 """Evaluate: accuracy and loss of members on a whole split."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int, UInt8
 
 from lth_jax import masks as masks_lib
-from lth_jax.data import NO_LABEL, Passage, Split, normalise
+from lth_jax.data import Passage, Split, normalise
 from lth_jax.models import Network
+from lth_jax.tasks.classification import NO_LABEL, Score, score
 from lth_jax.train.devices import Layout
 from lth_jax.train.state import TrainState
 from lth_jax.train.step import Program, batch_loss
@@ -29,21 +29,23 @@ class Evaluation(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evaluator:
-    """Evaluates members on a split that stays on the devices.
+    """Evaluates members on a split, in memory or on disk.
 
-    Every example counts exactly once, whatever the batch size and number of devices.
+    Every example counts exactly once, whatever the batch size and number of devices,
+    but for those on disk that are skipped as corrupt. A split in memory stays on the
+    devices; one on disk is read once for every member, in layout "data".
 
     Attributes:
         model: network, called with images and train.
         split: images and labels.
-        mean: of the training images, by channel, on the 0 to 1 scale.
-        std: likewise.
+        mean, std: of the training images, by channel, on the 0 to 1 scale.
         layout: how members lie on the devices.
-        batch_size: examples at a time, over all devices that share them.
+        batch_size: examples of a split in memory at a time, over all devices that share
+            them; a split on disk has batches of its own.
     """
 
     model: Network
-    split: Split
+    split: Split | Passage
     mean: np.ndarray
     std: np.ndarray
     layout: Layout
@@ -54,114 +56,79 @@ class Evaluator:
         evaluations: list[Evaluation] = []
         for group in self.layout.groups(members):
             states = self.layout.stack(group, of=len(members))
-            totals = self._program(states, self._arrays)
+            totals = np.zeros((len(group), len(Score._fields)))
+            for scores in self._scores(states):
+                totals += jax.device_get(self.layout.unstack(scores, len(group)))
             evaluations += [
-                Evaluation(int(hits) / len(self.split), float(nats) / len(self.split))
-                for hits, nats in self.layout.unstack(totals, len(group))
+                Evaluation(right / max(1, examples), loss / max(1, examples))
+                for right, loss, examples in totals.tolist()
             ]
         return evaluations
 
-    @cached_property
-    def _arrays(self) -> Any:
-        return self.layout.replicate((self.split.images, self.split.labels))
-
-    @cached_property
-    def _program(self) -> Callable[[Any, Any], tuple[Array, Array]]:
-        return self.layout.spread(self._tally)
-
-    def _tally(
-        self, state: TrainState, part: Int[Array, ""] | int, arrays: tuple[Array, Array]
-    ) -> tuple[Int[Array, ""], Float[Array, ""]]:
-        """Return the number of right answers and the summed loss of one member."""
-        images, labels = arrays
-        size = -(-min(self.batch_size, len(self.split)) // self.layout.parts)
-
-        def add(
-            i: Array, totals: tuple[Array, Array]
-        ) -> tuple[Int[Array, ""], Float[Array, ""]]:
-            right, loss = totals
-            position = (i * self.layout.parts + part) * size + jnp.arange(size)
-            index = jnp.minimum(position, len(self.split) - 1)
-            batch = normalise(images[index], self.mean, self.std)
-            counted = jnp.where(position < len(self.split), labels[index], NO_LABEL)
-            hits, nats, _ = _score(self.model, state, batch, counted)
-            return right + hits, loss + nats
-
-        batches = -(-len(self.split) // (size * self.layout.parts))
-        totals = lax.fori_loop(0, batches, add, (jnp.int32(0), jnp.float32(0)))
-        return lax.psum(totals, self.layout.axis) if self.layout.axis else totals
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class StreamEvaluator:
-    """Evaluates members on a split that is read from disk, once for every member.
-
-    Every example counts exactly once, but for those that are skipped as corrupt.
-
-    Attributes:
-        model: network, called with images and train.
-        split: what is read.
-        layout: "data": members are evaluated one after another.
-    """
-
-    model: Network
-    split: Passage
-    layout: Layout
-
-    def __call__(self, members: Sequence[TrainState]) -> list[Evaluation]:
-        """Return the evaluation of every member."""
-        return [self._evaluate(member) for member in members]
-
-    def _evaluate(self, member: TrainState) -> Evaluation:
-        state = self.layout.stack([member], of=1)
-        totals = (0, 0.0, 0)
-        scores: Any = ()
+    def _scores(self, states: TrainState) -> Iterator[Score]:
+        if isinstance(self.split, Split):
+            yield self._program(states, self._resident)
+            return
+        before = None
         for parts in self.split.batches():
             # One batch computes while the next is decoded.
-            totals = _sum(totals, scores)
-            scores = self._program(state, self.layout.scatter(parts))
-        right, loss, examples = _sum(totals, scores)
-        return Evaluation(right / max(1, examples), loss / max(1, examples))
+            if before is not None:
+                yield before
+            before = self._program(states, self.layout.scatter(parts))
+        if before is not None:
+            yield before
 
     @cached_property
-    def _program(self) -> Callable[[Any, Any], tuple[Array, Array, Array]]:
-        return self.layout.spread(self._tally, axes=0)
+    def _resident(self) -> dict[str, Array]:
+        images, labels = self.split.images, self.split.labels
+        return self.layout.replicate({"image": images, "label": labels})
 
-    def _tally(
+    @cached_property
+    def _program(self) -> Callable[[Any, Any], Score]:
+        """Map (states, images and labels) to the members' scores."""
+        in_memory = isinstance(self.split, Split)
+        return self.layout.spread(
+            self._all_batches if in_memory else self._one_batch,
+            axes=None if in_memory else 0,
+        )
+
+    def _all_batches(
         self, state: TrainState, part: Int[Array, ""] | int, arrays: dict[str, Array]
-    ) -> tuple[Int[Array, ""], Float[Array, ""], Int[Array, ""]]:
-        """Return `_score` of a batch, summed over the devices that have its parts."""
+    ) -> Score:
+        """Go through a split in memory, the `part`-th part of each batch."""
+        examples, parts = len(self.split), self.layout.parts
+        size = -(-min(self.batch_size, examples) // parts)
+
+        def add(i: Array, total: Score) -> Score:
+            position = (i * parts + part) * size + jnp.arange(size)
+            index = jnp.minimum(position, examples - 1)
+            labels = jnp.where(position < examples, arrays["label"][index], NO_LABEL)
+            found = self._score(state, arrays["image"][index], labels)
+            return jax.tree.map(jnp.add, total, found)
+
+        zero = Score(jnp.int32(0), jnp.float32(0), jnp.int32(0))
+        batches = -(-examples // (size * parts))
+        return self._sum(lax.fori_loop(0, batches, add, zero))
+
+    def _one_batch(
+        self, state: TrainState, part: Int[Array, ""] | int, arrays: dict[str, Array]
+    ) -> Score:
         del part  # the arrays are of one part
-        images = normalise(arrays["image"], self.split.mean, self.split.std)
-        scores = _score(self.model, state, images, arrays["label"])
-        return lax.psum(scores, self.layout.axis)
+        return self._sum(self._score(state, arrays["image"], arrays["label"]))
 
+    def _sum(self, score: Score) -> Score:
+        """Sum a score over the devices that share a batch."""
+        return lax.psum(score, self.layout.axis) if self.layout.axis else score
 
-def _sum(
-    totals: tuple[int, float, int], scores: tuple[Array, Array, Array] | tuple[()]
-) -> tuple[int, float, int]:
-    if not scores:
-        return totals
-    right, loss, examples = jax.device_get(scores)
-    return totals[0] + int(right), totals[1] + float(loss), totals[2] + int(examples)
-
-
-def _score(
-    model: Network,
-    state: TrainState,
-    images: Float[Array, "b h w c"],
-    labels: Int[Array, " b"],
-) -> tuple[Int[Array, ""], Float[Array, ""], Int[Array, ""]]:
-    """Return right answers, summed loss and number of the examples with a label."""
-    variables = {
-        "params": masks_lib.apply(state.params, state.masks),
-        "batch_stats": state.batch_stats,
-    }
-    logits: Any = model.apply(variables, images, train=False)
-    counts = labels != NO_LABEL
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    hits = counts & (logits.argmax(-1) == labels)
-    return hits.sum(), jnp.where(counts, losses, 0).sum(), counts.sum()
+    def _score(
+        self, state: TrainState, images: UInt8[Array, "b h w c"], labels: Array
+    ) -> Score:
+        variables = {
+            "params": masks_lib.apply(state.params, state.masks),
+            "batch_stats": state.batch_stats,
+        }
+        images = normalise(images, self.mean, self.std)
+        return score(self.model.apply(variables, images, train=False), labels)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
