@@ -159,15 +159,12 @@ def _first_guess(ranked: Ranked, n: UInt32[Array, " groups"]) -> Int[Array, "gro
 def _count(
     ranked: Ranked, guesses: Int[Array, "groups 4"]
 ) -> UInt32[Array, "groups 4"]:
-    """Count the numbers that do not exceed each of four guesses, in one pass.
-
-    The four counts share a 32-bit word, a byte each, until they would pass 255.
-    """
+    """Count the numbers that do not exceed each of four guesses, in one pass."""
     # Without the barrier all ranks, a copy of the scores, are kept during the loop.
     scores, kept, guesses = lax.optimization_barrier(
         (ranked.scores, ranked.kept, guesses)
     )
-    words, group = [], []
+    words, group = [], []  # the four counts share a word, a byte each, up to 255
     for s, m, g in zip(scores, kept, ranked.group):
         # XLA:CPU writes out what it sums over more than 32 rows; it vectorises over 8.
         rows = math.gcd(s.size, 8)

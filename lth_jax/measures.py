@@ -111,7 +111,7 @@ def top_overlap(
         >>> float(top_overlap(a, b, 0.5))
         0.5
     """
-    masks = _everything(a) if masks is None else masks
+    masks = _all(a) if masks is None else masks
     x, y = _top(a, p, masks), _top(b, p, masks)
     return _total(jax.tree.map(jnp.logical_and, x, y)) / _total(x)
 
@@ -195,7 +195,7 @@ def _weights(
     a: Params, b: Params, masks: Masks | None
 ) -> list[tuple[Weights, Weights, Bool[Array, "..."]]]:
     """Return (a, b, kept) of every parameter that enters; 0 where it is not kept."""
-    masks = _everything(a) if masks is None else masks
+    masks = _all(a) if masks is None else masks
     lefts, rights = dict(masks_lib.leaves(a)), dict(masks_lib.leaves(b))
 
     def one(weights: Weights, mask: Bool[Array, "..."]) -> Weights:
@@ -207,7 +207,7 @@ def _weights(
     ]
 
 
-def _everything(params: Params) -> Masks:
+def _all(params: Params) -> Masks:
     return jax.tree.map(lambda w: jnp.ones(jnp.shape(w), bool), params)
 
 

@@ -94,15 +94,7 @@ def write(path: Path, ticket: Ticket, kind: str) -> None:
         return save_ticket(path, ticket)
     from lth_jax.export import torch_layout
 
-    model = ticket.about["model"]
-    arrays = torch_layout.state_dict(
-        model["name"],
-        ticket.params,
-        ticket.batch_stats,
-        channels=ticket.about["data"].get("shape", [1])[-1],
-        options=model.get("options", {}),
-    )
-    return save_arrays(path, arrays, ticket.about)
+    return save_arrays(path, torch_layout.state_dict(ticket), ticket.about)
 
 
 def _network(

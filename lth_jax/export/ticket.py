@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
-from jax.typing import DTypeLike
 
 from lth_jax import masks as masks_lib
 from lth_jax.errors import ExportError, one_line
@@ -111,38 +110,33 @@ def load_ticket(path: Path | str) -> Ticket:
 
 
 def _ticket(arrays: Arrays, text: str, checksum: str | None) -> Ticket:
-    about, there, params, masks = json.loads(text), dict(arrays), {}, {}
+    about, there, found = json.loads(text), dict(arrays), {}
     if "shapes" not in about:
         raise ValueError("no shapes (PyTorch's layout is for PyTorch)")
     for name, shape in about.pop("shapes").items():
         if type(shape) is not list or any(type(n) is not int or n < 0 for n in shape):
             raise ValueError(f"{name} has the shape {shape}")
-        size, masks[name] = math.prod(shape), None
+        size, mask = math.prod(shape), None
         if f"params/{name}" in there:
             w = _take(there, f"params/{name}", size).reshape(shape)
         else:  # nothing of this size before there are as many bits
             bits = _take(there, f"masks/{name}", -(-size // 8), np.uint8)
             mask = np.unpackbits(bits, count=size).astype(bool).reshape(shape)
             values = _take(there, f"values/{name}", int(mask.sum()))
-            w, masks[name] = np.zeros(shape, values.dtype), mask
+            w = np.zeros(shape, values.dtype)
             w[mask] = values.ravel()
-        params[name] = w
-    stats = {
-        name.removeprefix("batch_stats/"): _take(there, name, there[name].size)
-        for name in [*there]
-        if name.startswith("batch_stats/")
-    }
+        found[f"params/{name}"], found[f"masks/{name}"] = w, mask
+    for name in [name for name in there if name.startswith("batch_stats/")]:
+        found[name] = _take(there, name, there[name].size)
     if there:
         raise ValueError(f"{min(there)} is extra")
     if checksum not in (None, _checksum(arrays, text)):
         raise ValueError("its checksum is another")
-    params, stats, masks = map(_nested, (params, stats, masks))
-    return Ticket(params, stats, masks, about)
+    empty = {"params": {}, "batch_stats": {}, "masks": {}}
+    return Ticket(**empty | _nested(found), about=about)
 
 
-def _take(
-    arrays: Arrays, name: str, size: int, kind: DTypeLike = np.number
-) -> np.ndarray:
+def _take(arrays: Arrays, name: str, size: int, kind: Any = np.number) -> np.ndarray:
     """Take an array out of all; raise ValueError unless it has its size and dtype."""
     if name not in arrays:
         raise ValueError(f"{name} is missing")

@@ -15,7 +15,7 @@ import numpy as np
 from lth_jax import masks as masks_lib
 from lth_jax import models
 from lth_jax.errors import ExportError
-from lth_jax.masks import Params
+from lth_jax.export.ticket import Ticket
 from lth_jax.models.lenet import LeNet
 from lth_jax.models.resnet import CifarResNet, ResNet
 from lth_jax.models.vgg import VGG
@@ -29,35 +29,28 @@ _ARRAYS = {
 }
 
 
-def state_dict(
-    model: str,
-    params: Params,
-    batch_stats: Params,
-    channels: int,
-    options: dict[str, Any] | None = None,
-) -> dict[str, np.ndarray]:
+def state_dict(ticket: Ticket) -> dict[str, np.ndarray]:
     """Return a network's arrays as a PyTorch module's `state_dict` has them.
 
-    Kernels are [outputs, inputs, height, width], or [outputs, inputs].
-
-    Args:
-        model: name of the network, a key of `models.MODELS`.
-        params: its parameters.
-        batch_stats: the statistics of its normalisations, or {}.
-        channels: of an image: PyTorch flattens them before height and width.
-        options: fields of the network that its name leaves open.
+    Kernels are [outputs, inputs, height, width], or [outputs, inputs]. Which layout the
+    network has is said by what the model in `ticket.about` is: a key of
+    `models.MODELS`, with its options.
 
     Raises:
         ExportError: the network has no counterpart.
 
     Example:
-        >>> fc = {"kernel": np.ones((4, 10)), "bias": np.zeros(10)}
-        >>> found = state_dict("lenet", {"fc": fc}, {}, channels=1)
+        >>> params = {"fc": {"kernel": np.ones((4, 10)), "bias": np.zeros(10)}}
+        >>> about = {"model": {"name": "lenet"}, "data": {"shape": [2, 2, 1]}}
+        >>> found = state_dict(Ticket(params, {}, {}, about))
         >>> {name: array.shape for name, array in found.items()}
         {'fc.bias': (10,), 'fc.weight': (10, 4)}
     """
-    renamed, found = _renaming(model, options or {}), {}
-    for path, array in masks_lib.leaves(params) + masks_lib.leaves(batch_stats):
+    renamed, found = _renaming(ticket.about["model"]), {}
+    # PyTorch flattens an image's channels before its height and width.
+    channels = ticket.about["data"].get("shape", [1])[-1]
+    arrays = masks_lib.leaves(ticket.params) + masks_lib.leaves(ticket.batch_stats)
+    for path, array in arrays:
         path, _, name = path.rpartition("/")
         module, array = renamed(path).replace("/", "."), np.asarray(array)
         if name == "kernel":
@@ -76,13 +69,14 @@ def _kernel(array: np.ndarray, channels: int) -> np.ndarray:
     return pixels.transpose(2, 1, 0).reshape(outputs, inputs)
 
 
-def _renaming(model: str, options: dict[str, Any]) -> Callable[[str], str]:
+def _renaming(model: dict[str, Any]) -> Callable[[str], str]:
     """Return the function from a layer's path to its name in PyTorch.
 
-    The network's class decides; what a subclass adds keeps its name.
+    What a subclass adds keeps its name.
     """
-    known = model in models.MODELS
-    network = models.create(model, num_classes=1, **options) if known else None
+    name, network = model["name"], None
+    if name in models.MODELS:
+        network = models.create(name, num_classes=1, **model.get("options", {}))
     if isinstance(network, LeNet):
         return str
     if isinstance(network, (CifarResNet, ResNet)):
@@ -90,7 +84,7 @@ def _renaming(model: str, options: dict[str, Any]) -> Callable[[str], str]:
     if isinstance(network, VGG):
         names = _vgg(network.stage_sizes)
         return lambda path: names.get(path, path)
-    raise ExportError(f"{model!r} has no PyTorch layout: LeNets, ResNets and VGGs have")
+    raise ExportError(f"{name!r} has no PyTorch layout: LeNets, ResNets and VGGs have")
 
 
 def _resnet(path: str) -> str:

@@ -8,9 +8,7 @@ from lth_jax.models.pool import global_mean, max_pool
 
 
 class Fire(nn.Module):
-    """Squeeze to `width` channels, expand to four times as many by 1x1 and by 3x3
-    convolutions (section 3.2).
-    """
+    """Squeeze to `width` channels, expand to 4 times as many twice (section 3.2)."""
 
     conv: ModuleDef
     width: int

@@ -90,7 +90,7 @@ def table(rows: Sequence[Layer]) -> str:
     fc1       300     235,500   235,200        235,200
     total             235,500   235,200        235,200
     """
-    sums = (sum(row[column] for row in rows) for column in (2, 3, 4))
+    sums = (sum(getattr(row, name) for row in rows) for name in Layer._fields[2:])
     cells = [COLUMNS, *map(_cells, rows), _cells(Layer("total", (), *sums))]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
