@@ -89,11 +89,8 @@ def _threshold(
     """
     guesses = _first_guess(ranked, n)
     ends = jnp.iinfo(guesses.dtype)
-    total = jax.ops.segment_sum(
-        jnp.array([m.size for m in ranked.kept], n.dtype),
-        jnp.array(ranked.group),
-        n.size,
-    )
+    sizes = jnp.array([m.size for m in ranked.kept], n.dtype)
+    total = jax.ops.segment_sum(sizes, jnp.array(ranked.group), n.size)
     bracket = _Bracket(
         jnp.full(n.shape, ends.min, guesses.dtype),
         jnp.full(n.shape, ends.max, guesses.dtype),
@@ -114,9 +111,8 @@ def _narrow(
 ) -> _Bracket:
     """Return the bracket of the n-th rank between two neighbouring guesses.
 
-    The next guesses are around the straight line between its ends, from which the count
-    of m numbers strays by about sqrt(m), and in the middle: whatever the distribution,
-    the bracket halves.
+    Its guesses are around the line between its ends, from which the count of m numbers
+    strays by about sqrt(m), and in the middle: whatever the distribution, it halves.
     """
     low, high, below, upto, guesses = bracket
     few = counts <= n
@@ -163,15 +159,12 @@ def _first_guess(ranked: Ranked, n: UInt32[Array, " groups"]) -> Int[Array, "gro
 def _count(
     ranked: Ranked, guesses: Int[Array, "groups 4"]
 ) -> UInt32[Array, "groups 4"]:
-    """Count the numbers that do not exceed each of four guesses, in one pass.
-
-    The four counts share a 32-bit word, a byte each, until they would pass 255.
-    """
+    """Count the numbers that do not exceed each of four guesses, in one pass."""
     # Without the barrier all ranks, a copy of the scores, are kept during the loop.
     scores, kept, guesses = lax.optimization_barrier(
         (ranked.scores, ranked.kept, guesses)
     )
-    words, group = [], []
+    words, group = [], []  # the four counts share a word, a byte each, up to 255
     for s, m, g in zip(scores, kept, ranked.group):
         # XLA:CPU writes out what it sums over more than 32 rows; it vectorises over 8.
         rows = math.gcd(s.size, 8)
@@ -215,9 +208,8 @@ def _nth_last(
         bit = jnp.sum(upto[word] + jnp.cumsum(bits) <= stay, dtype=jnp.uint32)
         return 32 * word + bit
 
-    number = jax.ops.segment_sum(
-        jnp.array([t.size for t in tied], jnp.uint32), jnp.array(ranked.group), n.size
-    )
+    sizes = jnp.array([t.size for t in tied], jnp.uint32)
+    number = jax.ops.segment_sum(sizes, jnp.array(ranked.group), n.size)
     end = jnp.cumsum(number)
     return jax.vmap(place)(n, end - number, end)
 

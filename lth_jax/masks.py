@@ -168,12 +168,12 @@ def check(params: Params, masks: PyTree) -> None:
         if path not in possible:
             raise ValueError(f"masks: {path} is extra, there is no such parameter")
     for path, mask in leaves(masks):
+        shape = wanted[path].shape
         if mask.dtype != bool:
             raise ValueError(f"masks: {path} is {mask.dtype}, not bool")
-        if mask.shape != wanted[path].shape:
+        if mask.shape != shape:
             raise ValueError(
-                f"masks: {path} has shape {mask.shape}, "
-                f"its parameter {wanted[path].shape}"
+                f"masks: {path} has shape {mask.shape}, its parameter {shape}"
             )
 
 
@@ -202,16 +202,11 @@ def unpack(packed: PyTree[UInt8[Array | np.ndarray, "_"]], params: Params) -> Ma
     def one(path, w, bits):
         if bits is None:
             return None
-        if bits.size != -(-w.size // 8):
-            raise ValueError(
-                f"masks: {name(path)} has {bits.size} bytes, its shape {w.shape} needs "
-                f"{-(-w.size // 8)}"
-            )
-        return (
-            jnp.unpackbits(jnp.asarray(bits), count=w.size)
-            .astype(bool)
-            .reshape(w.shape)
-        )
+        there, needed = f"{name(path)} has {bits.size} bytes", -(-w.size // 8)
+        if bits.size != needed:
+            raise ValueError(f"masks: {there}, its shape {w.shape} needs {needed}")
+        flat = jnp.unpackbits(jnp.asarray(bits), count=w.size)
+        return flat.astype(bool).reshape(w.shape)
 
     return jax.tree_util.tree_map_with_path(one, params, packed)
 

@@ -97,8 +97,7 @@ def top_overlap(
     networks. Liu et al. (2021), Section 4.2, Equation 1.
 
     Args:
-        a: parameters.
-        b: parameters.
+        a, b: parameters.
         p: in (0, 1), with at most 4 decimals.
         masks: surviving weights of both sides, of whose number in a layer `p` is taken.
             To compare a sparse network with a dense one, give the dense masks, and p
@@ -112,8 +111,7 @@ def top_overlap(
         >>> float(top_overlap(a, b, 0.5))
         0.5
     """
-    if masks is None:
-        masks = jax.tree.map(lambda w: jnp.ones(jnp.shape(w), bool), a)
+    masks = _all(a) if masks is None else masks
     x, y = _top(a, p, masks), _top(b, p, masks)
     return _total(jax.tree.map(jnp.logical_and, x, y)) / _total(x)
 
@@ -197,17 +195,20 @@ def _weights(
     a: Params, b: Params, masks: Masks | None
 ) -> list[tuple[Weights, Weights, Bool[Array, "..."]]]:
     """Return (a, b, kept) of every parameter that enters; 0 where it is not kept."""
-    if masks is None:
-        masks = jax.tree.map(lambda w: jnp.ones(jnp.shape(w), bool), a)
+    masks = _all(a) if masks is None else masks
     lefts, rights = dict(masks_lib.leaves(a)), dict(masks_lib.leaves(b))
+
+    def one(weights: Weights, mask: Bool[Array, "..."]) -> Weights:
+        return jnp.where(mask, jnp.asarray(weights, jnp.float32), 0)
+
     return [
-        (
-            jnp.where(mask, jnp.asarray(lefts[path], jnp.float32), 0),
-            jnp.where(mask, jnp.asarray(rights[path], jnp.float32), 0),
-            mask,
-        )
+        (one(lefts[path], mask), one(rights[path], mask), mask)
         for path, mask in masks_lib.leaves(masks)
     ]
+
+
+def _all(params: Params) -> Masks:
+    return jax.tree.map(lambda w: jnp.ones(jnp.shape(w), bool), params)
 
 
 def _norm(leaves: Sequence[Weights]) -> Float[Array, ""]:

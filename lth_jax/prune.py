@@ -224,7 +224,11 @@ def _prune(
 ) -> Masks:
     """Count and check on the host, then drop all but `left(kept, total)` weights."""
     _check_scope(scope)
-    _check_scores(scores, masks)
+    masks_lib.check(scores, masks)
+    paths, scored, marks = _aligned(scores, masks)
+    for path, bad in zip(paths, jax.device_get(_have_nan(scored, marks))):
+        if bad:
+            raise ScoreError(f"scores: {path} is NaN where the mask keeps a weight")
     kept, total = masks_lib.count(masks)
     numbers = {"the network": kept - left(kept, total)}
     if scope == "layer":
@@ -237,26 +241,15 @@ def _prune(
         raise ValueError(f"nothing would be left of the {kept} weights that are kept")
     if scope == "global":
         return drop(scores, masks, numbers["the network"])
-    return drop(
-        scores,
-        masks,
-        jax.tree_util.tree_map_with_path(
-            lambda path, _: numbers[masks_lib.name(path)], masks
-        ),
+    by_layer = jax.tree_util.tree_map_with_path(
+        lambda path, _: numbers[masks_lib.name(path)], masks
     )
+    return drop(scores, masks, by_layer)
 
 
 def _check_scope(scope: str) -> None:
     if scope not in ("global", "layer"):
         raise ValueError(f"scope: {scope!r} is neither 'global' nor 'layer'")
-
-
-def _check_scores(scores: Scores, masks: Masks) -> None:
-    masks_lib.check(scores, masks)
-    paths, scored, kept = _aligned(scores, masks)
-    for path, bad in zip(paths, jax.device_get(_have_nan(scored, kept))):
-        if bad:
-            raise ScoreError(f"scores: {path} is NaN where the mask keeps a weight")
 
 
 @jax.jit

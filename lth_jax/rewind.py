@@ -6,6 +6,7 @@ them. States are never changed: each function returns a new one.
 """
 
 import dataclasses
+from functools import partial
 from typing import TypeVar
 
 import jax
@@ -35,9 +36,7 @@ def to(state: State, masks: Masks) -> State:
         {'w': Array([[1., 0.]], dtype=float32)}
     """
 
-    def fits(tree: PyTree) -> bool:
-        return _fits(tree, masks)
-
+    fits = partial(_fits, masks=masks)
     if not any(map(fits, jax.tree.leaves(state, is_leaf=fits))):
         raise ValueError("rewind: nothing in the state is shaped like the masks")
     return jax.tree.map(
@@ -94,9 +93,7 @@ def learning_rate(final: State, masks: Masks, step: int | Int[Array, ""] = 0) ->
 
 
 def _fits(tree: PyTree, masks: Masks) -> bool:
-    def flat(tree: PyTree) -> tuple[list, object]:
-        return jax.tree.flatten(tree, is_leaf=lambda x: x is None)
-
+    flat = partial(jax.tree.flatten, is_leaf=lambda x: x is None)
     (ws, structure), (ms, wanted) = flat(tree), flat(masks)
     return structure == wanted and all(
         m is None or jnp.shape(w) == m.shape for w, m in zip(ws, ms)

@@ -1,7 +1,5 @@
 """Sparse: an optimizer for losses that know nothing of masks."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -39,23 +37,16 @@ def sparse_optimizer(
     """
     tx = optax.with_extra_args_support(tx)
 
-    def update(
-        updates: optax.Updates,
-        state: optax.OptState,
-        params: optax.Params | None = None,
-        **extra: Any,
-    ) -> tuple[optax.Updates, optax.OptState]:
+    def update(updates, state, params=None, **extra):
         if params is None:
             raise ValueError("sparse_optimizer: update needs the parameters")
         masked, state = rewind.to((params, state), masks)
         updates = masks_lib.apply(updates, masks)
         updates, state = tx.update(updates, state, masked, **extra)
-        updates = jax.tree.map(
-            lambda u, w, m: u if m is None else jnp.where(m, u, -w),
-            updates,
-            params,
-            masks,
-        )
-        return updates, state
+
+        def one(u, w, m):
+            return u if m is None else jnp.where(m, u, -w)
+
+        return jax.tree.map(one, updates, params, masks), state
 
     return optax.GradientTransformationExtraArgs(tx.init, update)

@@ -1,11 +1,14 @@
 """Tickets to take away: files, what is in them, and what PyTorch makes of them."""
 
+import contextlib
 import io
 import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +16,17 @@ import numpy as np
 import optax
 import pytest
 import safetensors.numpy
+from flax import linen as nn
 
 import lth_jax
 from lth_jax import data, export, masks, models, prune
+from lth_jax.export import ticket as ticket_lib
 from lth_jax.export import torch_layout
+from lth_jax.export.__main__ import main
+from lth_jax.models.lenet import LeNet
+from lth_jax.models.network import Network
+from lth_jax.models.resnet import CifarResNet
+from lth_jax.models.vgg import VGG
 from lth_jax.train import state
 from lth_jax.workdir import Workdir
 from lth_jax.workdir.records import Member
@@ -98,7 +108,7 @@ def test_a_ticket_comes_back_as_it_was(kind, lenet, tmp_path, capsys):
     run, _, ticket = lenet
     path = tmp_path / f"ticket.{kind}"
     arguments = [str(run), "--level=1", f"--format={kind}", f"--out={path}"]
-    export.main(arguments)
+    main(arguments)
     loaded = lth_jax.load_ticket(path)
     assert same(loaded.params, ticket.params)
     assert same(loaded.masks, ticket.masks)
@@ -113,7 +123,7 @@ def test_a_ticket_comes_back_as_it_was(kind, lenet, tmp_path, capsys):
 
 def test_a_ticket_with_batch_statistics_comes_back(resnet20, tmp_path):
     run, _, ticket = resnet20
-    export.main([str(run), "--level=1", f"--out={tmp_path / 'a.safetensors'}"])
+    main([str(run), "--level=1", f"--out={tmp_path / 'a.safetensors'}"])
     loaded = lth_jax.load_ticket(tmp_path / "a.safetensors")
     assert same(loaded.batch_stats, ticket.batch_stats)
     assert same(loaded.masks, ticket.masks)
@@ -122,7 +132,7 @@ def test_a_ticket_with_batch_statistics_comes_back(resnet20, tmp_path):
 def test_a_file_takes_what_is_kept_and_a_bit_a_weight(resnet20, tmp_path):
     run, _, ticket = resnet20
     path = tmp_path / "ticket.safetensors"
-    export.main([str(run), "--level=1", f"--out={path}"])
+    main([str(run), "--level=1", f"--out={path}"])
     arrays = safetensors.numpy.load_file(path)
     kept, total = masks.count(ticket.masks)
     bits = sum(-(-m.size // 8) for m in jax.tree.leaves(ticket.masks))
@@ -136,6 +146,46 @@ def test_a_rewound_ticket_is_the_rewind_state_under_the_masks(lenet):
     found = export.find(run, 1, rewound=True)
     assert same(found.params, masks.apply(dense.params, ticket.masks))
     assert same(found.masks, ticket.masks)
+
+
+@pytest.fixture
+def with_dense(lenet, tmp_path):
+    """The run with the end of dense training, and level 0 done: it has other copies."""
+    run, trained = Workdir(tmp_path / "run"), lenet[1]
+    make_run(run.directory, "lenet", trained, lenet[2])
+    origin = Member(0, 0, 0, "dense", 0)
+    trained = replace(trained, params=jax.tree.map(lambda w: w + 1, trained.params))
+    run.save(run.dense, 0, {origin: lenet[1]})
+    run.save(run.dense, 9, {origin: replace(trained, step=jnp.int32(9))})
+    run.save(run.levels, 0, {origin._replace(copy=1): lenet[1]})
+    return run, trained
+
+
+def test_at_level_0_is_the_dense_network_at_the_end_of_training(with_dense):
+    run, trained = with_dense
+    for rewind_step in (None, 5, 3):  # which is another network's
+        found = export.find(run.directory, 0, rewind_step=rewind_step)
+        assert same(found.params, trained.params)
+        assert (found.about["step"], found.about["branch"]) == (9, "dense")
+        assert found.about["rewind_step"] == found.about["copy"] == 0
+        assert found.about["density"] == 1
+
+
+def test_at_level_0_a_rewound_network_is_a_rewind_state(with_dense, lenet):
+    run, _ = with_dense
+    for rewind_step in (None, 5, 0):
+        found = export.find(run.directory, 0, rewind_step=rewind_step, rewound=True)
+        assert same(found.params, lenet[1].params)
+        wanted = 5 if rewind_step is None else rewind_step
+        assert found.about["rewind_step"] == wanted
+    for rewind_step in (3, 9):  # 9 is the end, and no rewind state
+        with pytest.raises(lth_jax.export.ExportError, match=r"is not among \[0, 5\]"):
+            export.find(run.directory, 0, rewind_step=rewind_step, rewound=True)
+
+
+def test_dense_networks_on_their_way_are_no_level(lenet):
+    with pytest.raises(lth_jax.export.ExportError, match="levels there: 1"):
+        export.find(lenet[0], 0)
 
 
 def test_a_rewound_ticket_has_what_training_takes_from_the_first_weights(tmp_path):
@@ -168,14 +218,184 @@ def test_a_rewound_ticket_has_what_training_takes_from_the_first_weights(tmp_pat
 def test_what_is_not_there_is_said_in_one_line(argument, said, lenet, monkeypatch):
     monkeypatch.chdir(lenet[0])
     with pytest.raises(SystemExit, match=f"^error: {said}$"):
-        export.main([str(lenet[0]), "--level=1", argument])
+        main([str(lenet[0]), "--level=1", argument])
 
 
 def test_a_file_in_pytorchs_layout_is_no_ticket(lenet, tmp_path):
     path = tmp_path / "torch.safetensors"
-    export.main([str(lenet[0]), "--level=1", "--format=torch", f"--out={path}"])
+    main([str(lenet[0]), "--level=1", "--format=torch", f"--out={path}"])
     with pytest.raises(ValueError, match="no ticket"):
         lth_jax.load_ticket(path)
+
+
+SMALL = ticket_lib.Ticket(
+    {
+        "conv": {"kernel": jnp.arange(1.0, 13).reshape(3, 4), "bias": jnp.ones(4)},
+        "fc": {"kernel": jnp.array([[0.0, 2], [3, 0]])},
+        "scale": jnp.float32(3),
+    },
+    {"norm": {"mean": jnp.arange(4.0), "count": jnp.int32(7)}},
+    {
+        "conv": {"kernel": jnp.ones((3, 4), bool), "bias": None},
+        "fc": {"kernel": jnp.array([[False, True], [True, False]])},
+        "scale": None,
+    },
+    {"level": 2, "model": {"name": "mine", "options": {"widths": [3]}}},
+)
+DENSE = {f"params/{path}" for path in ("conv/bias", "scale")}
+MASKED = {f"{kind}/{x}/kernel" for kind in ("values", "masks") for x in ("conv", "fc")}
+
+
+def small(path):
+    """Write a small ticket and return its arrays and what is about them."""
+    lth_jax.save_ticket(path, SMALL)
+    arrays, about, _ = ticket_lib._load_arrays(path)
+    return arrays, json.loads(about)
+
+
+def write(path, arrays, about, checksum):
+    """Write a file by hand: with the checksum of this content, or an old one."""
+    if checksum is None:
+        return ticket_lib.save_arrays(path, arrays, about)
+    text = {"about": json.dumps(about), "sha256": checksum}
+    if path.suffix == ".npz":
+        return np.savez(path, **arrays, **text)
+    return safetensors.numpy.save_file(arrays, path, text)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "npz"])
+def test_a_small_ticket_comes_back_with_numbers_that_have_no_shape(suffix, tmp_path):
+    path = tmp_path / f"ticket.{suffix}"
+    lth_jax.save_ticket(path, SMALL)
+    loaded = lth_jax.load_ticket(path)
+    assert same(loaded[:3], SMALL[:3])
+    assert loaded.about == SMALL.about
+
+
+def changed_arrays(arrays):
+    """Yield (what is said, arrays) with each array dropped, renamed, resized, retagged.
+
+    Of dropped or recast statistics nothing in a file tells but its checksum.
+    """
+    for name, x in arrays.items():
+        others = {n: y for n, y in arrays.items() if n != name}
+        listed = name in DENSE | MASKED
+        missing = name.replace("params", "masks") if listed else "checksum"
+        yield missing, others
+        yield missing, others | {f"{name}2": x}
+        yield f"{name}2 is extra" if listed else "", arrays | {f"{name}2": x}
+        kind, _, path = name.partition("/")
+        for other in {"params", "values", "masks", "batch_stats", "else"} - {kind}:
+            yield "", others | {f"{other}/{path}": x}
+        longer = np.concatenate([x.ravel(), x.ravel()[:1]])
+        for resized in (longer, longer[:-2], longer[:0]):
+            yield name if listed else "checksum", others | {name: resized}
+        for dtype in (np.int8, np.float16, bool):
+            yield "", others | {name: x.astype(dtype)}
+        yield "", others | {name: np.atleast_1d(x).view(np.int8)}
+        yield "", others | {name: np.zeros_like(x)}
+
+
+def changed_abouts(about):
+    """Yield (what is said, metadata) with each shape and the rest changed."""
+    shapes = about["shapes"]
+    for name, shape in shapes.items():
+        others = {n: s for n, s in shapes.items() if n != name}
+        yield f"{name} is extra", about | {"shapes": others}
+        yield f"{name}2 is missing", about | {"shapes": shapes | {f"{name}2": shape}}
+        bad = ["12", 12, None, {"0": 12}, [12.0], [-12], [-3, -4], ["12"], [[12]]]
+        bad += [[True, 12], [None]]
+        for other in bad:
+            said = f"{name} has the shape"
+            yield said, about | {"shapes": shapes | {name: other}}
+        huge = ([10**12], [10**6, 10**6, 10**6], [2**31, 2**31, 2**31], [10**40])
+        for other in (*huge, [*shape, 9], [*shape, 0], [0, 10**12]):
+            yield f"{name} has", about | {"shapes": shapes | {name: other}}
+        yield "", about | {"shapes": shapes | {name: [*shape[::-1], 1]}}
+    for other in ([], None, 3, "ab", [["scale", []]], {"a": {}}):
+        yield "", about | {"shapes": other}
+    yield "no shapes", {k: v for k, v in about.items() if k != "shapes"}
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "npz"])
+def test_what_is_changed_in_a_file_is_found(suffix, tmp_path):
+    """Whatever a hand changes, one line names the file; it is an error or no change."""
+    path = tmp_path / f"ticket.{suffix}"
+    arrays, about = small(path)
+    _, _, checksum = ticket_lib._load_arrays(path)
+    files = [(said, changed, about) for said, changed in changed_arrays(arrays)]
+    files += [(said, arrays, changed) for said, changed in changed_abouts(about)]
+    for said, some, other in files:
+        write(path, some, other, checksum)
+        with pytest.raises(ValueError, match=f"^{path}: no ticket.*{said}") as error:
+            lth_jax.load_ticket(path)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "npz"])
+def test_arrays_that_do_not_fit_are_named_whoever_signs(suffix, tmp_path):
+    """A stranger's checksum is right: the arrays must fit nevertheless."""
+    path = tmp_path / f"ticket.{suffix}"
+    arrays, about = small(path)
+    files = [(said, changed, about) for said, changed in changed_arrays(arrays)]
+    files += [(said, arrays, changed) for said, changed in changed_abouts(about)]
+    for said, some, other in files:
+        write(path, some, other, None)
+        if said and said != "checksum":
+            with pytest.raises(ValueError, match=f"^{path}: no ticket.*{said}"):
+                lth_jax.load_ticket(path)
+        else:  # nothing else is raised
+            with contextlib.suppress(ValueError):
+                lth_jax.load_ticket(path)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "npz"])
+def test_bytes_that_are_changed_are_found(suffix, tmp_path):
+    path = tmp_path / f"ticket.{suffix}"
+    small(path)
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    for place in rng.integers(len(content), size=300):
+        broken = bytearray(content)
+        broken[place] ^= 1 << rng.integers(8)
+        for some in (broken, content[:place]):
+            path.write_bytes(some)
+            try:
+                assert same(lth_jax.load_ticket(path)[:3], SMALL[:3])
+            except ValueError as error:
+                assert str(error).startswith(f"{path}: no ticket")
+
+
+def test_a_small_file_takes_no_memory_whatever_it_claims(tmp_path):
+    """In shapes, in the header of an array, and by compression."""
+    path = tmp_path / "ticket.npz"
+    arrays, about = small(path)
+    tracemalloc.start()
+    for name in about["shapes"]:
+        shapes = about["shapes"] | {name: [10**6, 10**6]}
+        write(path, arrays, about | {"shapes": shapes}, None)
+        with pytest.raises(ValueError, match=f"{name} has"):
+            lth_jax.load_ticket(path)
+    assert tracemalloc.get_traced_memory()[1] < 10**7
+    tracemalloc.stop()
+    small(path)
+    header = b"'shape': (12,), }" + 17 * b" "
+    claimed = b"'shape': (1000000000000,), }".ljust(len(header))
+    content = path.read_bytes()
+    assert header in content
+    path.write_bytes(content.replace(header, claimed))
+    with pytest.raises(ValueError, match="no ticket"):
+        lth_jax.load_ticket(path)
+    np.savez_compressed(path, **arrays)
+    with pytest.raises(ValueError, match="compressed"):
+        lth_jax.load_ticket(path)
+
+
+def test_a_file_without_a_checksum_is_read(tmp_path):
+    """As it was written before there was one."""
+    path = tmp_path / "ticket.safetensors"
+    arrays, about = small(path)
+    safetensors.numpy.save_file(arrays, path, {"about": json.dumps(about)})
+    assert same(lth_jax.load_ticket(path)[:3], SMALL[:3])
 
 
 @pytest.mark.parametrize(
@@ -192,13 +412,13 @@ def test_another_file_is_no_ticket(content, suffix, tmp_path):
 def test_a_suffix_that_contradicts_the_format_is_refused(lenet, tmp_path, monkeypatch):
     out = tmp_path / "ticket.npz"
     with pytest.raises(SystemExit, match=r"^error: --out: .*\.safetensors"):
-        export.main([str(lenet[0]), "--level=1", "--format=torch", f"--out={out}"])
+        main([str(lenet[0]), "--level=1", "--format=torch", f"--out={out}"])
     assert not out.exists()
 
 
 def test_a_ticket_is_read_without_flax_and_orbax(lenet, tmp_path):
     path = tmp_path / "ticket.npz"
-    export.main([str(lenet[0]), "--level=1", f"--out={path}"])
+    main([str(lenet[0]), "--level=1", f"--out={path}"])
     code = (
         f"import sys, lth_jax; lth_jax.load_ticket({str(path)!r}); "
         "sys.exit(bool({'flax', 'optax', 'orbax', 'pandas'} & {*sys.modules}))"
@@ -297,6 +517,11 @@ def lenet_module(torch):
     return LeNet()
 
 
+def state_dict(name, params, batch_stats, options=None):
+    about = {"model": {"name": name, "options": options or {}}, "data": DATA}
+    return torch_layout.state_dict(ticket_lib.Ticket(params, batch_stats, {}, about))
+
+
 def logits(model, ticket, images):
     variables = {"params": ticket.params, "batch_stats": ticket.batch_stats}
     return jax.jit(lambda x: model.apply(variables, x, train=False))(images)
@@ -317,7 +542,7 @@ def test_pytorch_gives_the_same_logits_with_an_exported_resnet20(
     torch = pytest.importorskip("torch")
     run, model, ticket = resnet20
     path = tmp_path / "ticket.safetensors"
-    export.main([str(run), "--level=1", "--format=torch", f"--out={path}"])
+    main([str(run), "--level=1", "--format=torch", f"--out={path}"])
     arrays = safetensors.numpy.load_file(path)
     found = torch_logits(torch, resnet_module(torch), arrays, images)
     expected = logits(model, ticket, images)
@@ -332,20 +557,24 @@ def test_pytorch_gives_the_same_logits_with_an_exported_resnet20(
 def test_pytorch_gives_the_same_logits(name, module, options, images):
     torch = pytest.importorskip("torch")
     model, ticket = network(name, (32, 32, 3), **options)
-    arrays = torch_layout.state_dict(name, ticket.params, ticket.batch_stats, 3)
+    arrays = state_dict(name, ticket.params, ticket.batch_stats)
     found = torch_logits(torch, module(torch), arrays, images[:32])
     expected = logits(model, ticket, images[:32])
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
-def test_an_imagenet_resnet_is_named_as_torchvisions():
-    """The names of torchvision's resnet50, of which some say all."""
-    model = models.create("resnet50", num_classes=10, width=4)
+def zeros(name, **options):
+    """A network's variables, all 0, without computing anything."""
+    model = models.create(name, num_classes=10, **options)
     shapes = jax.eval_shape(
         lambda: model.init(jax.random.key(0), jnp.ones((1, 64, 64, 3)), train=False)
     )
-    arrays = jax.tree.map(lambda x: np.zeros(x.shape), shapes)
-    found = torch_layout.state_dict("resnet50", **arrays, channels=3)
+    return {"batch_stats": {}} | jax.tree.map(lambda x: np.zeros(x.shape), shapes)
+
+
+def test_an_imagenet_resnet_is_named_as_torchvisions():
+    """The names of torchvision's resnet50, of which some say all."""
+    found = state_dict("resnet50", **zeros("resnet50", width=4))
     assert len(found) == 320
     for name in (
         "conv1.weight",
@@ -359,6 +588,45 @@ def test_an_imagenet_resnet_is_named_as_torchvisions():
         assert name in found
 
 
-def test_a_network_without_a_counterpart_is_named():
-    with pytest.raises(ValueError, match="'squeezenet' has no PyTorch layout"):
-        torch_layout.state_dict("squeezenet", {}, {}, 3)
+class Wide(CifarResNet):
+    """Another width is the same layout."""
+
+    width: int = 32
+
+
+class Lookalike(Network):
+    """Named as a ResNet, and none."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        return self.classify(nn.Dense(3, name="stage1_block0")(x.mean((1, 2))))
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "options", "wanted"),
+    [
+        ("mine", partial(CifarResNet, depth=8), {}, "layer3.0.downsample.0.weight"),
+        ("wide", partial(Wide), {"depth": 8}, "layer3.0.downsample.0.weight"),
+        ("plain_vgg", partial(VGG), {"stage_sizes": [2] * 5}, "features.3.weight"),
+        ("resnet_of_dense", partial(LeNet, widths=(3,)), {}, "fc1.weight"),
+        ("made", partial(lambda **fields: LeNet(**fields)), {}, "fc2.weight"),
+    ],
+)
+def test_what_a_network_is_says_its_layout(monkeypatch, name, made, options, wanted):
+    monkeypatch.setitem(models.MODELS, name, made)
+    found = state_dict(name, **zeros(name, **options), options=options)
+    assert wanted in found
+    assert not any("/" in name or "stage" in name for name in found)
+
+
+@pytest.mark.parametrize("name", ["my_resnet_x", "vgg_like", "lenet"])
+def test_a_name_says_nothing_about_the_layout(monkeypatch, name):
+    monkeypatch.setitem(models.MODELS, name, partial(Lookalike))
+    with pytest.raises(export.ExportError, match=f"'{name}' has no PyTorch layout"):
+        state_dict(name, {}, {})
+
+
+@pytest.mark.parametrize("name", ["squeezenet", "my_resnet_x"])  # one is not here
+def test_a_network_without_a_counterpart_is_named(name):
+    with pytest.raises(export.ExportError, match=f"'{name}' has no PyTorch layout"):
+        state_dict(name, {}, {})

@@ -1,11 +1,125 @@
-"""Export: tickets to take away."""
+"""Export: tickets to take away.
 
-from typing import Any
+`find` and `write` import what a run needs, such as Orbax and Flax, where it is used:
+`load_ticket` works without.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lth_jax import masks as masks_lib
+from lth_jax.errors import ExportError
+from lth_jax.export.ticket import Ticket, load_ticket, save_arrays, save_ticket
+
+if TYPE_CHECKING:
+    from lth_jax.workdir import Workdir
+    from lth_jax.workdir.checkpoints import Series
+    from lth_jax.workdir.records import Member
+
+__all__ = ["ExportError", "Ticket", "find", "load_ticket", "save_ticket", "write"]
 
 
-def __getattr__(name: str) -> Any:
-    if name in ("ExportError", "find", "write", "main"):
-        from lth_jax.export import command
+def find(
+    workdir: Path,
+    level: int,
+    *,
+    replicate: int = 0,
+    rewind_step: int | None = None,
+    learning_rate: float | None = None,
+    weight_decay: float | None = None,
+    rewound: bool = False,
+) -> Ticket:
+    """Return a run's ticket at a level, or at level 0 the dense network.
 
-        return getattr(command, name)
-    raise AttributeError(f"module 'lth_jax.export' has no attribute {name!r}")
+    Args:
+        workdir: folder of the run; it may be on its way.
+        level: number of pruning rounds.
+        replicate: which seed.
+        rewind_step: k; by default the run's first. A trained dense network has none.
+        learning_rate: where a run has several; by default the first.
+        weight_decay: likewise.
+        rewound: the ticket as training finds it, W_k under the masks (with what
+            `rewind.fresh` takes from W_0), and not trained.
+
+    Raises:
+        ExportError: there is no such ticket.
+        RunError: the folder is damaged.
+    """
+    from lth_jax.workdir import Workdir, read
+
+    run = Workdir(workdir)
+    levels = run.levels.numbers()
+    if level not in levels:
+        there = ", ".join(map(str, levels)) or "none"
+        raise ExportError(
+            f"--level: {level} is not in {workdir}; levels there: {there}"
+        )
+    wanted = {
+        "replicate": replicate,
+        "rewind_step": rewind_step if level else None,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+    }
+    series, number = run.levels, level
+    if not level:
+        series, number = run.dense, max(run.dense.numbers(), default=0)
+    member, network = _network(run, series, number, wanted)
+    masks = masks_lib.unpack(network["masks"], network["params"])
+    config = read(workdir / "config.json")
+    if rewound:
+        if not level:
+            member = member._replace(rewind_step=_rewind_step(run, rewind_step))
+        dense = member.origin._asdict()
+        _, network = _network(run, run.dense, member.rewind_step, dense)
+        for part in config["rewind"].get("fresh", ()):
+            network[part] = _network(run, run.dense, 0, dense)[1][part]
+    about = {
+        **{name: x for name, x in member._asdict().items() if x is not None},
+        "step": int(network["step"]),
+        "density": masks_lib.density(masks),
+        "model": config["model"],
+        "data": read(workdir / "environment.json").get("data", {}),
+    }
+    params = masks_lib.apply(network["params"], masks)
+    return Ticket(params, network["batch_stats"], masks, about)
+
+
+def write(path: Path, ticket: Ticket, kind: str) -> None:
+    """Write a ticket; `kind` "torch" for PyTorch's names and layouts.
+
+    Raises:
+        ExportError: a bad suffix, or a network without a counterpart in PyTorch.
+    """
+    if kind != "torch":
+        return save_ticket(path, ticket)
+    from lth_jax.export import torch_layout
+
+    return save_arrays(path, torch_layout.state_dict(ticket), ticket.about)
+
+
+def _network(
+    run: "Workdir", series: "Series", number: int, wanted: dict[str, Any]
+) -> tuple["Member", dict[str, Any]]:
+    """Return the first ticket of a checkpoint that has what is wanted and not None."""
+    members = run.members(series, number)
+    tickets = [member for member in members if member.is_ticket]
+    for name, value in wanted.items():
+        if value is None:
+            continue
+        there = sorted({getattr(member, name) for member in tickets}, key=str)
+        tickets = [member for member in tickets if getattr(member, name) == value]
+        if not tickets:
+            raise ExportError(f"--{name}: {value} is not among {there}")
+    return tickets[0], series.raw(number)[members.index(tickets[0])]
+
+
+def _rewind_step(run: "Workdir", wanted: int | None) -> int:
+    """Return the step of the wanted rewind state, by default the first ticket's."""
+    if wanted is None:
+        levels = filter(None, run.levels.numbers())
+        members = (member for n in levels for member in run.members(run.levels, n))
+        wanted = next((member.rewind_step for member in members), None)
+    steps = run.dense.numbers()[:-1]
+    if wanted not in steps:
+        raise ExportError(f"--rewind_step: {wanted} is not among {steps}")
+    return wanted

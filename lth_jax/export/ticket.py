@@ -4,10 +4,11 @@ The file holds the kept weights and one bit a weight for the mask, so that its s
 that of the sparse network. It is read without Flax, Orbax or the run.
 """
 
+import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +17,10 @@ import safetensors
 import safetensors.numpy
 
 from lth_jax import masks as masks_lib
+from lth_jax.errors import ExportError, one_line
 from lth_jax.masks import Masks, Params
 
-# What the readers of both formats raise.
-_DAMAGE = (
-    *(ValueError, TypeError, EOFError, NotImplementedError),
-    *(BadZipFile, safetensors.SafetensorError),
-)
+Arrays = dict[str, np.ndarray]
 
 
 class Ticket(NamedTuple):
@@ -50,18 +48,17 @@ def save_ticket(path: Path | str, ticket: Ticket) -> None:
     are `params/PATH` and `batch_stats/PATH`. Shapes are in the metadata, `about`.
 
     Raises:
-        ValueError: another suffix.
+        ExportError: another suffix.
     """
-    arrays, shapes = {}, {}
-    masks, packed = (
-        dict(masks_lib.leaves(tree))
-        for tree in (ticket.masks, masks_lib.pack(ticket.masks))
-    )
+    arrays, shapes, masks = {}, {}, dict(masks_lib.leaves(ticket.masks))
     for name, w in masks_lib.leaves(jax.device_get(ticket.params)):
         shapes[name] = w.shape
         if name in masks:
-            arrays[f"values/{name}"] = w[np.asarray(masks[name])]
-            arrays[f"masks/{name}"] = np.asarray(packed[name])
+            mask = np.asarray(masks[name])
+            arrays[f"values/{name}"], arrays[f"masks/{name}"] = (
+                w[mask],
+                np.packbits(mask),
+            )
         else:
             arrays[f"params/{name}"] = w
     for name, x in masks_lib.leaves(jax.device_get(ticket.batch_stats)):
@@ -69,23 +66,22 @@ def save_ticket(path: Path | str, ticket: Ticket) -> None:
     save_arrays(path, arrays, ticket.about | {"shapes": shapes})
 
 
-def save_arrays(
-    path: Path | str, arrays: dict[str, np.ndarray], about: dict[str, Any]
-) -> None:
-    """Write arrays, and what to know about them, as `.safetensors` or `.npz`.
+def save_arrays(path: Path | str, arrays: Arrays, about: dict[str, Any]) -> None:
+    """Write arrays, what to know about them, and a checksum of both.
 
     Raises:
-        ValueError: another suffix.
+        ExportError: the suffix is neither .safetensors nor .npz.
     """
-    text, path = json.dumps(about), Path(path)
+    path = Path(path)
+    arrays = {name: np.asarray(x, order="C") for name, x in arrays.items()}
+    text = {"about": json.dumps(about)}
+    text["sha256"] = _checksum(arrays, text["about"])
     if path.suffix == ".safetensors":
-        arrays = {name: np.ascontiguousarray(x) for name, x in arrays.items()}
-        safetensors.numpy.save_file(arrays, path, {"about": text})
+        safetensors.numpy.save_file(arrays, path, text)
     elif path.suffix == ".npz":
-        arrays = arrays | {"about": np.array(text)}
-        np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]  (no paths)
+        np.savez(path, **arrays, **text)  # pyright: ignore[reportArgumentType]  (no paths)
     else:
-        raise ValueError(f"{path}: the suffix is neither .safetensors nor .npz")
+        raise ExportError(f"{path}: the suffix is neither .safetensors nor .npz")
 
 
 def load_ticket(path: Path | str) -> Ticket:
@@ -93,7 +89,7 @@ def load_ticket(path: Path | str) -> Ticket:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it holds no ticket.
+        ValueError: it holds no ticket, or its arrays do not fit each other.
 
     Example:
         >>> import tempfile
@@ -105,50 +101,79 @@ def load_ticket(path: Path | str) -> Ticket:
         Array([[0., 2.]], dtype=float32)
     """
     try:
-        arrays, about = _load_arrays(Path(path))
-    except _DAMAGE as error:
-        raise ValueError(f"{path}: no ticket, or it is damaged") from error
+        return _ticket(*_load_arrays(Path(path)))
+    except OSError:
+        raise
+    except Exception as error:  # whatever the readers of both formats raise
+        reason = f"no ticket, or it is damaged: {one_line(error)}"
+        raise ValueError(f"{path}: {reason}") from error
+
+
+def _ticket(arrays: Arrays, text: str, checksum: str | None) -> Ticket:
+    about, there, found = json.loads(text), dict(arrays), {}
     if "shapes" not in about:
-        raise ValueError(f"{path}: no ticket (PyTorch's layout is for PyTorch)")
-    shapes = about.pop("shapes")
-    params, stats, kept = (
-        _within(arrays, kind) for kind in ("params", "batch_stats", "values")
-    )
-    for name, values in kept.items():
-        params[name] = np.zeros(shapes[name], values.dtype)
-    params = {name: params[name] for name in shapes}
-    packed = dict.fromkeys(shapes) | _within(arrays, "masks")
-    masks = masks_lib.unpack(packed, params)
-    for name, values in kept.items():
-        params[name][np.asarray(masks[name])] = values
-    nested = (_nested(tree) for tree in (params, stats, masks))
-    params, stats, masks = (jax.tree.map(jnp.asarray, tree) for tree in nested)
-    return Ticket(params, stats, masks, about)
+        raise ValueError("no shapes (PyTorch's layout is for PyTorch)")
+    for name, shape in about.pop("shapes").items():
+        if type(shape) is not list or any(type(n) is not int or n < 0 for n in shape):
+            raise ValueError(f"{name} has the shape {shape}")
+        size, mask = math.prod(shape), None
+        if f"params/{name}" in there:
+            w = _take(there, f"params/{name}", size).reshape(shape)
+        else:  # nothing of this size before there are as many bits
+            bits = _take(there, f"masks/{name}", -(-size // 8), np.uint8)
+            mask = np.unpackbits(bits, count=size).astype(bool).reshape(shape)
+            values = _take(there, f"values/{name}", int(mask.sum()))
+            w = np.zeros(shape, values.dtype)
+            w[mask] = values.ravel()
+        found[f"params/{name}"], found[f"masks/{name}"] = w, mask
+    for name in [name for name in there if name.startswith("batch_stats/")]:
+        found[name] = _take(there, name, there[name].size)
+    if there:
+        raise ValueError(f"{min(there)} is extra")
+    if checksum not in (None, _checksum(arrays, text)):
+        raise ValueError("its checksum is another")
+    empty = {"params": {}, "batch_stats": {}, "masks": {}}
+    return Ticket(**empty | _nested(found), about=about)
 
 
-def _load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _take(arrays: Arrays, name: str, size: int, kind: Any = np.number) -> np.ndarray:
+    """Take an array out of all; raise ValueError unless it has its size and dtype."""
+    if name not in arrays:
+        raise ValueError(f"{name} is missing")
+    array = arrays.pop(name)
+    if array.size != size or not jnp.issubdtype(array.dtype, kind):
+        raise ValueError(f"{name} has {array.size} of {array.dtype}, and not {size}")
+    return array
+
+
+def _load_arrays(path: Path) -> tuple[Arrays, str, str | None]:
+    """Return a file's arrays, `about` as text, and the checksum if it has one."""
     if path.suffix == ".npz":
         with path.open("rb") as opened, np.load(opened) as file:
-            arrays = dict(file)
-        text = str(arrays.pop("about", "{}"))
+            if any(member.compress_type for member in file.zip.infolist()):
+                raise ValueError("it is compressed, to whatever size")
+            arrays = {name: np.asarray(file[name]) for name in file}
+        text = {n: str(arrays.pop(n)) for n in ("about", "sha256") if n in arrays}
     else:
         with safetensors.safe_open(path, "numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            text = (file.metadata() or {}).get("about", "{}")
-    return arrays, json.loads(text)
+            text = file.metadata() or {}
+    return arrays, text.get("about", "{}"), text.get("sha256")
 
 
-def _within(arrays: dict[str, np.ndarray], kind: str) -> dict[str, Any]:
-    start = f"{kind}/"
-    return {n[len(start) :]: x for n, x in arrays.items() if n.startswith(start)}
+def _checksum(arrays: Arrays, about: str) -> str:
+    digest = hashlib.sha256(about.encode())
+    for name, x in sorted(arrays.items()):
+        digest.update(f"{name} {x.dtype} {x.shape} ".encode() + x.tobytes())
+    return digest.hexdigest()
 
 
 def _nested(flat: dict[str, Any]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
-    for path, leaf in flat.items():
+    for path, leaf in sorted(flat.items()):  # an array before what its name contains
         *parents, name = path.split("/")
         node = tree
         for parent in parents:
             node = node.setdefault(parent, {})
-        node[name] = leaf
+        node[name] = None if leaf is None else jnp.asarray(leaf)
     return tree

@@ -7,13 +7,18 @@ dense layer, which is `classifier`.
 
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from lth_jax import masks as masks_lib
-from lth_jax.masks import Params
-from lth_jax.models import MODELS
+from lth_jax import models
+from lth_jax.errors import ExportError
+from lth_jax.export.ticket import Ticket
+from lth_jax.models.lenet import LeNet
+from lth_jax.models.resnet import CifarResNet, ResNet
+from lth_jax.models.vgg import VGG
 
 _ARRAYS = {
     "kernel": "weight",
@@ -24,37 +29,35 @@ _ARRAYS = {
 }
 
 
-def state_dict(
-    model: str, params: Params, batch_stats: Params, channels: int
-) -> dict[str, np.ndarray]:
+def state_dict(ticket: Ticket) -> dict[str, np.ndarray]:
     """Return a network's arrays as a PyTorch module's `state_dict` has them.
 
-    Kernels are [outputs, inputs, height, width], or [outputs, inputs].
-
-    Args:
-        model: name of the network, one of `models.MODELS`.
-        params: its parameters.
-        batch_stats: the statistics of its normalisations, or {}.
-        channels: of an image: PyTorch flattens them before height and width.
+    Kernels are [outputs, inputs, height, width], or [outputs, inputs]. Which layout the
+    network has is said by what the model in `ticket.about` is: a key of
+    `models.MODELS`, with its options.
 
     Raises:
-        ValueError: the network has no counterpart.
+        ExportError: the network has no counterpart.
 
     Example:
-        >>> fc = {"kernel": np.ones((4, 10)), "bias": np.zeros(10)}
-        >>> found = state_dict("lenet", {"fc": fc}, {}, channels=1)
+        >>> params = {"fc": {"kernel": np.ones((4, 10)), "bias": np.zeros(10)}}
+        >>> about = {"model": {"name": "lenet"}, "data": {"shape": [2, 2, 1]}}
+        >>> found = state_dict(Ticket(params, {}, {}, about))
         >>> {name: array.shape for name, array in found.items()}
         {'fc.bias': (10,), 'fc.weight': (10, 4)}
     """
-    module_name, found = _module_name(model), {}
-    for path, array in masks_lib.leaves(params) + masks_lib.leaves(batch_stats):
+    renamed, found = _renaming(ticket.about["model"]), {}
+    # PyTorch flattens an image's channels before its height and width.
+    channels = ticket.about["data"].get("shape", [1])[-1]
+    arrays = masks_lib.leaves(ticket.params) + masks_lib.leaves(ticket.batch_stats)
+    for path, array in arrays:
         path, _, name = path.rpartition("/")
-        module, array = module_name(path), np.asarray(array)
+        module, array = renamed(path).replace("/", "."), np.asarray(array)
         if name == "kernel":
             array = _kernel(array, channels if path == "fc1" else 1)
         elif name == "mean":
             found[f"{module}.num_batches_tracked"] = np.array(0)
-        found[f"{module}.{_ARRAYS[name]}"] = array
+        found[f"{module}.{_ARRAYS.get(name, name)}"] = array
     return found
 
 
@@ -66,27 +69,32 @@ def _kernel(array: np.ndarray, channels: int) -> np.ndarray:
     return pixels.transpose(2, 1, 0).reshape(outputs, inputs)
 
 
-def _module_name(model: str) -> Callable[[str], str]:
-    """Return the function from a module's path to its name in PyTorch."""
-    if model == "lenet":
+def _renaming(model: dict[str, Any]) -> Callable[[str], str]:
+    """Return the function from a layer's path to its name in PyTorch.
+
+    What a subclass adds keeps its name.
+    """
+    name, network = model["name"], None
+    if name in models.MODELS:
+        network = models.create(name, num_classes=1, **model.get("options", {}))
+    if isinstance(network, LeNet):
         return str
-    if "resnet" in model:
+    if isinstance(network, (CifarResNet, ResNet)):
         return _resnet
-    if model.startswith("vgg"):
-        names = _vgg(MODELS[model].keywords["stage_sizes"])
-        return names.__getitem__
-    raise ValueError(f"{model!r} has no PyTorch layout: lenet, resnets and vggs have")
+    if isinstance(network, VGG):
+        names = _vgg(network.stage_sizes)
+        return lambda path: names.get(path, path)
+    raise ExportError(f"{name!r} has no PyTorch layout: LeNets, ResNets and VGGs have")
 
 
 def _resnet(path: str) -> str:
-    path = re.sub(r"stage(\d+)_block(\d+)/", lambda m: f"layer{m[1]}.{m[2]}.", path)
+    path = re.sub(r"stage(\d+)_block(\d+)/", r"layer\1.\2.", path)
     path = re.sub(r"\bnorm(\d)", r"bn\1", path)
-    return path.replace("shortcut_norm", "downsample.1").replace(
-        "shortcut", "downsample.0"
-    )
+    path = path.replace("shortcut_norm", "downsample.1")
+    return path.replace("shortcut", "downsample.0")
 
 
-def _vgg(stage_sizes: tuple[int, ...]) -> dict[str, str]:
+def _vgg(stage_sizes: Sequence[int]) -> dict[str, str]:
     names, place, layer = {"fc": "classifier"}, itertools.count(), itertools.count(1)
     for stage, size in enumerate(stage_sizes):
         if stage:

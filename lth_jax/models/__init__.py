@@ -20,7 +20,7 @@ from lth_jax.models.vgg import VGG
 
 __all__ = ["INITIALIZERS", "MODELS", "NORM_SCALES", "create"]
 
-# Fields that are bound here are what the name means: `create` takes only the others.
+# What is bound here is what the name means: `create` takes only the other fields.
 MODELS: dict[str, partial[Network]] = {
     "lenet": partial(LeNet),
     "cifar_resnet": partial(CifarResNet),
@@ -86,10 +86,12 @@ def create(
     _check_known("model", name, MODELS)
     _check_known("init", init, INITIALIZERS)
     _check_known("norm_scale", norm_scale, NORM_SCALES)
-    own_fields = _own_fields(MODELS[name])
+    model = MODELS[name]
+    own_fields = {*inspect.signature(model.func).parameters}
+    own_fields -= inspect.signature(Network).parameters.keys() | model.keywords.keys()
     for field in fields:
         _check_known(f"field of {name}", field, own_fields)
-    return MODELS[name](
+    return model(
         num_classes=num_classes,
         kernel_init=INITIALIZERS[init],
         scale_init=NORM_SCALES[norm_scale],
@@ -99,12 +101,6 @@ def create(
         norm=norm,
         **fields,
     )
-
-
-def _own_fields(model: partial[Network]) -> set[str]:
-    """Return the fields that neither `Network` has nor `model` binds."""
-    names = inspect.signature(model.func).parameters.keys()
-    return names - inspect.signature(Network).parameters.keys() - model.keywords.keys()
 
 
 def _check_known(what: str, name: str, known: Iterable[str]) -> None:

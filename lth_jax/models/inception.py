@@ -25,10 +25,7 @@ GRID_35: Branches = (
     ((64, K1x1), (96, K3x3), (96, K3x3)),
 )
 # Figure 10:
-GRID_35_TO_17: Branches = (
-    ((384, K3x3),),
-    ((64, K1x1), (96, K3x3), (96, K3x3)),
-)
+GRID_35_TO_17: Branches = (((384, K3x3),), ((64, K1x1), (96, K3x3), (96, K3x3)))
 GRID_17_TO_8: Branches = (
     ((192, K1x1), (320, K3x3)),
     ((192, K1x1), (192, K1x7), (192, K7x1), (192, K3x3)),
@@ -71,13 +68,7 @@ AUX_AFTER = 8
 class ConvNorm(nn.Module):
     """A convolution `conv`, its normalisation `norm` and ReLU.
 
-    Attributes:
-      conv_def: convolution with the network's fields.
-      norm_def: normalisation with the network's fields.
-      width: output channels.
-      kernel: height and width.
-      stride: stride in both directions.
-      padded: whether to pad by half the kernel, which at stride 1 keeps the size.
+    `padded` by half the kernel, it keeps the size at stride 1.
     """
 
     conv_def: ModuleDef
@@ -90,10 +81,9 @@ class ConvNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Maps) -> Maps:
         padding = tuple(size // 2 for size in self.kernel) if self.padded else 0
-        conv = self.conv_def(
-            self.width, self.kernel, strides=self.stride, padding=padding, name="conv"
-        )
-        return nn.relu(self.norm_def(name="norm")(conv(x)))
+        conv = partial(self.conv_def, padding=padding, name="conv")
+        x = conv(self.width, self.kernel, self.stride)(x)
+        return nn.relu(self.norm_def(name="norm")(x))
 
 
 def _stem(unit: ModuleDef, x: Maps) -> Maps:
@@ -111,13 +101,9 @@ class Mixed(nn.Module):
     """Parallel branches of convolutions and one of pooling, concatenated.
 
     Step s of branch b is `branch{b}_conv{s}_{kernel}`, as `branch2_conv3_7x1`, both
-    counted from 1; the convolution after the pooling is `pool_conv`.
-
-    Attributes:
-      unit: `ConvNorm` with the network's layers.
-      branches: steps of each branch of convolutions.
-      pool_width: channels to project the average pool to. With None the grid is
-        halved: the pool is a maximum and, as each branch's last step, has stride 2.
+    counted from 1; the convolution after the pooling is `pool_conv`, of `pool_width`
+    channels. With None the grid is halved: the pool is a maximum and, as each branch's
+    last step, has stride 2.
     """
 
     unit: ModuleDef
@@ -135,15 +121,11 @@ class Mixed(nn.Module):
     def branch(self, x: Maps, name: str, steps: Sequence[Step]) -> Maps:
         for number, (width, *kernels) in enumerate(steps, start=1):
             halve = self.pool_width is None and number == len(steps)
+            unit = partial(self.unit, width=width, padded=not halve)
+            unit = partial(unit, stride=2 if halve else 1)
             outputs = [
-                self.unit(
-                    width=width,
-                    kernel=(height, breadth),
-                    stride=2 if halve else 1,
-                    padded=not halve,
-                    name=f"{name}_conv{number}_{height}x{breadth}",
-                )(x)
-                for height, breadth in kernels
+                unit(kernel=(high, wide), name=f"{name}_conv{number}_{high}x{wide}")(x)
+                for high, wide in kernels
             ]
             x = jnp.concatenate(outputs, axis=-1)
         return x
@@ -160,11 +142,6 @@ class AuxHead(nn.Module):
 
     Where smaller images make a smaller grid, the 5x5 pooling window shrinks with it
     and the 5x5 convolution is zero-padded to fit.
-
-    Attributes:
-      unit: `ConvNorm` with the network's layers.
-      dense: dense layer with the network's fields.
-      num_classes: number of logits.
     """
 
     unit: ModuleDef
@@ -199,9 +176,7 @@ class InceptionV3(Network):
 
     @nn.compact
     def __call__(self, x: Images, train: bool) -> Logits | tuple[Logits, Logits]:
-        unit = partial(
-            ConvNorm, conv_def=self.bound_conv(), norm_def=self.bound_norm(train)
-        )
+        unit = partial(ConvNorm, self.bound_conv(), self.bound_norm(train))
         blocks = [
             Mixed(unit, branches, pool_width, name=f"mixed{number}")
             for number, (branches, pool_width) in enumerate(BLOCKS, start=1)

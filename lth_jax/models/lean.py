@@ -67,15 +67,8 @@ Conv = partial(nn.Conv, conv_general_dilated=_convolve)
 class BatchNorm(nn.Module):
     """Batch normalisation over all axes but the last, as `flax.linen.BatchNorm`.
 
-    Its input is read once for both moments, and its gradient needs two means.
-
-    Attributes:
-        use_running_average: normalise by the running averages, not by the batch's own.
-        momentum: of the running averages.
-        epsilon: added to the variance, which is the biased one.
-        scale_init: initial scale.
-        axis_name: mapped axis over which batch statistics are averaged; None for none.
-        dtype: of the result; statistics are float32.
+    Its input is read once for both moments, and its gradient needs two means. The
+    fields are those of Flax; `dtype` is of the result, and statistics are float32.
     """
 
     use_running_average: bool

@@ -1,34 +1,21 @@
 """MobileNet-V2 for CIFAR and ImageNet (Sandler et al. 2018, arXiv 1801.04381)."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from flax import linen as nn
 
 from lth_jax.models.network import Images, Logits, Maps, ModuleDef, Network
 from lth_jax.models.pool import global_mean
 
-# Table 2: expansion factor, output channels, number of blocks.
-STAGES = (
-    (1, 16, 1),
-    (6, 24, 2),
-    (6, 32, 3),
-    (6, 64, 4),
-    (6, 96, 3),
-    (6, 160, 3),
-    (6, 320, 1),
-)
+# Table 2: output channels and number of blocks; all but the first expand by 6.
+STAGES = ((16, 1), (24, 2), (32, 3), (64, 4), (96, 3), (160, 3), (320, 1))
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter each channel, project (figure 4d); residual at stride 1.
+    """Expand by `expansion`, filter each channel, project to `width` (figure 4d).
 
-    Attributes:
-      conv: convolution with the network's fields.
-      norm: normalisation with the network's fields.
-      width: output channels.
-      stride: stride of the depthwise convolution.
-      expansion: ratio of inner to input channels.
-      project_all: as in `MobileNetV2`.
+    Residual at stride 1. `conv` and `norm` come with the network's fields.
     """
 
     conv: ModuleDef
@@ -45,14 +32,8 @@ class InvertedResidual(nn.Module):
         if self.expansion > 1 or self.project_all:
             y = self.conv(inner, (1, 1), name="expand")(y)
             y = nn.relu6(self.norm(name="expand_norm")(y))
-        y = self.conv(
-            inner,
-            (3, 3),
-            strides=self.stride,
-            padding=1,
-            feature_group_count=inner,
-            name="depthwise",
-        )(y)
+        depthwise = partial(self.conv, feature_group_count=inner, name="depthwise")
+        y = depthwise(inner, (3, 3), self.stride, padding=1)(y)
         y = nn.relu6(self.norm(name="depthwise_norm")(y))
         y = self.conv(self.width, (1, 1), name="project")(y)
         y = self.norm(name="project_norm")(y)
@@ -86,15 +67,13 @@ class MobileNetV2(Network):
         stem_stride, *strides = self.strides
         x = conv(32, (3, 3), strides=stem_stride, padding=1, name="conv1")(x)
         x = nn.relu6(norm(name="norm1")(x))
-        for stage, (expansion, width, blocks) in enumerate(STAGES):
+        block = partial(InvertedResidual, conv, norm, project_all=self.project_all)
+        for stage, (width, blocks) in enumerate(STAGES):
             for index in range(blocks):
-                x = InvertedResidual(
-                    conv=conv,
-                    norm=norm,
+                x = block(
                     width=width,
                     stride=strides[stage] if index == 0 else 1,
-                    expansion=expansion,
-                    project_all=self.project_all,
+                    expansion=6 if stage else 1,
                     name=f"stage{stage + 1}_block{index}",
                 )(x)
         x = conv(1280, (1, 1), name="conv2")(x)

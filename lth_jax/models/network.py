@@ -46,12 +46,8 @@ class Network(nn.Module, kw_only=True):
     @nn.nowrap
     def bound_conv(self, use_bias: bool = False) -> ModuleDef:
         """Bind the common fields to `conv`."""
-        return partial(
-            self.conv,
-            use_bias=use_bias,
-            kernel_init=self.kernel_init,
-            dtype=self.dtype,
-        )
+        init, dtype = self.kernel_init, self.dtype
+        return partial(self.conv, use_bias=use_bias, kernel_init=init, dtype=dtype)
 
     @nn.nowrap
     def bound_norm(self, train: bool) -> ModuleDef:

@@ -26,9 +26,8 @@ class _Block(nn.Module):
 
     @nn.nowrap
     def last_norm(self, name: str) -> nn.Module:
-        if self.zero_init_last:
-            return self.norm(scale_init=nn.initializers.zeros, name=name)
-        return self.norm(name=name)
+        zeros = {"scale_init": nn.initializers.zeros} if self.zero_init_last else {}
+        return self.norm(**zeros, name=name)
 
     def add_shortcut(self, y: Maps, x: Maps) -> Maps:
         if x.shape != y.shape:
@@ -92,8 +91,7 @@ class CifarResNet(Network):
         conv, norm = self.bound_conv(), self.bound_norm(train)
         x = conv(self.width, (3, 3), padding=1, name="conv1")(x)
         x = nn.relu(norm(name="norm1")(x))
-        block = partial(BasicBlock, conv=conv, norm=norm)
-        x = _stages(x, block, (blocks,) * 3, self.width)
+        x = _stages(x, partial(BasicBlock, conv, norm), (blocks,) * 3, self.width)
         return self.classify(global_mean(x))
 
 
@@ -120,8 +118,6 @@ class ResNet(Network):
         x = conv(self.width, (7, 7), strides=2, padding=3, name="conv1")(x)
         x = nn.relu(norm(name="norm1")(x))
         x = max_pool(x, padding=((1, 1), (1, 1)))
-        block = partial(
-            self.block, conv=conv, norm=norm, zero_init_last=self.zero_init_last
-        )
+        block = partial(self.block, conv, norm, zero_init_last=self.zero_init_last)
         x = _stages(x, block, self.stage_sizes, self.width)
         return self.classify(global_mean(x))

@@ -8,13 +8,7 @@ from lth_jax.models.pool import global_mean, max_pool
 
 
 class Fire(nn.Module):
-    """Squeeze to few channels, expand by 1x1 and 3x3 convolutions (section 3.2).
-
-    Attributes:
-      conv: convolution with the network's fields.
-      width: channels after `squeeze`; `expand1x1` and `expand3x3` have four times as
-        many each.
-    """
+    """Squeeze to `width` channels, expand to 4 times as many twice (section 3.2)."""
 
     conv: ModuleDef
     width: int

@@ -55,39 +55,31 @@ def layers(
         params = context.module.variables.get("params", {})
         own = {k: v.shape for k, v in params.items() if hasattr(v, "shape")}
         if context.method_name == "__call__" and own:
-            path = "/".join(context.module.path)
-            found.append(_layer(path, output.shape[1:], own, exclude))
+            found.append(_layer(context.module.path, output.shape[1:], own, exclude))
         return output
 
+    images = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
     with nn.intercept_methods(record):
-        jax.eval_shape(
-            partial(module.init, train=False),
-            jax.random.key(0),
-            jax.ShapeDtypeStruct((1, *input_shape), jnp.float32),
-        )
+        jax.eval_shape(partial(module.init, train=False), jax.random.key(0), images)
     return found
 
 
 def _layer(
-    path: str,
-    output_shape: tuple[int, ...],
+    modules: Sequence[str],
+    output: tuple[int, ...],
     params: dict[str, tuple[int, ...]],
     exclude: Sequence[str],
 ) -> Layer:
+    path, sizes = "/".join(modules), {k: math.prod(v) for k, v in params.items()}
     prunable = [
-        shape
+        sizes[name]
         for name, shape in params.items()
         if len(shape) > 1 and not any(re.search(p, f"{path}/{name}") for p in exclude)
     ]
     # The last axis of a kernel is the output's features: the others are summed over.
     *summed, _ = params.get("kernel", (0, 0))
-    return Layer(
-        path=path,
-        output_shape=output_shape,
-        parameters=sum(map(math.prod, params.values())),
-        prunable=sum(map(math.prod, prunable)),
-        multiply_adds=math.prod(summed) * math.prod(output_shape),
-    )
+    multiply_adds = math.prod(summed) * math.prod(output)
+    return Layer(path, output, sum(sizes.values()), sum(prunable), multiply_adds)
 
 
 def table(rows: Sequence[Layer]) -> str:
@@ -98,14 +90,8 @@ def table(rows: Sequence[Layer]) -> str:
     fc1       300     235,500   235,200        235,200
     total             235,500   235,200        235,200
     """
-    total = Layer(
-        path="total",
-        output_shape=(),
-        parameters=sum(row.parameters for row in rows),
-        prunable=sum(row.prunable for row in rows),
-        multiply_adds=sum(row.multiply_adds for row in rows),
-    )
-    cells = [COLUMNS, *map(_cells, rows), _cells(total)]
+    sums = (sum(getattr(row, name) for row in rows) for name in Layer._fields[2:])
+    cells = [COLUMNS, *map(_cells, rows), _cells(Layer("total", (), *sums))]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
     for first, *rest in cells:

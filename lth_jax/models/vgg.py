@@ -30,12 +30,11 @@ class VGG(Network):
     def __call__(self, x: Images, train: bool) -> Logits:
         conv, norm = self.bound_conv(self.conv_bias), self.bound_norm(train)
         layer = 0
-        for stage, (layers, width) in enumerate(
-            zip(self.stage_sizes, WIDTHS, strict=True)
-        ):
+        stages = zip(self.stage_sizes, WIDTHS, strict=True)
+        for stage, (size, width) in enumerate(stages):
             if stage > 0:
                 x = nn.max_pool(x, (2, 2), strides=(2, 2))
-            for _ in range(layers):
+            for _ in range(size):
                 layer += 1
                 x = conv(width, (3, 3), padding=1, name=f"conv{layer}")(x)
                 x = nn.relu(norm(name=f"norm{layer}")(x))
