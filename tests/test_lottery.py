@@ -155,6 +155,10 @@ def at(ticket, level):
     return ticket._replace(level=level).ticket
 
 
+def all_dense(finished, step):
+    return finished.run.load(finished.workdir.dense, step)
+
+
 def kernels(network):
     return [network.params[layer]["kernel"] for layer in ("fc1", "fc")]
 
@@ -221,18 +225,18 @@ def test_no_level_touches_the_dense_states_on_disk(finished):
 
 def test_the_dense_states_on_disk_are_unmasked(finished):
     for step in (0, 2, 6):
-        for network in finished.run.all_dense(step).values():
+        for network in all_dense(finished, step).values():
             assert int(network.step) == step
             assert network.loss == 0
             assert masks_lib.density(network.masks) == 1
             assert all((kernel != 0).all() for kernel in kernels(network))
-    network, _ = finished.run.all_dense(2).values()
+    network, _ = all_dense(finished, 2).values()
     assert (network.opt_state[0].mu["fc"]["kernel"] != 0).any()
 
 
 @pytest.mark.parametrize("level", [1, 3])
 def test_every_branch_starts_where_it_should_to_the_last_bit(finished, level):
-    dense = {step: finished.run.all_dense(step) for step in (0, 2)}
+    dense = {step: all_dense(finished, step) for step in (0, 2)}
     for member, start in finished.starts[level].items():
         masks = finished.masks[level][member._replace(branch="ticket", copy=0)]
         step = member.rewind_step
@@ -265,7 +269,7 @@ def test_copies_differ_in_their_data_order_only(finished):
 
 
 def test_replicates_start_from_weights_of_their_own(finished):
-    first, second = finished.run.all_dense(0).values()
+    first, second = all_dense(finished, 0).values()
     assert all((a != b).all() for a, b in zip(kernels(first), kernels(second)))
     assert first.data_seed != second.data_seed
 
@@ -418,7 +422,7 @@ def test_the_numbers_are_those_of_the_networks(finished):
 
 
 def test_stability_is_the_distance_of_surviving_weights_to_the_dense_network(finished):
-    final = finished.run.all_dense(6)
+    final = all_dense(finished, 6)
     for level in (1, 3):
         found = values(finished, level, 6)
         for ticket, network in finished.tickets[level].items():
@@ -491,7 +495,7 @@ def values(finished, level, step):
 
 def test_the_training_loss_is_a_mean_since_the_last_measurement(finished):
     found, steps = values(finished, 0, 6), finished.run.experiment.program
-    start = finished.run.all_dense(2)
+    start = all_dense(finished, 2)
     for member, network in zip(start, fit([*start.values()], 6, steps)):
         assert found[member, "train_loss"] == float(network.loss) / 4
 
@@ -533,7 +537,7 @@ def test_one_shot_prunes_by_the_dense_weights_at_every_level(finished, differing
     tickets = finished.tickets[1]
     one_shot = differing(**{"prune.schedule": "one_shot"})(2, tickets)
     for ticket, masks in one_shot.items():
-        dense = finished.run.all_dense(6)[ticket.dense]
+        dense = all_dense(finished, 6)[ticket.dense]
         wanted = prune.magnitude(dense.params, tickets[at(ticket, 1)].masks, 0.3)
         assert_same(masks, wanted)
         assert masks_lib.overlap(masks, finished.masks[2][ticket]) < 1

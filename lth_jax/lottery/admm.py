@@ -29,18 +29,7 @@ if TYPE_CHECKING:
 
 
 def start(params: Params, sparse: Masks, scope: prune.Scope) -> Proximal:
-    """Return Z, the projection of W, and U = 0; rho is 0.
-
-    Args:
-        params: W, trained and dense.
-        sparse: masks with as many weights as Z may have.
-        scope: "global", or "layer": as many in every layer.
-
-    Example:
-        >>> w = {"w": jnp.array([1.0, -3.0])}
-        >>> start(w, {"w": jnp.array([True, False])}, "layer").target
-        {'w': Array([ 0., -3.], dtype=float32)}
-    """
+    """Return Z, the projection of W on as many weights as `sparse` keeps, and U = 0."""
     return Proximal(
         target=project(params, sparse, scope),
         dual=jax.tree.map(jnp.zeros_like, params),
@@ -54,15 +43,12 @@ def update(
 ) -> tuple[Proximal, dict[str, Float[Array, ""]]]:
     """Take the Z-step and the U-step: Z = project(W + U), U = U + W - Z.
 
-    Returns:
-        The proximal term for the next W-step, and the residuals over prunable weights:
-        "primal", the distance of W and Z relative to W, and "dual", how far Z moved
-        relative to W.
+    Also returns the residuals over prunable weights, relative to W: "primal", the
+    distance of W and Z, and "dual", how far Z moved.
 
     Example:
         >>> w, sparse = {"w": jnp.array([1.0, -3.0])}, {"w": jnp.array([True, False])}
-        >>> term, residuals = update(w, start(w, sparse, "layer"), sparse, "layer")
-        >>> term.dual
+        >>> update(w, start(w, sparse, "layer"), sparse, "layer")[0].dual
         {'w': Array([1., 0.], dtype=float32)}
     """
     moved = jax.tree.map(jnp.add, params, proximal.dual)
@@ -79,13 +65,7 @@ def update(
 
 
 def project(params: Params, sparse: Masks, scope: prune.Scope) -> Params:
-    """Return the nearest parameters with no more weights than masks keep.
-
-    Example:
-        >>> w, sparse = {"w": jnp.array([1.0, -3.0])}, {"w": jnp.array([True, False])}
-        >>> project(w, sparse, "layer")
-        {'w': Array([ 0., -3.], dtype=float32)}
-    """
+    """Return the nearest parameters with no more weights than masks keep."""
     nearest = prune.as_many(scores.magnitude(params), sparse, scope)
     return masks_lib.apply(params, nearest)
 
@@ -101,15 +81,9 @@ def trainings(plan: "Plan", level: int) -> list[Training]:
 
 
 def draw(run: "Run", sparse: dict[Member, Masks]) -> Networks:
-    """Return the dense networks of tickets as ADMM draws them towards sparse weights.
-
-    Args:
-        run: of which `level` is to be pruned.
-        sparse: masks of each ticket with as many weights as are to be kept.
-    """
-    scope, names = run.config.prune.scope, {}
-    for ticket in sparse:
-        names[ticket] = ticket.dense._replace(level=run.level, branch="admm")
+    """Return the dense networks of tickets, drawn towards as many weights as kept."""
+    scope = run.config.prune.scope
+    names = {t: t.dense._replace(level=run.level, branch="admm") for t in sparse}
     # ADMM looks at how many weights masks keep, not at which: any k's do.
     masks = {names[ticket]: mask for ticket, mask in sparse.items()}
     starts = {}

@@ -86,12 +86,10 @@ def build(config: ConfigDict) -> tuple[Plan, Experiment]:
     plan_lib.check(config)
     sketch = Plan(config, 1, tuple(range(len(config.rewind.steps))))
     together = max(sketch.largest(), config.study.points if config.studies else 0)
-    experiment = experiment_lib.build(config, together)
-    plan = Plan(
-        config, experiment.length, experiment.rewind_steps, experiment.admm_interval
-    )
-    plan.check(experiment.prunable, experiment.program.schedule)
-    return plan, experiment
+    made = experiment_lib.build(config, together)
+    plan = Plan(config, made.length, made.rewind_steps, made.admm_interval)
+    plan.check(made.prunable, made.program.schedule)
+    return plan, made
 
 
 @contextlib.contextmanager
@@ -180,7 +178,8 @@ def prune(run: Run) -> None:
         run.kept = method.masks(run, tickets)
     except ScoreError as error:
         raise Diverged(f"level {run.level} cannot be pruned: {error}") from error
-    if not processes.same("".join(map(masks_lib.checksum, run.kept.values()))):
+    said = map(masks_lib.checksum, run.kept.values() if processes.several() else ())
+    if not processes.same("".join(said)):
         raise ProcessError(f"level {run.level}: processes have come to other masks")
 
 

@@ -75,14 +75,9 @@ class Plan:
     def dense(self) -> list[Member]:
         """The dense networks: all replicates of all settings of a sweep."""
         sweep = self.config.sweep
-        settings = itertools.product(
-            sweep.learning_rate or (None,), sweep.weight_decay or (None,)
-        )
-        return [
-            Member(replicate, 0, 0, "dense", 0, *setting)
-            for setting in settings
-            for replicate in range(self.config.replicates)
-        ]
+        rates, decays = sweep.learning_rate or (None,), sweep.weight_decay or (None,)
+        every = itertools.product(rates, decays, range(self.config.replicates))
+        return [Member(i, 0, 0, "dense", 0, rate, decay) for rate, decay, i in every]
 
     def tickets(self, level: int) -> list[Member]:
         """Return the tickets of a level, from 1."""
@@ -98,52 +93,40 @@ class Plan:
 
     @cached_property
     def _trainings(self) -> list[list[Training]]:
-        levels = range(1, self.levels + 1)
-        return [self._of_dense(), *(self._of_level(level) for level in levels)]
+        dense = [Training(member, 0, self.length, 0) for member in self.dense]
+        branches = self.config.dense_branches
+        levels = [dense + [t for one in dense for t in self._beside(one, branches)]]
+        for level in range(1, self.levels + 1):
+            branches = self.config.branches if self.is_studied(level) else ("ticket",)
+            found = METHODS[self.config.prune.method].trainings(self, level)
+            for ticket in self.tickets(level):
+                own = self._training(ticket, ticket.rewind_step, None)
+                found = [*found, *self._beside(own, branches)]
+            levels.append(found)
+        return levels
 
-    def _of_dense(self) -> list[Training]:
-        dense = {member: Training(member, 0, self.length, 0) for member in self.dense}
-        found = [*dense.values()]
-        for member in self.dense:
-            for name in self.config.dense_branches:
-                found += self._copies(member, name, dense)
-        return found
+    def _beside(self, ticket: Training, branches: Sequence[str]) -> Iterator[Training]:
+        """Yield the trainings of branches beside a ticket, a copy each."""
+        member = ticket.member
+        for name in branches:
+            branch = BRANCHES[name]
+            # Copies of dense networks part from them at every k.
+            parts = member.level == 0 and "k" in (branch.weights, branch.clock)
+            for k in self.rewind_steps if parts else (member.rewind_step,):
+                for copy in range(branch.first_copy, self.copies(member.level, name)):
+                    named = member._replace(rewind_step=k, branch=name, copy=copy)
+                    yield self._training(named, k, ticket)
 
-    def _of_level(self, level: int) -> list[Training]:
-        method = METHODS[self.config.prune.method]
-        names = self.config.branches if self.is_studied(level) else ("ticket",)
-        found, tickets = list(method.trainings(self, level)), {}
-        for ticket in self.tickets(level):
-            (tickets[ticket],) = self._copies(ticket, "ticket", {}, copies=1)
-            for name in names:
-                found += self._copies(ticket, name, tickets)
-        return found
-
-    def _copies(
-        self,
-        ticket: Member,
-        name: str,
-        tickets: dict[Member, Training],
-        copies: int | None = None,
-    ) -> Iterator[Training]:
-        """Yield the trainings of a branch, a copy each, beside a ticket."""
-        branch, fresh = BRANCHES[name], self.config.rewind.fresh
-        # Copies of dense networks part from them at every k.
-        parts = ticket.level == 0 and "k" in (branch.weights, branch.clock)
-        for k in self.rewind_steps if parts else (ticket.rewind_step,):
-            at = {"k": k, "0": 0, "end": self.length, "init": 0}
-            after = tickets[ticket] if branch.after else None
-            had = after.had + after.steps if after else at[branch.weights]
-            begin = at[branch.clock]
-            if branch.clock == "k" and "step" in fresh:
-                begin = 0
-            if branch.weights == "k" and "params" in fresh:
-                had = 0
-            many = self.copies(ticket.level, name) if copies is None else copies
-            for copy in range(branch.first_copy, many):
-                member = ticket._replace(rewind_step=k, branch=name, copy=copy)
-                stop = branch.lengths * self.length
-                yield Training(member, begin, stop, had, after)
+    def _training(self, member: Member, k: int, ticket: Training | None) -> Training:
+        """Return the training of a member whose rewind step is k, beside a ticket."""
+        branch, fresh = BRANCHES[member.branch], self.config.rewind.fresh
+        at = {"k": k, "0": 0, "end": self.length, "init": 0}
+        begin = 0 if "step" in fresh and branch.clock == "k" else at[branch.clock]
+        after = ticket if branch.after else None
+        had = after.had + after.steps if after else at[branch.weights]
+        if "params" in fresh and branch.weights == "k":
+            had = 0
+        return Training(member, begin, branch.lengths * self.length, had, after)
 
     def waves(self, level: int) -> list[list[Training]]:
         """Return the trainings of a level's branches as fleets, in their order."""
@@ -160,9 +143,8 @@ class Plan:
 
     def largest(self) -> int:
         """Return the number of networks of the fleet that has most of them."""
-        levels = range(self.levels + 1)
-        fleets = [fleet for level in levels for fleet in self.waves(level)]
-        return max(map(len, [self.dense, *fleets]))
+        fleets = map(self.waves, range(self.levels + 1))
+        return max(map(len, [self.dense, *itertools.chain(*fleets)]))
 
     def steps_to_find(self, ticket: Member) -> int:
         """Return the training steps of a run until a ticket's masks are known."""
@@ -197,24 +179,14 @@ class Plan:
         return prune.by_fraction(scores, masks, options.fraction, options.scope)
 
     def left(self, level: int, kept: int, total: int) -> int:
-        """Return how many weights of the network, or of a layer, a level keeps.
-
-        Args:
-            level: from 1.
-            kept: how many the level before keeps.
-            total: how many are prunable.
-        """
+        """Return how many of `total` weights a level keeps, the one before `kept`."""
         options = self.config.prune
         if options.densities:
             return prune.at_density(total, float(options.densities[level - 1]))
         return prune.after_fraction(kept, options.fraction)
 
     def densities(self, layers: Sequence[int]) -> Iterator[float]:
-        """Yield the density of every level, 0 included; exact.
-
-        Args:
-            layers: number of prunable weights in each layer.
-        """
+        """Yield the exact density of every level, by each layer's prunable weights."""
         totals = layers if self.config.prune.scope == "layer" else [sum(layers)]
         kept = totals
         yield 1.0
@@ -223,12 +195,7 @@ class Plan:
             yield sum(kept) / sum(totals)
 
     def check(self, layers: Sequence[int], schedule: Any) -> None:
-        """Raise ConfigError if a level would be empty, or a training stand still.
-
-        Args:
-            layers: number of prunable weights in each layer.
-            schedule: from step to learning rate.
-        """
+        """Raise ConfigError if a level would be empty, or a training stand still."""
         *_, last = self.densities(layers)
         if not last:
             raise ConfigError(
@@ -251,11 +218,7 @@ class Plan:
             "nested": METHODS[self.config.prune.method].nested,
             "crossing": [n for n, b in BRANCHES.items() if b.masks == "other_rate"],
             "trainings": [
-                _flat(one) for n in range(self.levels + 1) for one in self.trainings(n)
+                [list(t.member), *t[1:4], t.after and list(t.after.member)]
+                for t in itertools.chain(*self._trainings)
             ],
         }
-
-
-def _flat(training: Training) -> list[Any]:
-    after = training.after and list(training.after.member)
-    return [list(training.member), *training[1:4], after]

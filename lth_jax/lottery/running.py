@@ -56,18 +56,14 @@ class Run:
     _loaded: dict[int, Networks] = field(default_factory=dict)
     _begun: dict[Member, TrainState | None] = field(default_factory=dict)
 
-    # ------------------------------------------------------------------ questions
-
     def dense(self, member: Member, step: int) -> TrainState:
-        """Return the dense network of a member's seed and setting after some steps.
+        """Return the dense network of any member's seed and setting, without masks.
 
-        Unmasked, from disk.
-
-        Args:
-            member: any.
-            step: 0, a rewind step, or the length of the training.
+        After `step` steps: 0, a rewind step, or the length of the training.
         """
-        return self.all_dense(step)[member.dense]
+        if step not in self._loaded:
+            self._loaded[step] = self.load(self.workdir.dense, step)
+        return self._loaded[step][member.dense]
 
     def start(self, member: Member) -> TrainState | None:
         """Return where a network of this level starts; None if it has no masks."""
@@ -84,16 +80,14 @@ class Run:
         return replace(begun, data_seed=seed, loss_from=begun.step)
 
     def previous(self, ticket: Member) -> TrainState:
-        """Return the network that decides on a ticket's masks.
+        """Return the network that decides on a ticket's masks, under those before.
 
-        Under the masks of the level before, its ticket; in one-shot pruning the dense
-        network.
+        The ticket of the level before, or in one-shot pruning the dense network.
         """
         found = self.before[ticket.previous]
-        if self.config.prune.schedule == "one_shot":
-            final = self.dense(ticket, self.plan.length)
-            return replace(final, masks=found.masks)
-        return found
+        if self.config.prune.schedule == "iterative":
+            return found
+        return replace(self.dense(ticket, self.plan.length), masks=found.masks)
 
     def masks(self, member: Member) -> Masks | None:
         """Return the masks of a member's ticket; None if nothing is left of it."""
@@ -104,10 +98,7 @@ class Run:
         return self.networks.get(member)
 
     def twin(self, member: Member) -> TrainState | None:
-        """Return the dense network from the same weights at the same step.
-
-        It was trained in the same data order; None if there is none.
-        """
+        """Return the dense network from the same weights in the same order, if any."""
         begin, had = self._begins[member]
         if not branches.BRANCHES[member.branch].from_dense or begin != had:
             return None
@@ -148,22 +139,11 @@ class Run:
         return self.experiment.program.flow
 
     def evaluate(self, networks: Sequence[TrainState]) -> dict[str, list[Evaluation]]:
-        """Return evaluations of networks by split, on the examples of studies.
-
-        Their batch statistics are recomputed before, if that is configured.
-        """
+        """Return evaluations by split, of batch statistics as the config wants them."""
         self.rest(self.networks)
         if self.config.study.batch_stats == "recompute":
             networks = self.experiment.refresh(networks)
         return {name: split(networks) for name, split in self.experiment.path.items()}
-
-    # ------------------------------------------------------------------- the loop
-
-    def all_dense(self, step: int) -> Networks:
-        """Return the dense networks after some steps, from disk."""
-        if step not in self._loaded:
-            self._loaded[step] = self.load(self.workdir.dense, step)
-        return self._loaded[step]
 
     def load(self, series: Series, number: int) -> Networks:
         """Return networks that the run has saved."""
@@ -183,23 +163,13 @@ class Run:
 
     @property
     def to_keep(self) -> Networks:
-        """What is saved of the level: all copies of its tickets, or of dense networks.
-
-        The dense networks themselves are saved already.
-        """
-        return {
-            member: network
-            for member, network in self.networks.items()
-            if member.branch == ("ticket" if self.level else "dense")
-            and member != member.dense
-        }
+        """What is saved of the level: its tickets, or copies of dense networks."""
+        kept, saved = "ticket" if self.level else "dense", self.plan.dense
+        networks = self.networks.items()
+        return {m: n for m, n in networks if m.branch == kept and m not in saved}
 
     def rest(self, networks: Networks) -> None:
-        """Save a level's networks if it is time to; give way if that is asked for.
-
-        Raises:
-            Interrupted: the process was asked to end; the networks are saved.
-        """
+        """Save networks if it is time to, and raise Interrupted if that is asked for."""
         if self.interruption.due():
             self.workdir.pause(networks)
             self.interruption.handle(self.workdir.paused.wait)

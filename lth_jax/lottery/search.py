@@ -28,14 +28,8 @@ STABLE = 0.02
 class Probe:
     """What was found of the tickets of one rewind step, at the last level.
 
-    Attributes:
-        rewind_step: k.
-        met: they are stable, or they match; all replicates are there.
-        mean: test instability, or test accuracy above dense, over replicates.
-        std: of a sample; NaN for one replicate.
-        n: number of replicates.
-        workdir: folder of the probe, which is a run like others.
-        diverged: a line for every network that diverged.
+    Whether all replicates met the criterion; mean and deviation (NaN for one replicate)
+    of test instability, or of test accuracy above dense; the probe's own run.
     """
 
     rewind_step: int
@@ -49,14 +43,10 @@ class Probe:
 
 @dataclasses.dataclass(frozen=True)
 class Bracket:
-    """Between which rewind steps the onset lies.
+    """Between which rewind steps the onset of a criterion lies.
 
-    Attributes:
-        criterion: what is asked of the tickets.
-        below: the latest step that was probed and failed; None if none failed.
-        at: the earliest step whose tickets meet the criterion; None if none does.
-        probes: in the order in which they were made.
-        trainings: networks trained, the dense ones among them.
+    `below` is the latest step that failed, `at` the earliest that did not, each None if
+    there is none; probes are in their order, trainings counted with the dense ones.
     """
 
     criterion: str

@@ -83,7 +83,8 @@ def correlation(run: "Run") -> Numbers:
     """
     for member, network in run.networks.items():
         for keys, a, b, compared, anywhere in _pairs(run, member, network):
-            least = min(_densities(a.masks, compared))
+            layers = zip(jax.tree.leaves(a.masks), jax.tree.leaves(compared))
+            least = min(float(mask.sum() / whole.sum()) for mask, whole in layers)
             for p in run.config.study.top:
                 if p > least:
                     continue  # what is pruned is not among the largest
@@ -160,27 +161,16 @@ def _by_layer(
             yield member, name, float(value), of | {"layer": path}
 
 
-def _densities(masks: Masks, compared: Masks) -> Iterator[float]:
-    """Yield the share of the compared weights that survive, of every layer."""
-    for mask, whole in zip(jax.tree.leaves(masks), jax.tree.leaves(compared)):
-        yield float(mask.sum() / whole.sum())
-
-
 def _apart(
     run: "Run", member: Member, a: TrainState, b: TrainState, keys: dict[str, Any]
 ) -> Numbers:
-    masks = _all_tensors(a) if run.config.study.tensors == "all" else a.masks
+    masks = a.masks
+    if run.config.study.tensors == "all":
+        full = partial(jnp.ones_like, dtype=bool)
+        masks = jax.tree.map(lambda w, m: full(w) if m is None else m, a.params, masks)
     distance = measures.distance(a.params, b.params, masks)
     yield member, "distance", float(distance), keys
     yield member, "angle", float(measures.angle(a.params, b.params, masks)), keys
-
-
-def _all_tensors(network: TrainState) -> Masks:
-    return jax.tree.map(
-        lambda w, m: jnp.ones(w.shape, bool) if m is None else m,
-        network.params,
-        network.masks,
-    )
 
 
 def _path(a: TrainState, b: TrainState, alphas: np.ndarray) -> list[TrainState]:

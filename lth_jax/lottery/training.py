@@ -38,9 +38,6 @@ def train(
 
     Returns:
         Those at `stop`. Of others, a loss or a weight is not finite any more.
-
-    Raises:
-        Interrupted: the process was asked to end; what was done is saved.
     """
     starts = {m: network for m, network in starts.items() if m not in run.diverged}
     trained = run.workdir.resume(starts)
@@ -74,11 +71,7 @@ def _legs(
 
 
 def _finish_leg(run: "Run", together: list[Member], trained: Networks) -> list[Member]:
-    """Record members that are where they were to go.
-
-    Returns:
-        Those that can go on. The others, which diverged, are taken from `trained`.
-    """
+    """Record members; return those that can go on, and take others from `trained`."""
     lost = {m: trained.pop(m) for m in together if not _is_finite(trained[m])}
     together = [member for member in together if member not in lost]
     rows = []
@@ -117,17 +110,11 @@ def numbered(
 ) -> list[dict[str, Any]]:
     """Return the rows of a network's (measure, value) or (measure, value, keys)."""
     density, step = masks_lib.density(network.masks), int(network.step)
-    return [
-        records.row(
-            member,
-            density=density,
-            step=step,
-            measure=measure,
-            value=float(value),
-            **(keys[0] if keys else {}),
-        )
-        for measure, value, *keys in numbers
-    ]
+    rows = []
+    for measure, value, *rest in numbers:
+        of = {"density": density, "step": step, "measure": measure, "value": value}
+        rows.append(records.row(member, **of, **(rest[0] if rest else {})))
+    return rows
 
 
 def _mean_loss(network: TrainState) -> float:

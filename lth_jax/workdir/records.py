@@ -98,16 +98,11 @@ def row(
     """Return one number of one member as a row; rate and decay only if it has them.
 
     Args:
-        member: which network.
-        density: of its masks.
+        member: which network; `density` is that of its masks.
         step: to which it was trained.
-        measure: what was measured.
-        value: the number.
+        measure: what was measured, and its `value`.
         keys: of what, where the measure alone does not say it: split, pair, other,
-            alpha, p, layer, or a column of a study's own.
-
-    Raises:
-        ValueError: a key is one of the columns that every row has.
+            alpha, p, layer, or a column of a study's own that no other row has.
 
     Example:
         >>> row(Member(0, 500, 3, "ticket", 0), density=0.512, step=30_000,
