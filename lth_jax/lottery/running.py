@@ -169,7 +169,7 @@ class Run:
         return {m: n for m, n in networks if m.branch == kept and m not in saved}
 
     def rest(self, networks: Networks) -> None:
-        """Save networks if it is time to, and raise Interrupted if that is asked for."""
+        """Save networks if it is time to; raise Interrupted if that is asked for."""
         if self.interruption.due():
             self.workdir.pause(networks)
             self.interruption.handle(self.workdir.paused.wait)

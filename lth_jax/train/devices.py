@@ -24,17 +24,11 @@ class Layout:
     communication. In the "data" layout the devices share the batches of one member.
     Members that do not go at once go in groups, one after another, with the same
     results.
-
-    Attributes:
-        name: "fleet" or "data".
-        devices: the devices to use, of all processes, those of a process together.
-        members: "fleet": the most members on a device at a time; 0 for no limit.
-        compiler_options: for XLA.
     """
 
     name: Literal["fleet", "data"]
-    devices: tuple[jax.Device, ...]
-    members: int = 0
+    devices: tuple[jax.Device, ...]  # of all processes, those of a process together
+    members: int = 0  # "fleet": the most on a device at a time; 0 for no limit
     compiler_options: dict[str, str] = dataclasses.field(
         default_factory=dict, hash=False
     )
@@ -61,40 +55,31 @@ class Layout:
         return [i for i, d in enumerate(self.devices) if d.process_index == mine]
 
     def spread(
-        self,
-        fn: Callable[[Any, Any, Any], Any],
-        *,
-        axes: Any = None,
-        donate: bool = False,
+        self, fn: Callable[..., Any], *, axes: Any = None, donate: bool = False
     ) -> Callable[[Any, Any], Any]:
-        """Return a program that runs `fn(state, part, shared)` on all devices.
+        """Return a program of (states as `stack` makes them, shared) on all devices.
 
         Args:
-            fn: the work of one device for one member; `part` is its number among
-                `parts`. In the "data" layout its results are equal on all devices.
-            axes: which axes of `shared` are split over the devices, a prefix of its
+            fn: of (state, part, shared), the work of one device for one member; `part`
+                is its number among `parts`. In "data" all devices have equal results.
+            axes: which axes of `shared` are sharded over the devices, a prefix of its
                 tree; what is None is the same on every device.
             donate: the program deletes the states it is given.
-
-        Returns:
-            A function of states as `stack` makes them, and `shared`.
         """
-        together = self.name == "data"
+        together, donated = self.name == "data", 0 if donate else ()
         program = jax.pmap(
             fn if together else partial(_each, fn),
             axis_name="batch",
             in_axes=(None if together else 0, 0, axes),
             out_axes=None if together else 0,
             devices=self.devices if together else self.local,
-            donate_argnums=0 if donate else (),
+            donate_argnums=donated,
         )
-        if self.compiler_options and not (together and processes.several()):
+        if (options := self.compiler_options) and not (
+            together and processes.several()
+        ):
             # pmap takes none, and jit would want arrays that are of all processes.
-            program = jax.jit(
-                program,
-                donate_argnums=0 if donate else (),
-                compiler_options=self.compiler_options,
-            )
+            program = jax.jit(program, donate_argnums=donated, compiler_options=options)
         parts = np.array(self.positions)
         return lambda states, shared: program(states, parts, shared)
 
@@ -104,11 +89,7 @@ class Layout:
         return jax.device_put(jax.tree.map(jnp.copy, tree), self._sharding())
 
     def scatter(self, parts: Sequence[State]) -> State:
-        """Put the n-th of some parts on this process's n-th device, as one pytree.
-
-        Returns:
-            Leaves [devices, ...], split over all devices.
-        """
+        """Put the n-th part on this process's n-th device; leaves [devices, ...]."""
 
         def place(*leaves: np.ndarray) -> jax.Array:
             return jax.make_array_from_single_device_arrays(
@@ -125,14 +106,10 @@ class Layout:
         return (members[i : i + size] for i in range(0, len(members), size))
 
     def stack(self, group: Sequence[State], *, of: int) -> State:
-        """Copy a group to the devices as one pytree; leaves [devices, members, ...].
+        """Copy a group to this process's devices; leaves [devices, members, ...].
 
-        A process has the leaves of its own devices.
-
-        Args:
-            group: one of the groups of a fleet.
-            of: the number of members in the fleet: all its groups have the same shape,
-                the last one is filled up with copies of its last member.
+        All groups of a fleet `of` so many members have the same shape: the last one is
+        filled up with copies of its last member.
         """
         if self.name == "data":
             return self.replicate(group[0])

@@ -29,38 +29,23 @@ _MOST_STEPS = 10**9  # twice as many fit into 32 bits
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Experiment:
-    """A network, its data, how it is trained, and for how long.
-
-    Attributes:
-        program: trains.
-        data: what tells the data set from others, and how its images are normalised.
-        evaluators: evaluate, by name of the split.
-        layers: what each layer of the network costs, in the order of their calls.
-        prunable: number of prunable weights of every layer.
-        initialise: from a replicate's key, and a learning rate and a weight decay (None
-            for those of the config), to its dense state at step 0.
-        length: steps of a full training.
-        rewind_steps: the steps k of the rewind states, rising.
-        evaluate_every: steps between evaluations, `length` for the end only.
-        admm_interval: steps between the Z- and U-steps of ADMM pruning.
-        path: evaluate networks on a path, by name of the split.
-        refresh: recomputes the batch statistics of networks on a path.
-        close: ends what makes batches ahead; it begins again when it is asked for one.
-    """
+    """A network, its data, how it is trained, and for how long."""
 
     program: Program
-    data: dict[str, Any]
-    evaluators: dict[str, Evaluate]
-    layers: list[summary_lib.Layer]
-    prunable: list[int]
+    data: dict[str, Any]  # what tells the set from others, and how it is normalised
+    evaluators: dict[str, Evaluate]  # by name of the split
+    layers: list[summary_lib.Layer]  # in the order of their calls
+    prunable: list[int]  # number of prunable weights of every layer
+    # From a replicate's key, and a learning rate and a weight decay (None for those of
+    # the config), to its dense state at step 0.
     initialise: Callable[..., TrainState]
-    length: int
-    rewind_steps: tuple[int, ...]
-    evaluate_every: int
-    admm_interval: int
-    path: dict[str, Evaluate]
-    refresh: Refresher
-    close: Callable[[], None]
+    length: int  # steps of a full training
+    rewind_steps: tuple[int, ...]  # the steps k of the rewind states, rising
+    evaluate_every: int  # steps between evaluations, `length` for the end only
+    admm_interval: int  # steps between the Z- and U-steps of ADMM pruning
+    path: dict[str, Evaluate]  # evaluate networks on a path
+    refresh: Refresher  # recomputes batch statistics there
+    close: Callable[[], None]  # ends what makes batches ahead, until it is asked again
 
     def stops(self, start: int, stop: int) -> list[int]:
         """Return the steps after which to evaluate members on their way to `stop`."""

@@ -22,8 +22,8 @@ def fit(
 ) -> list[TrainState]:
     """Train members to step `stop`.
 
-    Members train in the groups of the layout, one group after another. Where a fit is
-    cut into several makes no difference to the last bit.
+    Members train in the groups of the layout, one after another. Where a fit is cut
+    into several makes no difference to the last bit.
 
     Args:
         members: states; those of a group are at the same step. They are not changed.

@@ -2,30 +2,18 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PyTree
-
-from lth_jax.masks import Params
+from jaxtyping import Array, Float, Int
 
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
     """The learning rate as a function of the step; after `length` it stays.
-
-    Attributes:
-        name: one of SCHEDULES.
-        learning_rate: the initial (and highest) rate.
-        length: steps of the whole training.
-        milestones: "step": the steps from which the rate is multiplied by `gamma`.
-        gamma: "step": the factor.
-        end_value: "linear", "exponential": the rate at `length`. The latter does not
-            reach 0.
-        warm_up: step i is multiplied by i / warm_up while i < warm_up, so that the
-            first step has 0. The schedule under it is not shifted.
 
     Example:
         >>> rate = Schedule("step", 0.1, length=100, milestones=(20,), warm_up=10)
@@ -36,13 +24,13 @@ class Schedule:
         [0.01, 0.001, 0.001]
     """
 
-    name: str
-    learning_rate: float
-    length: int
-    milestones: tuple[int, ...] = ()
-    gamma: float = 0.1
-    end_value: float = 0.0
-    warm_up: int = 0
+    name: str  # one of SCHEDULES
+    learning_rate: float  # the initial and highest
+    length: int  # steps of the whole training
+    milestones: tuple[int, ...] = ()  # "step": from here on the rate is multiplied
+    gamma: float = 0.1  # "step": by this
+    end_value: float = 0.0  # "linear", "exponential" (above 0): the rate at `length`
+    warm_up: int = 0  # step i has i / warm_up of its rate, so that the first has 0
 
     def __call__(self, step: int | Int[Array, ""]) -> Float[Array, ""]:
         rate = SCHEDULES[self.name](self)(jnp.minimum(step, self.length))
@@ -83,12 +71,11 @@ def optimizer(
     structure of the optimizer's state does not.
 
     Args:
-        name: one of OPTIMIZERS.
+        name: one of OPTIMIZERS, which gets the `options`.
         learning_rate: of this step.
-        weight_decay: added to the gradient times the parameter, before the moments;
-            None leaves it out.
+        weight_decay: times the parameter it is added to the gradient, before the
+            moments; None leaves it out.
         decay_everything: biases and normalisation decay too; otherwise only kernels.
-        options: passed to the optax optimizer: momentum, nesterov, b1, decay, ...
 
     Example:
         >>> tx = optimizer("sgd", 0.1, 0.01, momentum=0.9)
@@ -99,9 +86,5 @@ def optimizer(
     descend = OPTIMIZERS[name](learning_rate, **options)
     if weight_decay is None:
         return descend
-    kernels = None if decay_everything else _kernels
+    kernels = None if decay_everything else partial(jax.tree.map, lambda w: w.ndim >= 2)
     return optax.chain(optax.add_decayed_weights(weight_decay, mask=kernels), descend)
-
-
-def _kernels(params: Params) -> PyTree[bool]:
-    return jax.tree.map(lambda w: w.ndim >= 2, params)

@@ -25,22 +25,11 @@ _PATIENCE = 30  # seconds
 _writing = False  # by_first is at work in this process
 
 
-def join(
-    coordinator: str | None = None,
-    processes: int | None = None,
-    process: int | None = None,
-) -> None:
+def join(coordinator: str | None, processes: int | None, process: int | None) -> None:
     """Join the other processes of a run, before JAX is used for anything else.
 
-    What is None is asked of the cluster: a TPU pod, Slurm, Open MPI or Kubernetes.
-
-    Args:
-        coordinator: host:port of the first process.
-        processes: their number.
-        process: which of them this is, from 0.
-
-    Raises:
-        ProcessError: it cannot be done.
+    What is None is asked of the cluster: a TPU pod, Slurm, Open MPI or Kubernetes. Else
+    host:port of the first process, their number, and which of them this is, from 0.
     """
     try:
         jax.distributed.initialize(
@@ -83,13 +72,9 @@ def gather(states: State) -> State:
 
 
 def by_first(work: Callable[[], Result]) -> Result | None:
-    """Do some work in the first process only, and wait until it is done.
+    """Do some work in the first process only, wait until it is done, and return it.
 
-    Returns:
-        What the work returns; in other processes None.
-
-    Raises:
-        ProcessError: in other processes, where the first one raises something else.
+    Where it fails, the others raise ProcessError.
     """
     global _writing
     if not several() or _writing:

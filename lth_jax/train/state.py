@@ -21,19 +21,12 @@ INITIALISATION, DATA, DATA_AGAIN, BRANCH, PRUNING = range(5)
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Proximal:
-    """The proximal term of ADMM, strength / 2 * |W - target + dual|^2.
+    """The proximal term of ADMM, strength / 2 * |W - target + dual|^2."""
 
-    Attributes:
-        target: Z, sparse, shaped like the parameters.
-        dual: U, scaled.
-        strength: rho.
-        updates: Z- and U-steps taken.
-    """
-
-    target: Params
-    dual: Params
-    strength: Float[Array, ""]
-    updates: Int[Array, ""]
+    target: Params  # Z, sparse
+    dual: Params  # U, scaled
+    strength: Float[Array, ""]  # rho
+    updates: Int[Array, ""]  # Z- and U-steps taken
 
 
 @no_type_check  # JAX also builds states of stacked arrays, shapes and shardings
@@ -44,33 +37,19 @@ class TrainState:
 
     Whatever differs between the members of a fleet is an array in here, so that any
     mixture of replicates, branches, copies and hyperparameters is one program.
-
-    Attributes:
-        step: training steps taken, as long as the loss was finite; the learning rate
-            and the data are functions of it.
-        params: parameters, exactly 0 where the mask is False.
-        batch_stats: running statistics of batch normalisation, or {}.
-        opt_state: the optimizer's moments, exactly 0 where the mask is False.
-        masks: True where a weight is kept, None where a parameter is never pruned.
-        data_seed: with the step, decides the order of examples and their augmentation.
-        learning_rate: factor on the schedule.
-        weight_decay: L2 coefficient; None (not 0) if no member uses it.
-        loss: sum of the training losses, in nats, since step `loss_from`.
-        loss_from: step at which the loss was last set to 0.
-        proximal: what prunable weights are drawn to (ADMM), or None.
     """
 
-    step: Int[Array, ""]
-    params: Params
-    batch_stats: Any
-    opt_state: optax.OptState
-    masks: Masks
-    data_seed: UInt32[Array, ""]
-    learning_rate: Float[Array, ""]
-    weight_decay: Float[Array, ""] | None
-    loss: Float[Array, ""]
-    loss_from: Int[Array, ""]
-    proximal: Proximal | None = None
+    step: Int[Array, ""]  # steps taken while the loss was finite: rate and data follow
+    params: Params  # exactly 0 where the mask is False
+    batch_stats: Any  # running statistics of batch normalisation, or {}
+    opt_state: optax.OptState  # moments, exactly 0 where the mask is False
+    masks: Masks  # True: kept; None: never pruned
+    data_seed: UInt32[Array, ""]  # with the step: order and augmentation of examples
+    learning_rate: Float[Array, ""]  # factor on the schedule
+    weight_decay: Float[Array, ""] | None  # L2; None (not 0) if no member uses it
+    loss: Float[Array, ""]  # sum of the training losses, in nats, since `loss_from`
+    loss_from: Int[Array, ""]  # step at which the loss was last set to 0
+    proximal: Proximal | None = None  # what ADMM draws prunable weights to
 
 
 @partial(jax.jit, static_argnames=("model", "optimizer", "shape", "exclude"))
@@ -87,16 +66,11 @@ def create(
     """Return the dense state at step 0 (S_0) of one replicate.
 
     Args:
-        key: the replicate's key; initialisation and data order derive from it.
-        model: network to initialise.
-        optimizer: whose moments to initialise.
+        key: the replicate's, of which initialisation and data order derive.
+        model, optimizer: whose parameters and moments to initialise.
         shape: of one example: (height, width, channels).
-        exclude: regular expressions for the paths of parameters never to be pruned.
-        learning_rate: factor on the schedule.
-        weight_decay: L2 coefficient; None leaves it out.
-
-    Raises:
-        ValueError: a pattern in `exclude` matches nothing.
+        exclude: as of `masks.full`, which raises ValueError.
+        learning_rate, weight_decay: as in `TrainState`.
     """
     variables = model.init(
         jax.random.fold_in(key, INITIALISATION), jnp.zeros((1, *shape)), train=False
@@ -117,11 +91,8 @@ def create(
 
 
 def data_seed(key: Key[Array, ""], copy: int, purpose: int = DATA) -> UInt32[Array, ""]:
-    """Return the seed of a copy's data order: equal keys and copies, equal batches.
+    """Return the seed of a copy's data order, from its replicate's key.
 
-    Args:
-        key: the replicate's key.
-        copy: number of the copy.
-        purpose: DATA, or DATA_AGAIN to train weights that were trained before.
+    The purpose DATA_AGAIN is to train weights that were trained before.
     """
     return jax.random.bits(jax.random.fold_in(jax.random.fold_in(key, purpose), copy))

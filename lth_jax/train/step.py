@@ -24,25 +24,17 @@ Batch = dict[str, Array]
 
 @runtime_checkable
 class Feed(Protocol):
-    """Where batches come from.
+    """Where batches come from: a pure function of data seed and step."""
 
-    Attributes:
-        divided: its arrays are batches, of which every device holds its part alone;
-            otherwise they are the same on all devices. Divided arrays are those of one
-            member and one step.
-    """
-
+    # Arrays are the batch of one member and step, of which every device holds its part
+    # alone; otherwise they are the same on all devices, for all members and steps.
     divided: bool
 
     @property
-    def steps_per_epoch(self) -> int:
-        """The number of steps in which the data is seen once."""
-        ...
+    def steps_per_epoch(self) -> int: ...
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Height, width and channels of an image."""
-        ...
+    def shape(self) -> tuple[int, ...]: ...  # height, width and channels of an image
 
     def batch(
         self,
@@ -52,44 +44,28 @@ class Feed(Protocol):
         part: int | Int[Array, ""] = 0,
         parts: int = 1,
     ) -> Batch:
-        """Return the `part`-th of `parts` equal parts of a step's batch.
-
-        Of divided arrays it returns the part that they are.
-        """
+        """Return the `part`-th of `parts` equal parts of a step's batch."""
         ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Program:
-    """What all trainings of a run have in common; compiled once.
+    """What all trainings of a run have in common; compiled once."""
 
-    Attributes:
-        model: network, called with images and train.
-        optimizer: from learning rate and weight decay (both traced) to an optax one.
-        schedule: learning rate of a step.
-        feed: where batches come from.
-        supply: from data seed and step to the feed's arrays for the call that starts
-            there, on the devices of the layout.
-        layout: how members lie on the devices.
-        steps_per_call: most steps in one compiled call; 1 compiles no loop over steps.
-        label_smoothing: mass that is spread over all classes.
-        aux_weight: of the losses of auxiliary heads, whose logits come after the first.
-        accumulate: number of microbatches, equal parts of a device's batch, whose
-            gradients are averaged. Batch normalisation sees one at a time.
-        unroll: compile no loop over microbatches.
-    """
-
-    model: nn.Module
-    optimizer: Callable[..., optax.GradientTransformation]
-    schedule: Callable[[int | Int[Array, ""]], Float[Array, ""]]
+    model: nn.Module  # called with images and train
+    optimizer: Callable[..., optax.GradientTransformation]  # of rate and weight decay
+    schedule: Callable[[int | Int[Array, ""]], Float[Array, ""]]  # rate of a step
     feed: Feed
+    # From data seed and step to the feed's arrays for the call that starts there.
     supply: Callable[[int, int], PyTree]
     layout: Layout
-    steps_per_call: int = 500
+    steps_per_call: int = 500  # at most; 1 compiles no loop over steps
     label_smoothing: float = 0.0
-    aux_weight: float = 0.4
+    aux_weight: float = 0.4  # of the heads whose logits come after the first
+    # Microbatches: equal parts of a device's batch, whose gradients are averaged, and
+    # which batch normalisation sees one at a time.
     accumulate: int = 1
-    unroll: bool = False
+    unroll: bool = False  # compile no loop over microbatches
 
     @cached_property
     def advance(self) -> Callable[[TrainState, Any], tuple[TrainState, Array]]:
@@ -111,12 +87,8 @@ def advance(
 ) -> tuple[TrainState, Bool[Array, ""]]:
     """Take some steps of one member on one device; also return whether it is finite.
 
-    Args:
-        state: the member.
-        part: the device's part of the batch.
-        shared: (the feed's arrays, number of steps); with `steps_per_call` 1 the number
-            is 1.
-        program: what and how to train.
+    `part` is the device's part of the batch, `shared` the feed's arrays and the number
+    of steps, which is 1 if `steps_per_call` is.
     """
     arrays, steps = shared
     state = dataclasses.replace(
@@ -221,21 +193,12 @@ def batch_loss(
 ) -> tuple[Float[Array, ""], PyTree]:
     """Return a batch's mean loss in training mode, and what it changes in the state.
 
-    Args:
-        params: parameters, 0 where the member's masks are False.
-        state: the member, whose own parameters are not looked at.
-        batch: images and labels.
-        program: what and how to train.
-        part: the number of the batch among those that make a step: each has its own
-            dropout.
-        temperature: that logits are divided by.
+    Of `params`, not the state's own; `part` is the batch's number among those that make
+    a step, each of which has its own dropout; logits are divided by `temperature`.
     """
     step_key = keys.derive(state.data_seed, keys.DROPOUT, state.step)
     logits, updates = program.model.apply(
-        {
-            "params": params,
-            "batch_stats": state.batch_stats,
-        },
+        {"params": params, "batch_stats": state.batch_stats},
         batch["image"],
         train=True,
         mutable=["batch_stats"],

@@ -50,16 +50,10 @@ class Series:
     def save(
         self, number: int, tree: PyTree, *, wait: bool = True, **about: Any
     ) -> None:
-        """Save a pytree of arrays, and what to know about it.
+        """Save a pytree of arrays, and what to know about it, as JSON.
 
-        A number that is there already is left as it is.
-
-        Args:
-            number: of the checkpoint.
-            tree: of arrays.
-            wait: return when it is on the disk; otherwise it is written while others
-                go on, and `wait` says whether it could be.
-            about: JSON.
+        A number that is there already is left as it is. Without waiting, it is written
+        while others go on, and `wait` says whether it could be.
 
         Raises:
             CheckpointError: it, or the one before, cannot be written; what was saved
@@ -73,18 +67,10 @@ class Series:
             _PENDING[self.directory] = _WRITER.submit(self._save, number, packed, about)
 
     def wait(self) -> None:
-        """Wait until what is being saved is on the disk.
+        """Wait until what is being saved is on the disk, or raise CheckpointError."""
 
-        Raises:
-            CheckpointError: it cannot be written.
-        """
-
-        def work() -> None:
-            task = _PENDING.pop(self.directory, None)
-            if task:
-                task.result()
-
-        processes.by_first(work)
+        task = _PENDING.pop(self.directory, None)  # of the first process alone
+        processes.by_first(lambda: task and task.result())
 
     def _save(self, number: int, packed: PyTree, about: dict[str, Any]) -> None:
         if number in self.numbers():
@@ -105,11 +91,7 @@ class Series:
             self._remove(old)
 
     def restore(self, number: int, like: Tree) -> Tree:
-        """Return a saved pytree.
-
-        Args:
-            number: of the checkpoint.
-            like: a pytree of arrays of the same structure, shapes and types.
+        """Return a saved pytree, like another in structure, shapes and types.
 
         Raises:
             CheckpointError: it is damaged, or of another structure.
@@ -127,19 +109,12 @@ class Series:
         """Return a saved pytree as it is on disk: dicts, lists and NumPy arrays.
 
         Booleans are packed into bytes, eight to one, the first into the highest bit.
-
-        Raises:
-            CheckpointError: it is damaged.
         """
         self.verify(number)
         return jax.device_get(self._restored(number, None))
 
     def about(self, number: int) -> dict[str, Any]:
-        """Return what was saved about a checkpoint.
-
-        Raises:
-            CheckpointError: it is damaged.
-        """
+        """Return what was saved about a checkpoint."""
         try:
             return json.loads(_about(self.directory / str(number)).read_text())
         except (OSError, ValueError) as error:
@@ -210,8 +185,7 @@ class Series:
 def preempted(call: int) -> bool:
     """Say whether the machines are about to be taken away, in all processes at once.
 
-    Args:
-        call: its number, from 1; the same in all processes.
+    The number of the call is the same in all processes, from 1.
     """
     return ocp.utils.reached_preemption(call)
 
@@ -244,14 +218,10 @@ def _about(folder: Path) -> Path:
 
 
 def _checksums(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file of a checkpoint, by its path in there.
-
-    Raises:
-        ValueError: there is a link, which may lead anywhere.
-    """
+    """Return the SHA-256 of every file of a checkpoint, by its path in there."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_symlink():
+        if path.is_symlink():  # which may lead anywhere
             raise ValueError(f"{path.relative_to(folder)} is a link")
         if path.is_file() and path != folder / _CHECKSUMS:
             with path.open("rb") as file:

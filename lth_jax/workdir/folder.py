@@ -21,11 +21,7 @@ _TYPES = (int, int, int, str, int, _NUMBER, _NUMBER)
 
 @dataclasses.dataclass(frozen=True)
 class Workdir:
-    """The folder of a run: config, environment, plan, records, checkpoints.
-
-    Attributes:
-        directory: the folder.
-    """
+    """The folder of a run: config, environment, plan, records, checkpoints."""
 
     directory: Path
 
@@ -77,13 +73,7 @@ class Workdir:
         return found
 
     def load(self, series: Series, number: int, like: TrainState) -> Networks:
-        """Return saved networks.
-
-        Args:
-            series: where they were saved.
-            number: of the checkpoint.
-            like: a network of the same structure, shapes and types.
-        """
+        """Return saved networks, each like another in structure, shapes and types."""
         members = self.members(series, number)
         return dict(zip(members, series.restore(number, [like] * len(members))))
 
@@ -119,14 +109,8 @@ class Workdir:
 
         A damaged pause is removed with a warning: the run goes on from the one before.
         Rows that no checkpoint knows of are forgotten, a line that was cut off too.
-
-        Args:
-            steps: after which dense networks are saved, rising.
-            levels: the number of pruning rounds.
-
-        Raises:
-            CheckpointError: dense networks, a level or rows are damaged or missing,
-                which are never made again in silence.
+        Dense networks (saved after some steps), levels and rows are never made again in
+        silence: what is damaged or missing of them raises CheckpointError.
         """
         self.paused.wait()  # for a run that this process has left
         processes.by_first(lambda: self._recover(steps, levels))

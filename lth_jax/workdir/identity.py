@@ -33,11 +33,7 @@ HARMLESS = {"data.dir", "data.stream.workers", "train.checkpoint_minutes"}
 
 @contextlib.contextmanager
 def lock(directory: Path) -> Iterator[None]:
-    """Keep other processes out. The system opens the lock of a process that ends.
-
-    Raises:
-        ConfigError: another process is at work here, or the folder cannot be made.
-    """
+    """Keep other processes out. The system opens the lock of a process that ends."""
     with contextlib.ExitStack() as stack:
         processes.by_first(lambda: _lock(directory, stack))
         yield
@@ -74,15 +70,13 @@ def begin(
     """Begin a run here, or see that the one that is here is the same.
 
     Args:
-        config: of the run.
-        data: what tells its data set from others.
+        config: of the run; `data` is what tells its set from others.
         plan: every training, as JSON.
         own: what the config names, of which the code counts.
         accept_code_change: go on with other code, which is recorded.
 
     Raises:
-        ConfigError: the folder belongs to another config, code or data set; the
-            difference is named.
+        ConfigError: the folder is another's; what differs is named.
     """
     environment = environment_lib.environment(own) | {"data": data or {}}
     processes.by_first(

@@ -10,24 +10,15 @@ class Member(NamedTuple):
 
     The dense network of a replicate has level 0, branch "dense" and copy 0, whatever
     the rewind steps; its copies part from it at theirs.
-
-    Attributes:
-        replicate: which seed.
-        rewind_step: step k of the rewind state; 0 for the dense network.
-        level: number of pruning rounds; 0 for dense networks.
-        branch: the controlled variation.
-        copy: which data order.
-        learning_rate: initial rate, where a run has several; else None.
-        weight_decay: L2 coefficient, where a run has several; else None.
     """
 
-    replicate: int
-    rewind_step: int
-    level: int
-    branch: str
-    copy: int
-    learning_rate: float | None = None
-    weight_decay: float | None = None
+    replicate: int  # which seed
+    rewind_step: int  # step k of the rewind state; 0 for the dense network
+    level: int  # number of pruning rounds; 0 for dense networks
+    branch: str  # the controlled variation
+    copy: int  # which data order
+    learning_rate: float | None = None  # where a run has several
+    weight_decay: float | None = None  # likewise
 
     @property
     def setting(self) -> tuple[float | None, float | None]:
@@ -62,21 +53,13 @@ Networks = dict[Member, TrainState]
 
 
 class Training(NamedTuple):
-    """One element of the plan.
+    """One element of the plan."""
 
-    Attributes:
-        member: which network.
-        begin: step at which it starts.
-        stop: step at which it ends.
-        had: steps that its weights went through before they got here.
-        after: the network of the same level whose end it starts from, if any.
-    """
-
-    member: Member
-    begin: int
-    stop: int
-    had: int
-    after: Optional["Training"] = None
+    member: Member  # which network
+    begin: int  # step at which it starts
+    stop: int  # step at which it ends
+    had: int  # steps that its weights went through before
+    after: Optional["Training"] = None  # of the same level, whose end it starts from
 
     @property
     def steps(self) -> int:

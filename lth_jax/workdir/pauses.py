@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import FrameType
 
 from lth_jax.train import processes
 from lth_jax.workdir import checkpoints as checkpoint
@@ -20,8 +20,7 @@ class Interruption:
     knows of one. A pause is also due when some time has passed since the last one. A
     second SIGINT ends the process at once.
 
-    Args:
-        seconds: between pauses; 0 for none but those that signals ask for.
+    Between pauses there are so many seconds; 0 for none but those of signals.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -37,12 +36,7 @@ class Interruption:
             self._handlers[number] = signal.signal(number, self._hear)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         if kind is None:  # a signal after the last pause
@@ -56,14 +50,7 @@ class Interruption:
         return processes.agree(self._called or late)
 
     def handle(self, settle: Callable[[], None]) -> None:
-        """Go on after a pause, or raise Interrupted if a signal asked for it.
-
-        Args:
-            settle: waits until everything is saved.
-
-        Raises:
-            Interrupted: a signal asked this or another process to end.
-        """
+        """Go on after a pause, or settle and raise Interrupted if a signal asked to."""
         if processes.agree(self._called):
             settle()
             notice = "preemption" if self._preempted else "another process's signal"

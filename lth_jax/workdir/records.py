@@ -18,20 +18,12 @@ _NUMBER = ("density", "value")  # all other columns tell a row from others
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-    """The rows of results.jsonl: one number a row, appended, never changed.
-
-    Attributes:
-        path: of the file.
-    """
+    """The rows of results.jsonl: one number a row, appended, never changed."""
 
     path: Path
 
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Append rows; they are on disk when this returns.
-
-        Raises:
-            RecordsError: they cannot be written; none of them is in the file.
-        """
+        """Append rows, on disk when this returns; else none, and RecordsError."""
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         processes.by_first(lambda: self._append(lines))
 
@@ -59,11 +51,7 @@ class Records:
             os.truncate(self.path, size)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return all rows; a last line that was cut off is none.
-
-        Raises:
-            RecordsError: a line is not a row.
-        """
+        """Return all rows; a last line that was cut off is none."""
         if not self.path.exists():
             return []
         rows = []
