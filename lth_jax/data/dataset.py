@@ -68,12 +68,6 @@ def assemble(
 
     Raises:
         DataError: `validation` is negative or leaves no training image.
-
-    Example:
-        >>> split = Split(np.zeros((4, 1, 1, 1), np.uint8), np.arange(4, dtype='int32'))
-        >>> dataset = assemble(split, split, num_classes=4, validation=1)
-        >>> dataset.train.labels, dataset.validation.labels
-        (array([0, 1, 3], dtype=int32), array([2], dtype=int32))
     """
     if not 0 <= validation < len(train):
         raise DataError(

@@ -28,17 +28,6 @@ class Memory:
 
     Raises:
         ValueError: unknown `last` or `augmentation`, or `batch_size` leaves no step.
-
-    Example:
-        >>> white = np.full((5, 1, 1, 1), 255, np.uint8)
-        >>> split = Split(white, labels=np.zeros(5, np.int32))
-        >>> half = np.full(1, 0.5, np.float32)
-        >>> memory = Memory(split, mean=half, std=half, batch_size=2)
-        >>> memory.steps_per_epoch
-        2
-        >>> batch = jax.jit(memory.batch)(memory.arrays, 0, 0)
-        >>> batch['image'].ravel()
-        Array([1., 1.], dtype=float32)
     """
 
     split: Split
@@ -61,6 +50,9 @@ class Memory:
         """Height, width and channels of an image."""
         return self.split.images.shape[1:]
 
+    def close(self) -> None:
+        """End nothing: batches are made when they are asked for."""
+
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         """What `batch` needs on every device: put it there once."""
@@ -78,13 +70,6 @@ class Memory:
 
         Whatever `parts`, all parts together are the same batch. Pure and jittable; all
         but `parts` may be traced (`part` may be a device's `lax.axis_index`).
-
-        Args:
-            arrays: `self.arrays`, on the device.
-            data_seed: from 0 to 2**32 - 1.
-            step: counted from 0 over all epochs.
-            part: from 0 to parts - 1.
-            parts: a divisor of the batch size.
 
         Returns:
             `image`: normalised, float32 [batch_size / parts, h, w, c];

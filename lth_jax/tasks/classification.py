@@ -25,11 +25,8 @@ def cross_entropy(
 ) -> Float[Array, ""]:
     """Return the mean cross-entropy, in nats, of examples that all have a label.
 
-    Args:
-        logits: unnormalised.
-        labels: classes, from 0.
-        label_smoothing: mass that is spread over all classes (Szegedy et al., 2016,
-            section 7).
+    The mass `label_smoothing` is spread over all classes (Szegedy et al., 2016,
+    section 7).
 
     Example:
         >>> cross_entropy(jnp.zeros((1, 2)), jnp.array([1]))
