@@ -317,6 +317,15 @@ def test_validation_is_held_out_of_training_and_always_the_same():
     np.testing.assert_allclose(dataset.mean, 31 / 7 / 255, rtol=1e-6)
 
 
+def test_a_fingerprint_is_of_all_examples_and_never_changes():
+    zeros = Split(np.zeros((4, 1, 1, 1), np.uint8), np.arange(4, dtype=np.int32))
+    found = fingerprint(assemble(zeros, zeros, num_classes=4))
+    assert found["examples"] == {"train": 4, "test": 4}
+    assert found["sha256"][:8] == "a1f9e6d3"
+    zeros.images[3] = 1
+    assert fingerprint(assemble(zeros, zeros, num_classes=4)) != found
+
+
 def test_without_validation_nothing_is_held_out():
     dataset = assemble(numbered(10), numbered(3), num_classes=10)
     assert dataset.validation is None

@@ -57,11 +57,11 @@ def view(
 
     Args:
         encoded: JPEG, PNG or whatever else OpenCV reads.
-        choose: from the image's height and width to the window.
-        size: height and width of the view, in pixels.
+        choose: from the image's height and width to the window, in pixels.
+        size: of the view, in pixels.
         mirrored: flip it from left to right.
-        exact: decode JPEGs as accurately as their standard has it; otherwise a tenth
-            faster, with rounding and colour edges that a random crop does not show.
+        exact: decode JPEGs as their standard has it, not a tenth faster, with rounding
+            and colour edges that a random crop does not show.
 
     Raises:
         ValueError: it cannot be decoded, or not to its end.

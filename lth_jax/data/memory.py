@@ -44,19 +44,9 @@ class Memory:
         self.steps_per_epoch = order.steps_per_epoch(
             len(self.split), self.batch_size, self.last
         )
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Height, width and channels of an image."""
-        return self.split.images.shape[1:]
-
-    def close(self) -> None:
-        """End nothing: batches are made when they are asked for."""
-
-    @property
-    def arrays(self) -> dict[str, np.ndarray]:
-        """What `batch` needs on every device: put it there once."""
-        return {"images": self.split.images, "labels": self.split.labels}
+        self.shape = self.split.images.shape[1:]
+        # What `batch` needs on every device: to be put there once.
+        self.arrays = {"images": self.split.images, "labels": self.split.labels}
 
     def batch(
         self,

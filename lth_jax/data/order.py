@@ -54,16 +54,8 @@ def batch_indices(
     Within an epoch no example comes twice (but for those that complete a batch with
     `last='wrap'`); every epoch has an order of its own.
 
-    Args:
-        data_seed: from 0 to 2**32 - 1 (a uint32, from 2**31 on); it may be traced.
-        step: counted from 0 over all epochs; it may be traced.
-        n, batch_size, last: as in `steps_per_epoch`, with its errors.
-
-    Example:
-        >>> steps = [batch_indices(0, step, n=4, batch_size=2, last='drop')
-        ...          for step in range(2)]
-        >>> sorted(jnp.concatenate(steps).tolist())
-        [0, 1, 2, 3]
+    The seed is from 0 to 2**32 - 1 (a uint32, from 2**31 on), the step counted from 0
+    over all epochs; both may be traced. The others are those of `steps_per_epoch`.
     """
     steps = steps_per_epoch(n, batch_size, last)
     epoch, within = jnp.divmod(jnp.asarray(step, jnp.uint32), jnp.uint32(steps))

@@ -93,8 +93,6 @@ def describe(
 ) -> tuple[tuple[Any, ...], int]:
     """Return the shape of a set's images and its number of classes, without reading it.
 
-    Of images of many shapes, height and width are None.
-
     Raises:
         DataError: unknown name, or features unsuitable to be held in memory.
     """
@@ -195,10 +193,7 @@ def _prepare(builder: Builder, name: str, data_dir: str | None) -> None:
 
 
 def _command(name: str, data_dir: str | None) -> str:
-    """Return the shell command that prepares a set.
-
-    Not `tfds build`: in TFDS 4.9.10 that program also needs Apache Beam.
-    """
+    # Not `tfds build`: in TFDS 4.9.10 that program also needs Apache Beam.
     arguments = repr(name) if data_dir is None else f"{name!r}, data_dir={data_dir!r}"
     return (
         'python -c "import tensorflow_datasets as tfds; '
@@ -208,7 +203,6 @@ def _command(name: str, data_dir: str | None) -> str:
 
 @_silence()
 def _open(builder: Builder, split: str) -> Stored:
-    """Open a split, whose images stay encoded."""
     import tensorflow_datasets as tfds
 
     decoders = {"image": tfds.decode.SkipDecoding()}
@@ -220,7 +214,6 @@ def _open(builder: Builder, split: str) -> Stored:
 
 @_silence()
 def _read(builder: Builder, split: str) -> Split:
-    """Read a split into memory."""
     source = _open(builder, split).source
     # All at once: one by one takes several times as long.
     records = source.__getitems__(list(range(len(source))))

@@ -59,6 +59,7 @@ class Stream:
         self.steps_per_epoch = order.steps_per_epoch(
             len(self), self.batch_size, self.last
         )
+        self.shape = (self.images.size, self.images.size, 3)
         self.skipped: set[str] = set()  # keys of images that cannot be decoded
         self._batches: Parts | None = None
         self._next: tuple[int, int] | None = None  # data seed and step
@@ -66,19 +67,12 @@ class Stream:
     def __len__(self) -> int:
         return len(self.images.records)
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of an image."""
-        return (self.images.size, self.images.size, 3)
-
     def supply(self, data_seed: int, step: int) -> list[Part]:
-        """Return the local parts of a step's batch; the next step is prefetched.
+        """Return the local parts of a step's batch, and prefetch the next step's.
 
         A step that does not follow the one before, or another seed, makes a new start.
 
-        Returns:
-            For every local part `image`: uint8 [batch_size / parts, h, w, 3]; `label`:
-            int32 [batch_size / parts].
+        In each, `image` is uint8 [batch_size / parts, h, w, 3] and `label` int32.
 
         Raises:
             DataError: a record has no class, or is corrupt and not to be skipped.
@@ -162,8 +156,7 @@ class Stream:
     ) -> dict[str, Array]:
         """Return the batch that arrays of `supply` are, of one part or stacked parts.
 
-        Returns:
-            `image`: normalised, float32 [examples, h, w, 3]; `label`: int32 [examples].
+        `image` is normalised, float32 [examples, h, w, 3]; `label` int32 [examples].
         """
         images = arrays["image"].reshape(-1, *self.shape)
         return {

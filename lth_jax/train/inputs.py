@@ -25,30 +25,11 @@ _AUGMENTATIONS = {"memory": memory.AUGMENTATIONS, "stream": stream.AUGMENTATIONS
 class Inputs:
     """The data of a run, from memory or from disk."""
 
-    dataset: data.Dataset
     feed: data.Memory | data.Stream  # of training batches
     layout: Layout
-
-    @property
-    def num_classes(self) -> int:
-        """The number of classes."""
-        return self.dataset.num_classes
-
-    @property
-    def splits(self) -> dict[str, Any]:
-        """The splits there are, by name: train, validation, test."""
-        return self.dataset.splits
-
-    @cached_property
-    def about(self) -> dict[str, Any]:
-        """What tells the data from others, and what their images are like."""
-        return data.fingerprint(self.dataset) | {
-            "steps_per_epoch": self.feed.steps_per_epoch,
-            "shape": list(self.feed.shape),
-            "classes": self.num_classes,
-            "mean": self.feed.mean.tolist(),
-            "std": self.feed.std.tolist(),
-        }
+    num_classes: int
+    splits: dict[str, Any]  # those there are: train, validation, test
+    about: dict[str, Any]  # what tells the data from others, and normalises them
 
     def supply(self, data_seed: int, step: int) -> PyTree:
         """Return the feed's arrays for a step, on the devices, as in `Program`."""
@@ -71,7 +52,8 @@ class Inputs:
 
     def close(self) -> None:
         """End what prefetches batches; it begins again when it is asked for one."""
-        self.feed.close()
+        if isinstance(self.feed, data.Stream):
+            self.feed.close()
 
 
 def build(config: ConfigDict, layout: Layout) -> Inputs:
@@ -110,7 +92,15 @@ def build(config: ConfigDict, layout: Layout) -> Inputs:
             local=layout.positions,
             workers=fields.stream.workers,
         )
-    return Inputs(dataset, feed, layout)
+    about = {
+        "steps_per_epoch": feed.steps_per_epoch,
+        "shape": list(feed.shape),
+        "classes": dataset.num_classes,
+        "mean": mean.tolist(),
+        "std": std.tolist(),
+    }
+    about = data.fingerprint(dataset) | about
+    return Inputs(feed, layout, dataset.num_classes, dataset.splits, about)
 
 
 def _images(dataset: data.Dataset, options: ConfigDict) -> data.Images:
@@ -136,8 +126,7 @@ def describe(config: ConfigDict) -> tuple[tuple[int, ...], int]:
     shape, num_classes = data.describe(
         config.data.name, data_dir=config.data.dir or None, in_memory=in_memory
     )
-    fixed = tuple(int(n) for n in shape if n) if in_memory else (size, size, 3)
-    return fixed, num_classes
+    return shape if in_memory else (size, size, 3), num_classes
 
 
 def _check(config: ConfigDict) -> None:
