@@ -50,7 +50,7 @@ def ours(encoded: list[bytes]) -> Callable[[], None]:
         draws = rng.random((len(records), 10, 4), np.float32)
         mirrored = rng.random(len(records)) < 0.5
         for i, record in enumerate(records):
-            batch[i % BATCH] = images.cropped(record, draws[i], mirrored[i])
+            batch[i % BATCH] = images.see(record, draws[i], mirrored[i])
 
     return run
 

@@ -4,12 +4,7 @@ import os
 
 
 def cores() -> int:
-    """Return the number of cores that this process may run on, where the system says.
-
-    Example:
-        >>> cores() > 0
-        True
-    """
+    """Return the number of cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1  # macOS

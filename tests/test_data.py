@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax import lax
 
+from lth_jax import config, data
 from lth_jax.data import (
     Memory,
     Split,
@@ -30,7 +31,9 @@ from lth_jax.data import (
 from lth_jax.data.augment import Views, crop_flip, draw_views
 from lth_jax.data.dataset import assemble, channel_statistics
 from lth_jax.data.digits import Digits
-from lth_jax.errors import DataError
+from lth_jax.errors import ConfigError, DataError
+from lth_jax.train import inputs
+from lth_jax.train.devices import Layout
 
 # ---------------------------------------------------------------------- order
 
@@ -314,6 +317,15 @@ def test_validation_is_held_out_of_training_and_always_the_same():
     np.testing.assert_allclose(dataset.mean, 31 / 7 / 255, rtol=1e-6)
 
 
+def test_a_fingerprint_is_of_all_examples_and_never_changes():
+    zeros = Split(np.zeros((4, 1, 1, 1), np.uint8), np.arange(4, dtype=np.int32))
+    found = fingerprint(assemble(zeros, zeros, num_classes=4))
+    assert found["examples"] == {"train": 4, "test": 4}
+    assert found["sha256"][:8] == "a1f9e6d3"
+    zeros.images[3] = 1
+    assert fingerprint(assemble(zeros, zeros, num_classes=4)) != found
+
+
 def test_without_validation_nothing_is_held_out():
     dataset = assemble(numbered(10), numbered(3), num_classes=10)
     assert dataset.validation is None
@@ -380,6 +392,23 @@ class Trainless(Generated):
 class Unavailable(Generated):
     def _split_generators(self, dl_manager):
         raise ConnectionError("no route to host,\nsorry")
+
+
+class Rotated(Generated):
+    """JPEGs that EXIF wants shown turned by a quarter; brighter from top to bottom."""
+
+    SHAPE = (8, 16, 3)
+
+    def _generate_examples(self, n):
+        image = np.repeat(np.arange(0, 256, 32, np.uint8), 16 * 3).reshape(8, 16, 3)
+        jpeg = cv2.imencode(".jpg", image)[1].tobytes()
+        one_entry = b"Exif\0\0II*\0\x08\0\0\0\x01\0"
+        orientation = b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+        exif = one_entry + orientation
+        length = (len(exif) + 2).to_bytes(2, "big")
+        for i in range(n):
+            marked = jpeg[:2] + b"\xff\xe1" + length + exif + jpeg[2:]
+            yield i, {"image": marked, "label": i}
 
 
 class Damaged(Generated):
@@ -479,6 +508,18 @@ def test_colours_come_in_the_order_rgb(tmp_path):
         assert (image == np.array([i, 100, 200], np.uint8)).all()
     assert colours.num_classes == 5
     assert len(colours.test) == 2
+
+
+def test_orientation_is_ignored_in_memory_as_on_disk(tmp_path):
+    prepare(Rotated(data_dir=tmp_path))
+    stored = load("rotated", data_dir=str(tmp_path), in_memory=False)
+    (record, *_) = stored.train.read(range(5))
+    shown = cv2.imdecode(np.frombuffer(record.image, np.uint8), cv2.IMREAD_COLOR)
+    assert shown.shape == (16, 8, 3)
+    (held, *_) = load("rotated", data_dir=str(tmp_path)).train.images
+    seen = decode.view(record.image, lambda h, w: decode.Window(0, 0, 8, 8), 8)
+    np.testing.assert_allclose(held[:, :8].astype(int), seen.astype(int), atol=2)
+    np.testing.assert_allclose(held[:, 0, 0], np.arange(0, 256, 32), atol=8)
 
 
 def test_a_misspelt_name_is_told_the_right_one(tmp_path):
@@ -594,3 +635,30 @@ def test_a_set_on_disk_holds_out_what_memory_does(tmp_path):
     assert about["examples"] == fingerprint(memory)["examples"]
     assert about["bytes"].keys() == {"train", "test"}
     assert all(size > 0 for size in about["bytes"].values())
+
+
+# --------------------------------------------------------------------- a config's
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"feed": "tape"}, "feed: 'tape' is not known; choose from memory, stream."),
+        ({"augmentation": "flip"}, "augmentation: 'flip' is not known; .*flip_crop'"),
+        (
+            {"feed": "stream", "augmentation": "flip_crop"},
+            "augmentation: 'flip_crop' is not known; choose from none, resized_crop.",
+        ),
+        ({"last": "keep"}, "last: 'keep' is not known; choose from drop, wrap."),
+        ({"stream.corrupt": "no"}, "stream.corrupt: 'no' is not known; .* error, skip"),
+    ],
+)
+def test_unknown_choices_are_refused_before_data_is_read(changes, said, monkeypatch):
+    monkeypatch.setattr(data, "load", None)
+    monkeypatch.setattr(data, "describe", None)
+    changed = config.default()
+    changed.update_from_flattened_dict({f"data.{k}": v for k, v in changes.items()})
+    layout = Layout("fleet", (jax.devices()[0],))
+    for read in (inputs.describe, lambda config: inputs.build(config, layout)):
+        with pytest.raises(ConfigError, match=rf"^config\.data\.{said}"):
+            read(changed)

@@ -9,7 +9,7 @@ import pytest
 from tiny_imagenet import jpeg, photograph
 from trees import assert_same
 
-from lth_jax.data import NO_LABEL, Images, Passage, Stream, batch_indices, decode
+from lth_jax.data import NO_LABEL, Images, Stream, batch_indices, decode
 from lth_jax.data.decode import Window
 from lth_jax.data.stored import Stored
 from lth_jax.errors import DataError
@@ -142,7 +142,7 @@ def test_the_centre_is_what_evaluation_sees():
     record = Stored(
         Shelf([{"image": cv2.imencode(".png", image)[1].tobytes(), "label": 0}]), None
     ).read([0])[0]
-    assert (images(photographs()).central(record) == 200).all()
+    assert (images(photographs()).see(record) == 200).all()
 
 
 def test_windows_have_the_areas_and_shapes_that_were_asked_for():
@@ -252,15 +252,13 @@ def test_what_cannot_be_streamed_is_refused(options, said):
         stream(**options)
 
 
-# --------------------------------------------------------------------- passages
+# --------------------------------------------------------------------- in order
 
 
 @pytest.mark.parametrize(("examples", "parts"), [(11, 1), (11, 2), (8, 4), (1, 4)])
-def test_a_passage_has_every_example_once(examples, parts):
-    passage = Passage(
-        images=images(shelf(examples)), batch_size=4, parts=parts, workers=0
-    )
-    batches = list(passage.batches())
+def test_in_order_every_example_comes_once(examples, parts):
+    feed = stream(shelf(examples), last="wrap", parts=parts)
+    batches = list(feed.in_order())
     assert len(batches) == -(-examples // 4)
     shapes = {p["image"].shape for b in batches for p in b}
     assert shapes == {(4 // parts, 16, 16, 3)}
@@ -283,9 +281,8 @@ def test_a_corrupt_image_is_an_error_with_its_key(damaged):
     said = "^config.data.dir: 'image2' cannot be decoded .*corrupt=skip$"
     with pytest.raises(DataError, match=said):
         take(stream(shelf(4, image2=damaged)), 0, [0])
-    passage = Passage(images=images(shelf(4, image2=damaged)), batch_size=4, workers=0)
     with pytest.raises(DataError, match=said):
-        list(passage.batches())
+        list(stream(shelf(4, image2=damaged)).in_order())
 
 
 def test_the_error_of_a_worker_is_the_same():
@@ -311,8 +308,8 @@ def test_a_corrupt_image_is_skipped_and_counted_if_that_is_wanted(caplog):
 
 
 def test_a_skipped_image_is_not_evaluated():
-    made = images(shelf(4, image2=truncated()), corrupt="skip")
-    (batch,) = Passage(images=made, batch_size=4, workers=0).batches()
+    feed = stream(shelf(4, image2=truncated()), corrupt="skip")
+    (batch,) = feed.in_order()
     assert batch[0]["label"].tolist() == [0, 1, NO_LABEL, 3]
 
 

@@ -4,8 +4,8 @@ from lth_jax.data.dataset import Dataset, Split, fingerprint
 from lth_jax.data.memory import Memory, normalise
 from lth_jax.data.order import batch_indices, steps_per_epoch
 from lth_jax.data.sources import KNOWN, describe, load
-from lth_jax.data.stored import Images, Stored
-from lth_jax.data.stream import Passage, Stream
+from lth_jax.data.stored import Images
+from lth_jax.data.stream import Stream
 from lth_jax.errors import DataError
 from lth_jax.tasks.classification import NO_LABEL
 
@@ -16,9 +16,7 @@ __all__ = [
     "Dataset",
     "Images",
     "Memory",
-    "Passage",
     "Split",
-    "Stored",
     "Stream",
     "batch_indices",
     "describe",

@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
@@ -28,16 +28,13 @@ class Split:
         return Split(self.images[indices], self.labels[indices])
 
 
-S = TypeVar("S", Split, Stored)
-
-
 @dataclass(frozen=True, eq=False)
-class Dataset(Generic[S]):
+class Dataset:
     """A data set whose splits are in memory or on disk."""
 
-    train: S
-    validation: S | None
-    test: S
+    train: Any  # a `Split`, or what is `Stored`
+    validation: Any  # likewise, or None
+    test: Any
     num_classes: int
     # Of the training images in memory, by channel on the scale 0 to 1.
     mean: Float32[np.ndarray, "c"] | None
@@ -46,21 +43,20 @@ class Dataset(Generic[S]):
     about: dict[str, Any]
 
     @property
-    def splits(self) -> dict[str, S]:
+    def splits(self) -> dict[str, Any]:
         """The splits there are, by name."""
-        names = ("train", "validation", "test")
-        found = {name: getattr(self, name) for name in names}
+        found = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: split for name, split in found.items() if split is not None}
 
 
 def assemble(
-    train: S,
-    test: S,
+    train: Split | Stored,
+    test: Split | Stored,
     *,
     num_classes: int,
     validation: int = 0,
     about: dict[str, Any] | None = None,
-) -> Dataset[S]:
+) -> Dataset:
     """Return the Dataset whose validation split is held out of `train`.
 
     These are its first `validation` examples in one fixed permutation, the same in
@@ -68,12 +64,6 @@ def assemble(
 
     Raises:
         DataError: `validation` is negative or leaves no training image.
-
-    Example:
-        >>> split = Split(np.zeros((4, 1, 1, 1), np.uint8), np.arange(4, dtype='int32'))
-        >>> dataset = assemble(split, split, num_classes=4, validation=1)
-        >>> dataset.train.labels, dataset.validation.labels
-        (array([0, 1, 3], dtype=int32), array([2], dtype=int32))
     """
     if not 0 <= validation < len(train):
         raise DataError(
@@ -97,12 +87,6 @@ def fingerprint(dataset: Dataset) -> dict[str, Any]:
 
     Numbers of examples and, of a set in memory, a SHA-256 of all that it holds; a set
     on disk, which is not read, has its `about` instead.
-
-    Example:
-        >>> split = Split(np.zeros((4, 1, 1, 1), np.uint8), np.arange(4, dtype='int32'))
-        >>> found = fingerprint(assemble(split, split, num_classes=4))
-        >>> found['examples'], found['sha256'][:8]
-        ({'train': 4, 'test': 4}, 'a1f9e6d3')
     """
     examples = {name: len(split) for name, split in dataset.splits.items()}
     found = dataset.about | {"examples": examples}

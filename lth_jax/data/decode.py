@@ -57,11 +57,11 @@ def view(
 
     Args:
         encoded: JPEG, PNG or whatever else OpenCV reads.
-        choose: from the image's height and width to the window.
-        size: height and width of the view, in pixels.
+        choose: from the image's height and width to the window, in pixels.
+        size: of the view, in pixels.
         mirrored: flip it from left to right.
-        exact: decode JPEGs as accurately as their standard has it; otherwise a tenth
-            faster, with rounding and colour edges that a random crop does not show.
+        exact: decode JPEGs as their standard has it, not a tenth faster, with rounding
+            and colour edges that a random crop does not show.
 
     Raises:
         ValueError: it cannot be decoded, or not to its end.
@@ -108,15 +108,10 @@ def random_window(
 ) -> Window:
     """Return a window of random area, shape and place.
 
-    Szegedy et al. (2015), Section 6: the area is uniform; the shape is, as has become
-    usual, uniform in the logarithm of width / height. The first draw that fits into the
+    Szegedy et al. (2015), Section 6: the area is uniform within limits, as a share of
+    the image's; the shape is, as has become usual, uniform in the logarithm of width /
+    height. The first draw (from [0, 1): area, shape, top and left) that fits into the
     image counts; if none does, the largest central window of a shape within `aspect`.
-
-    Args:
-        height, width: of the image, in pixels.
-        draws: numbers from [0, 1): of the area, the shape, the top and the left.
-        area: least and greatest share of the image's area.
-        aspect: least and greatest width / height.
     """
     shares = area[0] + draws[:, 0] * (area[1] - area[0])
     shapes = aspect[0] * (aspect[1] / aspect[0]) ** draws[:, 1]

@@ -37,7 +37,6 @@ class Digits(tfds.core.GeneratorBasedBuilder):
             features=tfds.features.FeaturesDict(features),
             supervised_keys=("image", "label"),
             homepage="https://doi.org/10.24432/C50P49",
-            citation="Alpaydin, E. and Kaynak, C. (1998), doi:10.24432/C50P49",
             redistribution_info={"license": "CC BY 4.0"},
             disable_shuffling=True,
         )

@@ -28,17 +28,6 @@ class Memory:
 
     Raises:
         ValueError: unknown `last` or `augmentation`, or `batch_size` leaves no step.
-
-    Example:
-        >>> white = np.full((5, 1, 1, 1), 255, np.uint8)
-        >>> split = Split(white, labels=np.zeros(5, np.int32))
-        >>> half = np.full(1, 0.5, np.float32)
-        >>> memory = Memory(split, mean=half, std=half, batch_size=2)
-        >>> memory.steps_per_epoch
-        2
-        >>> batch = jax.jit(memory.batch)(memory.arrays, 0, 0)
-        >>> batch['image'].ravel()
-        Array([1., 1.], dtype=float32)
     """
 
     split: Split
@@ -55,16 +44,9 @@ class Memory:
         self.steps_per_epoch = order.steps_per_epoch(
             len(self.split), self.batch_size, self.last
         )
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Height, width and channels of an image."""
-        return self.split.images.shape[1:]
-
-    @property
-    def arrays(self) -> dict[str, np.ndarray]:
-        """What `batch` needs on every device: put it there once."""
-        return {"images": self.split.images, "labels": self.split.labels}
+        self.shape = self.split.images.shape[1:]
+        # What `batch` needs on every device: to be put there once.
+        self.arrays = {"images": self.split.images, "labels": self.split.labels}
 
     def batch(
         self,
@@ -78,13 +60,6 @@ class Memory:
 
         Whatever `parts`, all parts together are the same batch. Pure and jittable; all
         but `parts` may be traced (`part` may be a device's `lax.axis_index`).
-
-        Args:
-            arrays: `self.arrays`, on the device.
-            data_seed: from 0 to 2**32 - 1.
-            step: counted from 0 over all epochs.
-            part: from 0 to parts - 1.
-            parts: a divisor of the batch size.
 
         Returns:
             `image`: normalised, float32 [batch_size / parts, h, w, c];

@@ -24,13 +24,10 @@ _LARGEST = 2**31  # examples: twice an index must fit in 32 bits
 
 
 def steps_per_epoch(n: int, batch_size: int, last: str) -> int:
-    """Return the number of steps of an epoch, in which every example has its turn.
+    """Return the number of steps of an epoch of `n` examples.
 
-    Args:
-        n: number of examples.
-        batch_size: examples a step.
-        last: what becomes of a last, partial batch: `drop` leaves its examples out of
-            the epoch, `wrap` completes it with the first examples of the same epoch.
+    If `last` is `drop`, those of a last, partial batch are left out of the epoch;
+    `wrap` completes it with the first examples of the same epoch.
 
     Raises:
         ValueError: `last` is neither, or an epoch has no step.
@@ -57,16 +54,8 @@ def batch_indices(
     Within an epoch no example comes twice (but for those that complete a batch with
     `last='wrap'`); every epoch has an order of its own.
 
-    Args:
-        data_seed: from 0 to 2**32 - 1 (a uint32, from 2**31 on); it may be traced.
-        step: counted from 0 over all epochs; it may be traced.
-        n, batch_size, last: as in `steps_per_epoch`, which also says what is raised.
-
-    Example:
-        >>> steps = [batch_indices(0, step, n=4, batch_size=2, last='drop')
-        ...          for step in range(2)]
-        >>> sorted(jnp.concatenate(steps).tolist())
-        [0, 1, 2, 3]
+    The seed is from 0 to 2**32 - 1 (a uint32, from 2**31 on), the step counted from 0
+    over all epochs; both may be traced. The others are those of `steps_per_epoch`.
     """
     steps = steps_per_epoch(n, batch_size, last)
     epoch, within = jnp.divmod(jnp.asarray(step, jnp.uint32), jnp.uint32(steps))

@@ -10,7 +10,7 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -63,27 +63,34 @@ def load(
     if not builder.data_path.exists():
         _prepare(builder, name, data_dir)
         builder = _builder(name, data_dir)  # knows the splits of what is now on disk
-    splits = {"train_split": train_split, "test_split": test_split}
-    for field, split in splits.items():
-        if split not in builder.info.splits:
+    info = builder.info
+    for field, split in (("train_split", train_split), ("test_split", test_split)):
+        if split not in info.splits:
             raise DataError(
                 f"config.data.{field}: {name!r} has no split {split!r}; it has "
-                f"{', '.join(builder.info.splits)}"
+                f"{', '.join(info.splits)}"
             )
-    _check_format(builder, name, data_dir)
-    read = _read if in_memory else _open
-    sizes = {name: split.num_bytes for name, split in builder.info.splits.items()}
+    formats = sorted(f.value for f in info.available_file_formats())
+    if "array_record" not in formats:
+        raise DataError(
+            f"config.data.dir: {name!r} in {builder.data_dir} is stored as "
+            f"{', '.join(formats)} and only array_record can be read: remove that "
+            f"folder, then run {_command(name, data_dir)}"
+        )
+    read: Callable[..., Any] = _read if in_memory else _open
+    sizes = {name: split.num_bytes for name, split in info.splits.items()}
     return assemble(
-        *(read(builder, split) for split in splits.values()),
-        num_classes=builder.info.features["label"].num_classes,
+        read(builder, train_split),
+        read(builder, test_split),
+        num_classes=info.features["label"].num_classes,
         validation=validation,
-        about={} if in_memory else {"name": builder.info.full_name, "bytes": sizes},
+        about={} if in_memory else {"name": info.full_name, "bytes": sizes},
     )
 
 
 def describe(
     name: str, *, data_dir: str | None = None, in_memory: bool = True
-) -> tuple[tuple[int | None, ...], int]:
+) -> tuple[tuple[Any, ...], int]:
     """Return the shape of a set's images and its number of classes, without reading it.
 
     Raises:
@@ -98,15 +105,14 @@ def describe(
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """Keep TFDS's prints, progress bars, logs and warnings from the user."""
-    disabled = logging.root.manager.disable
+    disabled, unread = logging.root.manager.disable, io.StringIO()
     logging.disable(logging.CRITICAL)
     try:
         with (
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-            warnings.catch_warnings(),
+            contextlib.redirect_stdout(unread),
+            contextlib.redirect_stderr(unread),
+            warnings.catch_warnings(action="ignore"),
         ):
-            warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(disabled)
@@ -128,8 +134,9 @@ def _builder(name: str, data_dir: str | None) -> Builder:
             f"(known to work: {', '.join(KNOWN)})"
         ) from None
     except Exception as error:
+        said = one_line(f"{type(error).__name__}: {error}")
         raise DataError(
-            f"config.data.name: TFDS cannot open {name!r} ({_said(error)})"
+            f"config.data.name: TFDS cannot open {name!r} ({said})"
         ) from error
 
 
@@ -142,13 +149,13 @@ def _check_features(builder: Builder, in_memory: bool) -> None:
         isinstance(image, tfds.features.Image)
         and isinstance(label, tfds.features.ClassLabel)
         and getattr(image, "np_dtype", None) == np.uint8
-        and image.shape[-1] in decode.CHANNELS
+        and builder.info.features.shape["image"][-1] in decode.CHANNELS
     ):
         raise DataError(
             f"config.data.name: {builder.name!r} is no set to classify images: that "
             "takes the features image (uint8, 1 or 3 channels) and label"
         )
-    if in_memory and None in image.shape:
+    if in_memory and None in builder.info.features.shape["image"]:
         raise DataError(
             f"config.data.feed: the images of {builder.name!r} are of many shapes and "
             "cannot be held in memory; use 'stream'"
@@ -179,31 +186,14 @@ def _prepare(builder: Builder, name: str, data_dir: str | None) -> None:
         # TFDS writes beside the folder and renames: of several processes that prepare
         # at once, all but the first fail at the very end and find the folder in place.
         if not builder.data_path.exists():
+            said = one_line(f"{type(error).__name__}: {error}")
             raise DataError(
-                f"{missing} preparing it failed ({_said(error)}): to try again, run "
-                f"{command}"
+                f"{missing} preparing it failed ({said}): to try again, run {command}"
             ) from error
 
 
-def _check_format(builder: Builder, name: str, data_dir: str | None) -> None:
-    formats = sorted(f.value for f in builder.info.available_file_formats())
-    if "array_record" not in formats:
-        raise DataError(
-            f"config.data.dir: {name!r} in {builder.data_dir} is stored as "
-            f"{', '.join(formats)} and only array_record can be read: remove that "
-            f"folder, then run {_command(name, data_dir)}"
-        )
-
-
-def _said(error: Exception) -> str:
-    return one_line(f"{type(error).__name__}: {error}")
-
-
 def _command(name: str, data_dir: str | None) -> str:
-    """Return the shell command that prepares a set.
-
-    Not `tfds build`: in TFDS 4.9.10 that program also needs Apache Beam.
-    """
+    # Not `tfds build`: in TFDS 4.9.10 that program also needs Apache Beam.
     arguments = repr(name) if data_dir is None else f"{name!r}, data_dir={data_dir!r}"
     return (
         'python -c "import tensorflow_datasets as tfds; '
@@ -213,7 +203,6 @@ def _command(name: str, data_dir: str | None) -> str:
 
 @_silence()
 def _open(builder: Builder, split: str) -> Stored:
-    """Open a split, whose images stay encoded."""
     import tensorflow_datasets as tfds
 
     decoders = {"image": tfds.decode.SkipDecoding()}
@@ -225,7 +214,6 @@ def _open(builder: Builder, split: str) -> Stored:
 
 @_silence()
 def _read(builder: Builder, split: str) -> Split:
-    """Read a split into memory."""
     source = _open(builder, split).source
     # All at once: one by one takes several times as long.
     records = source.__getitems__(list(range(len(source))))

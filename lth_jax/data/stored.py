@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +13,7 @@ from lth_jax.errors import DataError
 from lth_jax.tasks.classification import NO_LABEL
 
 CORRUPT = ("error", "skip")
-
-Indices = Sequence[int] | np.ndarray
+_SKIP = "replace it, or skip what is corrupt: --config.data.stream.corrupt=skip"
 
 
 class Record(NamedTuple):
@@ -40,7 +40,7 @@ class Stored:
         within = indices if self.indices is None else self.indices[indices]
         return dataclasses.replace(self, indices=within)
 
-    def read(self, indices: Indices) -> list[Record]:
+    def read(self, indices: Sequence[int] | np.ndarray) -> list[Record]:
         """Return the records at some indices, read together."""
         within = indices if self.indices is None else self.indices[indices]
         numbers = [int(i) for i in within]
@@ -67,84 +67,60 @@ class Images:
     aspect: tuple[float, float] = (3 / 4, 4 / 3)
     corrupt: str = "error"  # or "skip": what becomes of what cannot be decoded
 
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def part(
-        self, size: int, indices: Indices, views: Sequence[np.ndarray], *, replace: bool
+    def fill(
+        self, size: int, indices: np.ndarray, *views: np.ndarray, replace: bool
     ) -> dict[str, Any]:
-        """Return part of a batch, and the keys of the records that were skipped.
+        """Return `size` images and labels, and the keys of records that were skipped.
 
-        Args:
-            size: number of examples; after those at `indices`, labels are `NO_LABEL`.
-            indices: of at most that many examples.
-            views: draws and who is mirrored, as for `cropped`; none for `central`.
-            replace: the next example takes the place of one whose image is skipped.
-
-        Raises:
-            DataError: a record has no class, or its image is corrupt and not skipped.
+        They are of the records at `indices`, each seen with what `see` takes from
+        `views`. What is skipped is replaced by the next record, or else has, as all
+        beyond the indices, the label `NO_LABEL`.
         """
         images = np.zeros((size, self.size, self.size, 3), np.uint8)
         labels = np.full(size, NO_LABEL, np.int32)
         skipped: list[str] = []
         for i, first in enumerate(self.records.read(indices)):
             for record in self._candidates(first, int(indices[i]), replace):
-                self._check_label(record)
                 try:
-                    if views:
-                        images[i] = self.cropped(record, *(v[i] for v in views))
-                    else:
-                        images[i] = self.central(record)
-                except ValueError as error:
-                    skipped.append(self._refuse(record, error))
-                else:
+                    images[i] = self.see(record, *(drawn[i] for drawn in views))
                     labels[i] = record.label
                     break
+                except ValueError as error:
+                    if self.corrupt == "error":
+                        said = f"{record.key!r} cannot be decoded ({error})"
+                        raise DataError(f"config.data.dir: {said}; {_SKIP}") from error
+                    skipped.append(record.key)
         return {"image": images, "label": labels, "skipped": skipped}
 
-    def central(self, record: Record) -> np.ndarray:
-        """Return an image as it is evaluated."""
-        share = min(1.0, self.size / self.resize)
-        return decode.view(
-            record.image, lambda h, w: decode.central(h, w, share), self.size
-        )
-
-    def cropped(
+    def see(
         self,
         record: Record,
-        draws: Float[np.ndarray, "attempts 4"],
-        mirrored: bool | np.bool_,
+        draws: Float[np.ndarray, "attempts 4"] | None = None,
+        mirrored: bool | np.bool_ = False,
     ) -> np.ndarray:
-        """Return a random window of an image, perhaps mirrored."""
-        return decode.view(
-            record.image,
-            lambda h, w: decode.random_window(h, w, draws, self.area, self.aspect),
-            self.size,
-            mirrored=bool(mirrored),
-            exact=False,
-        )
+        """Return a random window of an image, or without draws its centre."""
+        if draws is None:
+            share = min(1.0, self.size / self.resize)
+            choose = partial(decode.central, share=share)
+        else:
+            choose = partial(
+                decode.random_window, draws=draws, area=self.area, aspect=self.aspect
+            )
+        flip, exact = bool(mirrored), draws is None
+        return decode.view(record.image, choose, self.size, mirrored=flip, exact=exact)
 
     def _candidates(
         self, record: Record, index: int, replace: bool
     ) -> Iterator[Record]:
-        yield record
+        """Yield a record, and those that may take its place."""
+        examples = len(self.records)
+        for after in range(1, 1 + (examples if replace else 1)):
+            if not 0 <= record.label < self.num_classes:
+                raise DataError(
+                    f"config.data.name: the label of {record.key!r} is {record.label}, "
+                    f"and there are {self.num_classes} classes"
+                )
+            yield record
+            (record,) = self.records.read([(index + after) % examples])
         if replace:
-            for after in range(1, len(self)):
-                yield from self.records.read([(index + after) % len(self)])
             raise DataError("config.data.dir: there is no image that can be decoded")
-
-    def _check_label(self, record: Record) -> None:
-        if not 0 <= record.label < self.num_classes:
-            raise DataError(
-                f"config.data.name: the label of {record.key!r} is {record.label}, and "
-                f"there are {self.num_classes} classes"
-            )
-
-    def _refuse(self, record: Record, error: ValueError) -> str:
-        """Return the key of a record to skip, if that is wanted, or raise DataError."""
-        if self.corrupt == "skip":
-            return record.key
-        raise DataError(
-            f"config.data.dir: {record.key!r} cannot be decoded ({error}); replace it, "
-            "or skip what is corrupt: --config.data.stream.corrupt=skip"
-        ) from error

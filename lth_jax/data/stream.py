@@ -6,10 +6,10 @@ that a stream can start at any step, and gives the same batches whatever the num
 workers, devices and restarts.
 """
 
+import dataclasses
 import logging
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -33,43 +33,104 @@ Part = dict[str, np.ndarray]
 Parts = Generator[list[Part], None, None]
 
 
-@dataclass(eq=False, kw_only=True)
-class _Batches:
-    """Batches of a split on disk, shared by devices and prefetched by processes."""
+@dataclasses.dataclass(eq=False)
+class Stream:
+    """Batches of a split on disk as a pure function of data seed and step.
+
+    Raises:
+        ValueError: unknown `last` or `augmentation`, or `batch_size` leaves no step.
+    """
 
     images: Images
-    batch_size: int  # over all devices
+    mean: Float32[np.ndarray, "3"]  # by channel, on the scale 0 to 1
+    std: Float32[np.ndarray, "3"]
+    batch_size: int  # examples a step, over all devices that share it
+    last: str = "drop"  # an epoch's partial batch, or "wrap" around
+    augmentation: str = "none"  # or "resized_crop": a random window, half mirrored
     parts: int = 1  # devices that share a batch, which divide its size
-    local: Sequence[int] | None = None  # the parts that this process makes, or all
+    local: Sequence[int] = ()  # the parts that this process makes; none for all
     workers: int = -1  # processes that decode: 0 for none, -1 for one per core
 
+    divided = True  # arrays are one part of a batch
+
     def __post_init__(self):
+        augment.check(self.augmentation, AUGMENTATIONS)
+        self.local = self.local or range(self.parts)
+        self.steps_per_epoch = order.steps_per_epoch(
+            len(self), self.batch_size, self.last
+        )
+        self.shape = (self.images.size, self.images.size, 3)
         self.skipped: set[str] = set()  # keys of images that cannot be decoded
+        self._batches: Parts | None = None
+        self._next: tuple[int, int] | None = None  # data seed and step
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.images.records)
 
-    def _prefetch(
-        self, steps: range, draw: Callable[[int], Sequence[Any]], *, replace: bool
-    ) -> Parts:
-        """Yield the local parts of the batches of some steps.
+    def supply(self, data_seed: int, step: int) -> list[Part]:
+        """Return the local parts of a step's batch, and prefetch the next step's.
 
-        Args:
-            steps: rising, one by one.
-            draw: from a step to its examples' indices and, if augmented, their views.
-            replace: as for `Images.part`.
+        A step that does not follow the one before, or another seed, makes a new start.
+
+        In each, `image` is uint8 [batch_size / parts, h, w, 3] and `label` int32.
+
+        Raises:
+            DataError: a record has no class, or is corrupt and not to be skipped.
         """
-        size = self.batch_size // self.parts
-        local = range(self.parts) if self.local is None else self.local
-        make = partial(_make, self.images, size, local, draw, replace)
-        numbers = range(steps.start * len(local), steps.stop * len(local))
-        elements = _in_processes(make, numbers, self.workers)
+        if self._batches is None or self._next != (data_seed, step):
+            self.close()
+            self._batches = self._prefetch(range(step, _ENDLESS), data_seed)
+        self._next = None  # after an error there is a new start
+        parts = next(self._batches)
+        self._next = (data_seed, step + 1)
+        return parts
+
+    def close(self) -> None:
+        """End the worker processes."""
+        if self._batches is not None:
+            self._batches.close()
+        self._batches = None
+
+    def in_order(self) -> Parts:
+        """Yield batches as `supply` returns them, every example once and as it is.
+
+        Where no example is, or one was skipped, the label is `NO_LABEL`.
+        """
+        return self._prefetch(range(-(-len(self) // self.batch_size)), None)
+
+    def _prefetch(self, steps: range, data_seed: int | None) -> Parts:
+        """Yield the local parts of the batches of some steps; in order if seedless."""
+        local = len(self.local)
+        idle = dataclasses.replace(self)  # workers are sent one that has none itself
+        elements = _in_processes(
+            partial(idle._part, data_seed=data_seed),
+            range(steps.start * local, steps.stop * local),
+            self.workers,
+        )
         try:
             for _ in steps:
-                yield [self._next_part(elements) for _ in local]
+                yield [self._next_part(elements) for _ in range(local)]
         finally:
-            if hasattr(elements, "close"):  # ends the processes
-                elements.close()
+            getattr(elements, "close", lambda: None)()  # ends the processes
+
+    def _part(self, number: int, data_seed: int | None) -> dict[str, Any]:
+        """Make a part, by its number among the local parts of all steps."""
+        step, place = divmod(number, len(self.local))
+        size = self.batch_size // self.parts
+        share = slice(self.local[place] * size, (self.local[place] + 1) * size)
+        drawn = (np.asarray(array)[share] for array in self._draw(step, data_seed))
+        return self.images.fill(size, *drawn, replace=data_seed is not None)
+
+    def _draw(self, step: int, data_seed: int | None) -> tuple[Any, ...]:
+        """Return the indices of a step's examples and, if augmented, their views."""
+        n, size = len(self), self.batch_size
+        if data_seed is None:
+            return (np.arange(step * size, min((step + 1) * size, n)),)
+        seed, now = np.uint32(data_seed), np.uint32(step)
+        indices = order.batch_indices(seed, now, n=n, batch_size=size, last=self.last)
+        if self.augmentation == "none":
+            return (indices,)
+        return indices, *_draw_views(seed, now, size)
 
     def _next_part(self, elements: Iterator[dict[str, Any]]) -> Part:
         try:
@@ -85,20 +146,33 @@ class _Batches:
         # A copy, for workers hand over memory that they will use again.
         return {name: np.array(array) for name, array in part.items()}
 
+    def batch(
+        self,
+        arrays: dict[str, Array],
+        data_seed: Count,
+        step: Count,
+        part: Count = 0,
+        parts: int = 1,
+    ) -> dict[str, Array]:
+        """Return the batch that arrays of `supply` are, of one part or stacked parts.
 
-def _make(
-    images: Images,
-    size: int,
-    local: Sequence[int],
-    draw: Callable[[int], Sequence[Any]],
-    replace: bool,
-    number: int,
-) -> dict[str, Any]:
-    """Make one of the local parts, numbered through all steps."""
-    step, device = divmod(number, len(local))
-    share = slice(local[device] * size, (local[device] + 1) * size)
-    indices, *views = (np.asarray(drawn)[share] for drawn in draw(step))
-    return images.part(size, indices, views, replace=replace)
+        `image` is normalised, float32 [examples, h, w, 3]; `label` int32 [examples].
+        """
+        images = arrays["image"].reshape(-1, *self.shape)
+        return {
+            "image": normalise(images, self.mean, self.std),
+            "label": arrays["label"].reshape(-1),
+        }
+
+
+@partial(jax.jit, static_argnames="batch_size")
+def _draw_views(data_seed: Count, step: Count, batch_size: int) -> tuple[Array, Array]:
+    """Draw numbers for the windows of a step, and who is mirrored."""
+    window_key, mirror_key = jax.random.split(
+        keys.derive(data_seed, keys.AUGMENTATION, step)
+    )
+    draws = jax.random.uniform(window_key, (batch_size, decode.ATTEMPTS, 4))
+    return draws, jax.random.bernoulli(mirror_key, shape=(batch_size,))
 
 
 def _in_processes(
@@ -131,120 +205,3 @@ def _start_worker(worker: int, workers: int) -> None:
     cv2.setNumThreads(1)
     # An interrupt from the keyboard goes to all processes: the one that trains decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-@dataclass(eq=False, kw_only=True)
-class Stream(_Batches):
-    """Batches of a split on disk as a pure function of data seed and step.
-
-    Raises:
-        ValueError: unknown `last` or `augmentation`, or `batch_size` leaves no step.
-    """
-
-    mean: Float32[np.ndarray, "3"]  # by channel, on the scale 0 to 1
-    std: Float32[np.ndarray, "3"]
-    last: str = "drop"  # an epoch's partial batch, or "wrap" around
-    augmentation: str = "none"  # or "resized_crop": a random window, half mirrored
-
-    divided = True  # arrays are one part of a batch
-
-    def __post_init__(self):
-        super().__post_init__()
-        augment.check(self.augmentation, AUGMENTATIONS)
-        self.steps_per_epoch = order.steps_per_epoch(
-            len(self), self.batch_size, self.last
-        )
-        self._batches: Parts | None = None
-        self._next: tuple[int, int] | None = None  # data seed and step
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of an image."""
-        return (self.images.size, self.images.size, 3)
-
-    def supply(self, data_seed: int, step: int) -> list[Part]:
-        """Return the local parts of a step's batch; the next step is made meanwhile.
-
-        A step that does not follow the one before, or another seed, makes a new start.
-
-        Returns:
-            For every local part `image`: uint8 [batch_size / parts, h, w, 3]; `label`:
-            int32 [batch_size / parts].
-
-        Raises:
-            DataError: an image is corrupt, and is not to be skipped.
-        """
-        if self._batches is None or self._next != (data_seed, step):
-            self.close()
-            draw = partial(
-                _draw,
-                data_seed,
-                augmented=self.augmentation != "none",
-                n=len(self),
-                batch_size=self.batch_size,
-                last=self.last,
-            )
-            self._batches = self._prefetch(range(step, _ENDLESS), draw, replace=True)
-        self._next = None  # after an error there is a new start
-        parts = next(self._batches)
-        self._next = (data_seed, step + 1)
-        return parts
-
-    def close(self) -> None:
-        """End the worker processes."""
-        if self._batches is not None:
-            self._batches.close()
-        self._batches = None
-
-    def batch(
-        self,
-        arrays: dict[str, Array],
-        data_seed: Count,
-        step: Count,
-        part: Count = 0,
-        parts: int = 1,
-    ) -> dict[str, Array]:
-        """Return the batch that arrays of `supply` are, of one part or stacked parts.
-
-        Returns:
-            `image`: normalised, float32 [examples, h, w, 3]; `label`: int32 [examples].
-        """
-        images = arrays["image"].reshape(-1, *self.shape)
-        return {
-            "image": normalise(images, self.mean, self.std),
-            "label": arrays["label"].reshape(-1),
-        }
-
-
-def _draw(
-    data_seed: int, step: int, *, augmented: bool, batch_size: int, **epoch: Any
-) -> tuple[Array, ...]:
-    seed, now = np.uint32(data_seed), np.uint32(step)
-    indices = order.batch_indices(seed, now, batch_size=batch_size, **epoch)
-    return (indices, *_draw_views(seed, now, batch_size)) if augmented else (indices,)
-
-
-@partial(jax.jit, static_argnames="batch_size")
-def _draw_views(data_seed: Count, step: Count, batch_size: int) -> tuple[Array, Array]:
-    """Draw numbers for the windows of a step, and who is mirrored."""
-    window_key, mirror_key = jax.random.split(
-        keys.derive(data_seed, keys.AUGMENTATION, step)
-    )
-    draws = jax.random.uniform(window_key, (batch_size, decode.ATTEMPTS, 4))
-    return draws, jax.random.bernoulli(mirror_key, shape=(batch_size,))
-
-
-class Passage(_Batches):
-    """A split on disk, to be gone through once in order."""
-
-    def batches(self) -> Parts:
-        """Yield batches as `Stream.supply` does, every example once.
-
-        Where no example is, or one was skipped, the label is `NO_LABEL`.
-        """
-        examples, size = len(self), self.batch_size
-        return self._prefetch(
-            range(-(-examples // size)),
-            lambda step: [np.arange(step * size, min((step + 1) * size, examples))],
-            replace=False,
-        )

@@ -25,11 +25,8 @@ def cross_entropy(
 ) -> Float[Array, ""]:
     """Return the mean cross-entropy, in nats, of examples that all have a label.
 
-    Args:
-        logits: unnormalised.
-        labels: classes, from 0.
-        label_smoothing: mass that is spread over all classes (Szegedy et al., 2016,
-            section 7).
+    The mass `label_smoothing` is spread over all classes (Szegedy et al., 2016,
+    section 7).
 
     Example:
         >>> cross_entropy(jnp.zeros((1, 2)), jnp.array([1]))
@@ -47,8 +44,7 @@ def score(logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]) -
     """Return the score of a batch; examples whose label is `NO_LABEL` weigh 0.
 
     Example:
-        >>> logits = jnp.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
-        >>> found = score(logits, jnp.array([0, 1, NO_LABEL]))
+        >>> found = score(jnp.eye(3), jnp.array([0, 2, NO_LABEL]))
         >>> int(found.right), int(found.examples)
         (1, 2)
     """

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Int, UInt8
+from jaxtyping import Array, Int
 
 from lth_jax import masks as masks_lib
-from lth_jax.data import Passage, Split, normalise
+from lth_jax.data import Split, Stream, normalise
 from lth_jax.models import Network
 from lth_jax.tasks.classification import NO_LABEL, Score, score
 from lth_jax.train.devices import Layout
@@ -34,22 +34,14 @@ class Evaluator:
     Every example counts exactly once, whatever the batch size and number of devices,
     but for those on disk that are skipped as corrupt. A split in memory stays on the
     devices; one on disk is read once for every member, in layout "data".
-
-    Attributes:
-        model: network, called with images and train.
-        split: images and labels.
-        mean, std: of the training images, by channel, on the 0 to 1 scale.
-        layout: how members lie on the devices.
-        batch_size: examples of a split in memory at a time, over all devices that share
-            them; a split on disk has batches of its own.
     """
 
     model: Network
-    split: Split | Passage
-    mean: np.ndarray
+    split: Split | Stream
+    mean: np.ndarray  # of the training images, by channel, on the scale 0 to 1
     std: np.ndarray
     layout: Layout
-    batch_size: int = 1000
+    batch_size: int = 1000  # of a split in memory, over all devices that share it
 
     def __call__(self, members: Sequence[TrainState]) -> list[Evaluation]:
         """Return the evaluation of every member."""
@@ -69,66 +61,58 @@ class Evaluator:
         if isinstance(self.split, Split):
             yield self._program(states, self._resident)
             return
-        before = None
-        for parts in self.split.batches():
+        scores = []
+        for parts in self.split.in_order():
             # One batch computes while the next is decoded.
-            if before is not None:
-                yield before
-            before = self._program(states, self.layout.scatter(parts))
-        if before is not None:
-            yield before
+            yield from scores
+            scores = [self._program(states, self.layout.scatter(parts))]
+        yield from scores
 
     @cached_property
-    def _resident(self) -> dict[str, Array]:
+    def _resident(self) -> Any:
+        assert isinstance(self.split, Split)
         images, labels = self.split.images, self.split.labels
         return self.layout.replicate({"image": images, "label": labels})
 
     @cached_property
     def _program(self) -> Callable[[Any, Any], Score]:
-        """Map (states, images and labels) to the members' scores."""
         in_memory = isinstance(self.split, Split)
-        return self.layout.spread(
-            self._all_batches if in_memory else self._one_batch,
-            axes=None if in_memory else 0,
-        )
+        return self.layout.spread(self._tally, axes=None if in_memory else 0)
 
-    def _all_batches(
+    def _tally(
         self, state: TrainState, part: Int[Array, ""] | int, arrays: dict[str, Array]
     ) -> Score:
-        """Go through a split in memory, the `part`-th part of each batch."""
-        examples, parts = len(self.split), self.layout.parts
+        """Score one member on a split in memory, or on a batch from disk."""
+        if isinstance(self.split, Split):
+            total = self._tally_split(state, part, **arrays)
+        else:  # the arrays are one part
+            total = self._tally_batch(state, **arrays)
+        return lax.psum(total, self.layout.axis) if self.layout.axis else total
+
+    def _tally_split(
+        self, state: TrainState, part: Int[Array, ""] | int, image: Array, label: Array
+    ) -> Score:
+        parts, examples = self.layout.parts, len(label)
         size = -(-min(self.batch_size, examples) // parts)
 
         def add(i: Array, total: Score) -> Score:
             position = (i * parts + part) * size + jnp.arange(size)
             index = jnp.minimum(position, examples - 1)
-            labels = jnp.where(position < examples, arrays["label"][index], NO_LABEL)
-            found = self._score(state, arrays["image"][index], labels)
+            labels = jnp.where(position < examples, label[index], NO_LABEL)
+            found = self._tally_batch(state, image[index], labels)
             return jax.tree.map(jnp.add, total, found)
 
         zero = Score(jnp.int32(0), jnp.float32(0), jnp.int32(0))
-        batches = -(-examples // (size * parts))
-        return self._sum(lax.fori_loop(0, batches, add, zero))
+        return lax.fori_loop(0, -(-examples // (size * parts)), add, zero)
 
-    def _one_batch(
-        self, state: TrainState, part: Int[Array, ""] | int, arrays: dict[str, Array]
-    ) -> Score:
-        del part  # the arrays are of one part
-        return self._sum(self._score(state, arrays["image"], arrays["label"]))
-
-    def _sum(self, score: Score) -> Score:
-        """Sum a score over the devices that share a batch."""
-        return lax.psum(score, self.layout.axis) if self.layout.axis else score
-
-    def _score(
-        self, state: TrainState, images: UInt8[Array, "b h w c"], labels: Array
-    ) -> Score:
+    def _tally_batch(self, state: TrainState, image: Array, label: Array) -> Score:
         variables = {
             "params": masks_lib.apply(state.params, state.masks),
             "batch_stats": state.batch_stats,
         }
-        images = normalise(images, self.mean, self.std)
-        return score(self.model.apply(variables, images, train=False), labels)
+        images = normalise(image, self.mean, self.std)
+        logits: Any = self.model.apply(variables, images, train=False)
+        return score(logits, label)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -138,14 +122,10 @@ class Refresher:
     Networks between two trained ones have statistics of their own. Members go through
     training batches in training mode; with the running averages' momentum of 0.9, what
     they had before counts for less than 1 % after 50 batches.
-
-    Attributes:
-        program: how members are trained.
-        batches: number of training batches, each of a full training batch.
     """
 
-    program: Program
-    batches: int
+    program: Program  # how members are trained
+    batches: int  # full training batches
 
     def __call__(self, members: Sequence[TrainState]) -> Sequence[TrainState]:
         """Return members with fresh batch statistics."""

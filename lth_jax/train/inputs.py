@@ -1,8 +1,7 @@
 """Inputs: what a config's data come to: the feed that trains, splits that evaluate."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+import dataclasses
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,34 +15,45 @@ from lth_jax.errors import ConfigError
 from lth_jax.models import Network
 from lth_jax.train.devices import Layout
 from lth_jax.train.evaluate import Evaluator
-from lth_jax.train.step import Feed
 
 Evaluate = Evaluator
 
 _AUGMENTATIONS = {"memory": memory.AUGMENTATIONS, "stream": stream.AUGMENTATIONS}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Inputs:
-    """The data of a run, from memory or from disk.
+    """The data of a run, from memory or from disk."""
 
-    Attributes:
-        feed: where training batches come from.
-        supply: as in `Program`.
-        num_classes: number of classes.
-        splits: the splits there are, by name: train, validation, test.
-        evaluator: from a network, a split and a layout to what evaluates it.
-        about: what tells the data from others, and what their images are like.
-        close: ends what makes batches ahead; it begins again when it is asked for one.
-    """
-
-    feed: Feed
-    supply: Callable[[int, int], PyTree]
+    feed: data.Memory | data.Stream  # of training batches
+    layout: Layout
     num_classes: int
-    splits: dict[str, Any]
-    evaluator: Callable[[Network, Any, Layout], Evaluator]
-    about: dict[str, Any]
-    close: Callable[[], None]
+    splits: dict[str, Any]  # those there are: train, validation, test
+    about: dict[str, Any]  # what tells the data from others, and normalises them
+
+    def supply(self, data_seed: int, step: int) -> PyTree:
+        """Return the feed's arrays for a step, on the devices, as in `Program`."""
+        if isinstance(self.feed, data.Stream):
+            return self.layout.scatter(self.feed.supply(data_seed, step))
+        return self._resident
+
+    @cached_property
+    def _resident(self) -> PyTree:
+        assert isinstance(self.feed, data.Memory)
+        return self.layout.replicate(self.feed.arrays)
+
+    def evaluator(self, model: Network, split: Any, layout: Layout) -> Evaluator:
+        """Return what evaluates a network on a split."""
+        if isinstance(self.feed, data.Stream):
+            images = dataclasses.replace(self.feed.images, records=split)
+            # Of a small split, "drop" might leave nothing.
+            split = dataclasses.replace(self.feed, images=images, last="wrap")
+        return Evaluator(model, split, self.feed.mean, self.feed.std, layout)
+
+    def close(self) -> None:
+        """End what prefetches batches; it begins again when it is asked for one."""
+        if isinstance(self.feed, data.Stream):
+            self.feed.close()
 
 
 def build(config: ConfigDict, layout: Layout) -> Inputs:
@@ -53,43 +63,55 @@ def build(config: ConfigDict, layout: Layout) -> Inputs:
         ConfigError, DataError: they cannot be had, or not as configured.
     """
     _check(config)
-    wanted, in_memory = config.data, config.data.feed == "memory"
+    fields, in_memory = config.data, config.data.feed == "memory"
     dataset = data.load(
-        name=wanted.name,
-        data_dir=wanted.dir or None,
-        train_split=wanted.train_split,
-        test_split=wanted.test_split,
-        validation=wanted.validation,
+        name=fields.name,
+        data_dir=fields.dir or None,
+        train_split=fields.train_split,
+        test_split=fields.test_split,
+        validation=fields.validation,
         in_memory=in_memory,
     )
-    if wanted.batch_size > len(dataset.train):
+    if fields.batch_size > len(dataset.train):
         raise ConfigError(
-            f"config.data.batch_size: {wanted.batch_size} is more than the "
+            f"config.data.batch_size: {fields.batch_size} is more than the "
             f"{len(dataset.train)} training examples"
         )
-    found = dataset if in_memory else wanted.stream
-    mean, std = (np.asarray(x, np.float32) for x in (found.mean, found.std))
-    if not wanted.standardise:
+    source = dataset if in_memory else fields.stream
+    mean, std = (np.asarray(x, np.float32) for x in (source.mean, source.std))
+    if not fields.standardise:
         mean, std = np.zeros_like(mean), np.ones_like(std)
-    make = _memory if in_memory else _stream
-    feed, supply, evaluated, close = make(config, layout, dataset, mean, std)
-    return Inputs(
-        feed=feed,
-        supply=supply,
-        num_classes=dataset.num_classes,
-        splits=dataset.splits,
-        evaluator=lambda model, split, layout: Evaluator(
-            model, evaluated(split), mean, std, layout
-        ),
-        about=data.fingerprint(dataset)
-        | {
-            "steps_per_epoch": feed.steps_per_epoch,
-            "shape": list(feed.shape),
-            "classes": dataset.num_classes,
-            "mean": mean.tolist(),
-            "std": std.tolist(),
-        },
-        close=close,
+    options = (mean, std, fields.batch_size, fields.last, fields.augmentation)
+    if in_memory:
+        feed = data.Memory(dataset.train, *options)
+    else:
+        feed = data.Stream(
+            _images(dataset, fields.stream),
+            *options,
+            parts=layout.parts,
+            local=layout.positions,
+            workers=fields.stream.workers,
+        )
+    about = {
+        "steps_per_epoch": feed.steps_per_epoch,
+        "shape": list(feed.shape),
+        "classes": dataset.num_classes,
+        "mean": mean.tolist(),
+        "std": std.tolist(),
+    }
+    about = data.fingerprint(dataset) | about
+    return Inputs(feed, layout, dataset.num_classes, dataset.splits, about)
+
+
+def _images(dataset: data.Dataset, options: ConfigDict) -> data.Images:
+    return data.Images(
+        dataset.train,
+        dataset.num_classes,
+        options.image_size,
+        options.resize,
+        tuple(options.area),
+        tuple(options.aspect),
+        options.corrupt,
     )
 
 
@@ -97,77 +119,19 @@ def describe(config: ConfigDict) -> tuple[tuple[int, ...], int]:
     """Return the shape of a config's images and its number of classes, without data.
 
     Raises:
-        ConfigError, DataError: the data cannot be as configured, or there is no such
-            set.
+        ConfigError, DataError: a field is not known, or there is no such set.
     """
     _check(config)
     in_memory, size = config.data.feed == "memory", config.data.stream.image_size
     shape, num_classes = data.describe(
         config.data.name, data_dir=config.data.dir or None, in_memory=in_memory
     )
-    fixed = tuple(int(n) for n in shape if n) if in_memory else (size, size, 3)
-    return fixed, num_classes
+    return shape if in_memory else (size, size, 3), num_classes
 
 
 def _check(config: ConfigDict) -> None:
-    known("data.feed", config.data.feed, _AUGMENTATIONS)
-    augmentations = _AUGMENTATIONS[config.data.feed]
-    known("data.augmentation", config.data.augmentation, augmentations)
-    known("data.last", config.data.last, order.LAST)
-    known("data.stream.corrupt", config.data.stream.corrupt, stored.CORRUPT)
-
-
-# Both return a feed, its supply, what a split is evaluated from, and an end.
-def _memory(
-    config: ConfigDict, layout: Layout, dataset: data.Dataset, *statistics: np.ndarray
-) -> tuple[Feed, Callable, Callable, Callable[[], None]]:
-    feed = data.Memory(
-        dataset.train,
-        *statistics,
-        batch_size=config.data.batch_size,
-        last=config.data.last,
-        augmentation=config.data.augmentation,
-    )
-    resident = layout.replicate(feed.arrays)
-    return feed, lambda data_seed, step: resident, lambda split: split, lambda: None
-
-
-def _stream(
-    config: ConfigDict,
-    layout: Layout,
-    dataset: data.Dataset,
-    mean: np.ndarray,
-    std: np.ndarray,
-) -> tuple[Feed, Callable, Callable, Callable[[], None]]:
-    options = config.data.stream
-    images = partial(
-        data.Images,
-        num_classes=dataset.num_classes,
-        size=options.image_size,
-        resize=options.resize,
-        area=tuple(options.area),
-        aspect=tuple(options.aspect),
-        corrupt=options.corrupt,
-    )
-    shared = {
-        "batch_size": config.data.batch_size,
-        "parts": layout.parts,
-        "local": layout.positions,
-        "workers": options.workers,
-    }
-    feed = data.Stream(
-        images=images(dataset.train),
-        mean=mean,
-        std=std,
-        last=config.data.last,
-        augmentation=config.data.augmentation,
-        **shared,
-    )
-
-    def supply(data_seed: int, step: int) -> PyTree:
-        return layout.scatter(feed.supply(data_seed, step))
-
-    def evaluated(split: data.Stored) -> data.Passage:
-        return data.Passage(images=images(split), **shared)
-
-    return feed, supply, evaluated, feed.close
+    fields = config.data
+    known("data.feed", fields.feed, _AUGMENTATIONS)
+    known("data.augmentation", fields.augmentation, _AUGMENTATIONS[fields.feed])
+    known("data.last", fields.last, order.LAST)
+    known("data.stream.corrupt", fields.stream.corrupt, stored.CORRUPT)
