@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import lth_jax
@@ -79,6 +80,25 @@ sys.addaudithook(watch)
 read(strange)
 watching = False
 """
+
+
+class Executed:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_reading_a_strange_ticket_runs_nothing(tmp_path):
+    touched = tmp_path / "touched"
+    array = np.array([Executed(touched)], object)
+    np.savez(tmp_path / "ticket.npz", **{"params/w": array, "about": np.array("{}")})
+    with pytest.raises(ValueError, match="no ticket"):
+        lth_jax.load_ticket(tmp_path / "ticket.npz")
+    assert not touched.exists()
 
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")

@@ -50,17 +50,11 @@ def _grid_17(width: int) -> Branches:
 # Branches and pool width of `mixed1` to `mixed11`; the auxiliary head is on the
 # last 17x17 grid.
 BLOCKS = (
-    (GRID_35, 32),
-    (GRID_35, 64),
-    (GRID_35, 64),
+    *((GRID_35, width) for width in (32, 64, 64)),
     (GRID_35_TO_17, None),
-    (_grid_17(128), 192),
-    (_grid_17(160), 192),
-    (_grid_17(160), 192),
-    (_grid_17(192), 192),
+    *((_grid_17(width), 192) for width in (128, 160, 160, 192)),
     (GRID_17_TO_8, None),
-    (GRID_8, 192),
-    (GRID_8, 192),
+    *((GRID_8, 192), (GRID_8, 192)),
 )
 AUX_AFTER = 8
 
