@@ -1,8 +1,7 @@
 """Config: every field with its default, and what can be wrong with it."""
 
-from lth_jax.config.fields import check, default, field, known
+from lth_jax.config.fields import check, default, field, known, lengths
 from lth_jax.config.files import flatten, from_json, load, located, names, variants
-from lth_jax.config.lengths import lengths
 from lth_jax.errors import ConfigError
 
 __all__ = [

@@ -2,14 +2,15 @@
 
 import contextlib
 import difflib
+import functools
 import math
+import operator
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from lth_jax.config.lengths import lengths
 from lth_jax.config.table import FIELDS, Field
 from lth_jax.errors import ConfigError, RunError, one_line
 
@@ -42,9 +43,7 @@ def check(config: ConfigDict) -> None:
     tree = config.to_dict()
     _check_names("", tree, _nested())
     for name, wanted in FIELDS.items():
-        value = tree
-        for part in name.split("."):
-            value = value[part]
+        value = _value(tree, name)
         _check_type(name, value, type(wanted.default))
         several = isinstance(value, tuple | list)
         for element in value if several else (value,):
@@ -57,6 +56,40 @@ def check(config: ConfigDict) -> None:
             raise ConfigError(f"config.{name}: name at least one")
     _check_relations(config)
     lengths(config, steps_per_epoch=1)
+
+
+def steps(text: str, steps_per_epoch: int) -> int:
+    """Return a length in steps: '160ep', '500it' or '5ep3it'.
+
+    Raises:
+        ValueError: not of that form.
+
+    Example:
+        >>> steps("5ep3it", steps_per_epoch=100)
+        503
+    """
+    match = re.fullmatch(r"(?:(\d+)ep)?(?:(\d+)it)?", text)
+    if not text or not match:
+        raise ValueError(f"{text!r} is not a length like '160ep', '500it' or '5ep3it'")
+    epochs, iterations = (int(group or 0) for group in match.groups())
+    return epochs * steps_per_epoch + iterations
+
+
+def lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
+    """Return the config's lengths in steps, by field, without those left empty."""
+    found: dict[str, Any] = {}
+    for name in (name for name, wanted in FIELDS.items() if wanted.length):
+        value = _value(config, name)
+        with field(name):
+            if not isinstance(value, str):
+                found[name] = tuple(steps(str(v), steps_per_epoch) for v in value)
+            elif value or FIELDS[name].default:
+                found[name] = steps(value, steps_per_epoch)
+    return found
+
+
+def _value(tree: Any, name: str) -> Any:
+    return functools.reduce(operator.getitem, name.split("."), tree)
 
 
 def default() -> ConfigDict:

@@ -47,9 +47,8 @@ def variants(text: str, *choices: str | tuple[str, ...]) -> set[str]:
 def load(name: str) -> ConfigDict:
     """Return a config by what the command line calls it.
 
-    Args:
-        name: file, and after a colon the variants, joined by commas. Of
-            `configs/NAME.py`, where that is no file, the package's own.
+    That is a file (of `configs/NAME.py`, where that is none, the package's own) and,
+    after a colon, its variants, joined by commas.
 
     Raises:
         ConfigError: there is no such file, or a variant is not known.
@@ -70,12 +69,7 @@ def load(name: str) -> ConfigDict:
 
 
 def located(file: str) -> str:
-    """Return the path of a config: the package's, if `configs/NAME.py` is not there.
-
-    Example:
-        >>> located("configs/digits.py").endswith("configs/digits.py")
-        True
-    """
+    """Return the path of a config: the package's, if `configs/NAME.py` is not there."""
     folder, _, own = file.partition("/")
     if folder != "configs" or Path(file).exists():
         return file
@@ -107,12 +101,7 @@ def flatten(config: ConfigDict) -> dict[str, Any]:
 
 
 def from_json(tree: dict[str, Any]) -> ConfigDict:
-    """Return the config that was written as JSON, with its tuples.
-
-    Example:
-        >>> from_json({"rewind": {"steps": ["0it"]}}).rewind.steps
-        ('0it',)
-    """
+    """Return the config that was written as JSON, with its tuples."""
 
     def one(value: Any) -> Any:
         if isinstance(value, dict):

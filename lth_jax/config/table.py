@@ -9,29 +9,22 @@ PARTS = ("params", "batch_stats", "opt_state", "step")
 class Field(NamedTuple):
     """What a field is and may be; its type is that of the default.
 
-    Attributes:
-        default: value; `{}` takes any options.
-        comment: what it means.
-        of: type of the elements of a tuple.
-        least, most: limits of a number, or of each in a tuple, that it may reach.
-        above, below: limits that it may not reach.
-        choices: what it, or each in a tuple, may be.
-        unique: a tuple names nothing twice.
-        some: a tuple is not empty.
-        length: of training, as '160ep', '500it' or '5ep3it', or a tuple of those.
+    Limits and choices are those of each element, where it is a tuple.
     """
 
-    default: Any
-    comment: str = ""
-    of: type | None = None
-    least: float | None = None
+    default: Any  # `{}` takes any options
+    comment: str = ""  # what it means
+    of: type | None = None  # type of the elements of a tuple
+    least: float | None = None  # limits that a number may reach
     most: float | None = None
-    above: float | None = None
+    above: float | None = None  # limits that it may not reach
     below: float | None = None
     choices: tuple[str, ...] = ()
-    unique: bool = False
-    some: bool = False
-    length: bool = False
+    unique: bool = False  # a tuple names nothing twice
+    some: bool = False  # a tuple is not empty
+    length: bool = (
+        False  # of training, as '160ep', '500it' or '5ep3it', or some of those
+    )
 
 
 # fmt: off

@@ -112,8 +112,9 @@ def numbered(
     density, step = masks_lib.density(network.masks), int(network.step)
     rows = []
     for measure, value, *rest in numbers:
-        of = {"density": density, "step": step, "measure": measure, "value": value}
-        rows.append(records.row(member, **of, **(rest[0] if rest else {})))
+        of = {"density": density, "step": step, "measure": measure}
+        keys = rest[0] if rest else {}
+        rows.append(records.row(member, **of, value=float(value), **keys))
     return rows
 
 

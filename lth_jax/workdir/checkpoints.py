@@ -137,7 +137,7 @@ class Series:
             raise self._damaged(number, error) from error
 
     def remove(self, number: int) -> None:
-        """Remove a checkpoint, at once: nobody finds half of it."""
+        """Remove a checkpoint atomically: nobody finds half of it."""
         processes.by_first(lambda: self._remove(number))
 
     def _remove(self, number: int) -> None:
@@ -146,17 +146,10 @@ class Series:
         shutil.rmtree(removed, ignore_errors=True)
 
     def clear(self) -> None:
-        """Remove all checkpoints, at once: nobody finds half of one."""
+        """Remove all checkpoints, the latest first."""
         self.wait()
-        removed = self.directory.with_suffix(".removed")
-
-        def work() -> None:
-            shutil.rmtree(removed, ignore_errors=True)  # of a call that was cut off
-            if self.directory.exists():
-                self.directory.replace(removed)
-            shutil.rmtree(removed, ignore_errors=True)
-
-        processes.by_first(work)
+        for number in reversed(self.numbers()):
+            self.remove(number)
 
     def _tidy(self) -> None:
         """Make the folder, without what calls that were cut off left in it."""

@@ -106,7 +106,7 @@ def row(
         "copy": member.copy,
         "step": step,
         "measure": measure,
-        "value": float(value),
+        "value": value,
         "learning_rate": member.learning_rate,
         "weight_decay": member.weight_decay,
     }
