@@ -1,5 +1,6 @@
 """The figures: what is drawn, where, and how it looks."""
 
+import io
 import itertools
 
 import numpy as np
@@ -11,14 +12,10 @@ from lth_jax.report import drawing, figures
 from lth_jax.workdir.records import Member, row
 
 
-def number(replicate, k, level, branch, measure, value, *, step=10, copy=0):
-    return row(
-        Member(replicate, k, level, branch, copy),
-        density=0.5**level,
-        step=step,
-        measure=measure,
-        value=value,
-    )
+def number(replicate, k, level, branch, measure, value, *, step=10, copy=0, **columns):
+    member = Member(replicate, k, level, branch, copy)
+    found = {"density": 0.5**level, "step": step, "measure": measure, "value": value}
+    return row(member, **found) | columns
 
 
 ROWS = [
@@ -40,7 +37,7 @@ def lines(figure):
 
 
 def color(branch):
-    return figures.style(branch)["color"]
+    return drawing.style(branch)["color"]
 
 
 def test_accuracy_stands_over_density_with_the_dense_level():
@@ -90,8 +87,9 @@ def test_of_several_runs_every_branch_has_a_panel():
 
 
 def test_the_error_on_a_path_stands_over_the_way():
+    path = {"split": "test", "pair": "copies", "other": 0, "copy": 1}
     rows = [
-        number(0, 0, 1, "ticket", f"test_error_to_copy_1_at_{alpha:.3f}", alpha / 10)
+        number(0, 0, 1, "ticket", "error", alpha / 10, **path, alpha=alpha)
         for alpha in (1.0, 0.0, 0.5)
     ]
     ((line,),) = (panel.values() for panel in lines(figures.along_paths(rows)).values())
@@ -116,8 +114,8 @@ def test_a_training_stands_over_its_steps_beside_the_dense_one():
 
 def test_layers_stand_in_the_order_of_the_network():
     rows = [
-        number(0, 0, level, "ticket", f"density_of_{layer}/kernel", density**level)
-        for layer, density in (("fc1", 0.25), ("fc", 0.75))
+        number(0, 0, level, "ticket", "density", density**level, layer=layer)
+        for layer, density in (("fc1/kernel", 0.25), ("fc/kernel", 0.75))
         for level in (1, 2)
     ]
     ax = figures.layers(rows).axes[0]
@@ -128,10 +126,10 @@ def test_layers_stand_in_the_order_of_the_network():
 def overlapping(level, branch, pair, *numbers):
     """Rows of (p, R_p, by chance) of two replicates that do not differ."""
     return [
-        number(replicate, 0, level, branch, f"overlap_{pair}_top_{p:g}{suffix}", found)
+        number(replicate, 0, level, branch, measure, found, pair=pair, p=p)
         for p, value, chance in numbers
         for replicate in (0, 1)
-        for suffix, found in (("", value), ("_by_chance", chance))
+        for measure, found in (("overlap", value), ("chance_overlap", chance))
     ]
 
 
@@ -186,9 +184,9 @@ def test_without_numbers_there_is_no_figure(draw):
 
 def test_every_branch_looks_like_no_other():
     """By colour, or else by marker and line; an unknown branch has a look, too."""
-    looks = [tuple(figures.style(branch).values()) for branch in BRANCHES]
+    looks = [tuple(drawing.style(branch).values()) for branch in BRANCHES]
     assert len(set(looks)) == len(BRANCHES)
-    assert figures.style("mine") == figures.style("mine")
+    assert drawing.style("mine") == drawing.style("mine")
 
 
 def test_branches_of_a_figure_differ_to_colour_blind_people():
@@ -239,18 +237,20 @@ def test_dense_networks_are_levels_across_the_panel(draw):
 
 def test_what_is_below_nothing_is_drawn():
     rows = [
-        number(i, 0, 1, "ticket", "pearson_start_to_end", value)
+        number(i, 0, 1, "ticket", "pearson", value, pair="start_to_end")
         for i, value in enumerate((-0.02, -0.01))
     ]
-    low, high = figures.by_density(rows, "pearson_start_to_end").axes[0].get_ylim()
+    low, high = figures.by_density(rows, "pearson").axes[0].get_ylim()
     assert low < -0.02 < -0.01 < high
 
 
-def test_branches_of_ones_own_differ():
+def test_branches_of_ones_own_differ_whoever_is_drawn_first():
     own = ("movement", "mine", "imp_sgd", "large_final")
-    looks = [figures.style(branch) for branch in own]
+    looks = [drawing.style(branch, own) for branch in own]
     assert len({tuple(look.values()) for look in looks}) == 4
-    assert looks == [figures.style(branch) for branch in own]
+    backwards = [drawing.style(branch, own[::-1]) for branch in own[::-1]]
+    assert looks == backwards[::-1]
+    assert drawing.style("mine") == drawing.style("mine", ["movement_2", "ticket"])
 
 
 def test_networks_that_are_all_alike_are_drawn():
@@ -266,3 +266,73 @@ def test_equal_figures_are_equal_files(tmp_path):
     for suffix in ("png", "svg"):
         one, two = (tmp_path / name / f"figure.{suffix}" for name in ("a", "b"))
         assert one.read_bytes() == two.read_bytes()
+
+
+def test_kinds_of_a_number_have_panels_of_their_own():
+    """With the dense networks of the same kind."""
+    rows = [
+        number(0, 0, level, branch, "share", probe / 10 - level / 100, probe=probe)
+        for probe in (3, 7)
+        for level, branch in ((0, "dense"), (1, "ticket"))
+    ]
+    panels = lines(figures.by_density(rows, "share"))
+    for probe in (3, 7):
+        panel = panels[f"probe {probe}, rewound to step 0"]
+        np.testing.assert_allclose(panel[color("dense")].get_ydata(), probe / 10)
+        ticket = panel[color("ticket")].get_ydata()
+        np.testing.assert_allclose(ticket, [probe / 10 - 0.01])
+    (ax,) = figures.by_density(rows, "share", probe=7).axes
+    assert ax.get_title() == "rewound to step 0"
+
+
+def test_dense_networks_are_bars_from_every_step_on():
+    rewound = [
+        row | {"pair": "rewound_to_end", "other": other, "value": row["value"] + 0.1}
+        for row in overlapping(0, "dense", "", (0.1, 0.5, 0.1), (0.2, 0.6, 0.2))
+        for other in (100, 25)
+    ]
+    (ax,) = figures.overlaps(rewound + OVERLAPS, "start_to_end").axes
+    labels = [label.get_text() for label in ax.get_xticklabels()]
+    assert labels == ["dense\n100 %", "dense from\nstep 25", "dense from\nstep 100"]
+    heights = [bar.get_height() for bar in ax.patches]
+    assert heights == pytest.approx([50, 60, 60, 60, 70, 70])
+
+
+@pytest.mark.parametrize("measure", ["train_loss", "error"])
+def test_a_branch_that_is_dense_too_has_two_lines(measure):
+    """Of `branches` and of `dense_branches`: by their labels, never one line."""
+    path = {"split": "test", "pair": "copies", "other": 0, "copy": 1}
+    rows = [
+        number(0, 0, level, "long", measure, (level + 1) * x / 10, step=10)
+        | ({"step": x} if measure == "train_loss" else path | {"alpha": x / 2})
+        for level in (0, 1)
+        for x in (0, 1, 2)
+    ]
+    draw = {"train_loss": figures.while_training, "error": figures.along_paths}[measure]
+    figure = draw(rows)
+    assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [3, 3]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["dense, long", "long"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
+def test_what_is_no_finite_number_is_not_drawn(value):
+    """Of everything, or of some."""
+    numbers = [row | {"run": "a"} for row in [*ROWS, *OVERLAPS]]
+    numbers += [number(0, 0, 1, "ticket", "density", 0.5, layer="fc")]
+    numbers += [number(0, 0, 1, "ticket", "train_loss", 1.0, step=s) for s in (1, 2)]
+    for lost in (numbers, numbers[::3]):
+        rows = [row | ({"value": value} if row in lost else {}) for row in numbers]
+        for measure in ("test_accuracy", "train_loss"):
+            for draw in (figures.by_density, figures.by_rewind_step):
+                figure = draw(rows, measure)
+                assert figure is None or np.isfinite(figure.axes[0].get_ylim()).all()
+            figures.while_training(rows, measure)
+        figures.overlaps(rows, "start_to_end")
+        figures.layers(rows)
+
+
+def test_names_are_no_formulas():
+    figures.by_density(
+        [row | {"branch": "$\\a", "measure": "a$b$_^"} for row in ROWS], "a$b$_^"
+    ).savefig(io.BytesIO())

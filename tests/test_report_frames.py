@@ -6,11 +6,13 @@ import pandas as pd
 import pytest
 
 from lth_jax import report
-from lth_jax.report import frames
+from lth_jax.report import frames, tables
+from lth_jax.report import rows as rows_lib
+from lth_jax.workdir import records
 from lth_jax.workdir.records import Member, row
 
 
-def rows(*numbers, measure="test_accuracy", step=10):
+def rows(*numbers, measure="test_accuracy", step=10, **columns):
     """Rows of (replicate, rewind step, level, branch, copy, density, value)."""
     return [
         row(
@@ -20,6 +22,7 @@ def rows(*numbers, measure="test_accuracy", step=10):
             measure=measure,
             value=value,
         )
+        | columns
         for replicate, k, level, branch, copy, density, value in numbers
     ]
 
@@ -112,15 +115,15 @@ def test_a_network_that_diverged_has_no_end():
 
 
 def test_overlaps_are_a_table_beside_chance():
-    name = "overlap_start_to_end_top_0.2"
     found = rows((0, 0, 0, "dense", 0, 1.0, 0.5), (1, 0, 0, "dense", 0, 1.0, 0.6))
-    found = [r | {"measure": name} for r in found]
-    chance = [r | {"measure": f"{name}_by_chance", "value": 0.2} for r in found]
-    ((_, table),) = frames.overlap_tables(found + chance, "start_to_end")
+    compared = {"measure": "overlap", "pair": "start_to_end", "p": 0.2}
+    found = [r | compared for r in found]
+    chance = [r | {"measure": "chance_overlap", "value": 0.2} for r in found]
+    ((_, table),) = tables.overlap_tables(found + chance, "start_to_end")
     assert table.to_dict("records") == [
-        {"density": "100.00%", "branch": "dense", "p = 20%": "55.0 ± 7.1 (20.0)"}
+        {"density": "100.00%", "branch": "dense", "p = 20 %": "55.0 ± 7.1 (20.0)"}
     ]
-    assert [*frames.overlap_tables(found, "end_to_dense")] == []
+    assert [*tables.overlap_tables(found, "end_to_dense")] == []
 
 
 def test_a_frame_has_one_row_a_replicate():
@@ -187,7 +190,7 @@ def test_the_density_of_a_level_is_its_tickets():
 
 def test_a_run_without_the_measure_has_no_table():
     assert report.table([]) == "no test accuracy in %"
-    assert report.table(ROWS, "angle_to_dense") == "no angle to dense in degrees"
+    assert report.table(ROWS, "angle") == "no angle in degrees"
 
 
 def test_a_branch_is_left_out_while_none_of_its_networks_is_done():
@@ -201,13 +204,14 @@ def test_a_branch_is_left_out_while_none_of_its_networks_is_done():
 
 
 def test_all_pairs_of_copies_are_one_measure():
+    compared = {"measure": "distance", "pair": "copies"}
     pairs = [
-        *rows((0, 0, 1, "ticket", 0, 0.5, 1.0), measure="distance_to_copy_1"),
-        *rows((0, 0, 1, "ticket", 0, 0.5, 2.0), measure="distance_to_copy_2"),
-        *rows((0, 0, 1, "ticket", 1, 0.5, 6.0), measure="distance_to_copy_2"),
+        *rows((0, 0, 1, "ticket", 1, 0.5, 1.0), other=0, **compared),
+        *rows((0, 0, 1, "ticket", 2, 0.5, 2.0), other=0, **compared),
+        *rows((0, 0, 1, "ticket", 2, 0.5, 6.0), other=1, **compared),
     ]
-    frame = report.frame(pairs, "distance_between_copies")
-    assert frame["value"].tolist() == [3.0]
+    assert report.frame(pairs, "distance")["value"].tolist() == [3.0]
+    assert report.frame(pairs, "distance", other=0)["value"].tolist() == [1.5]
 
 
 def test_a_run_that_is_being_written_is_read_up_to_its_last_line(tmp_path):
@@ -297,12 +301,12 @@ def test_one_replicate_cannot_say_whether_a_ticket_is_within_a_deviation():
 def test_no_sparse_network_matches_while_there_is_none():
     assert report.matching(rows((0, 0, 0, "dense", 0, 1.0, 0.9))).empty
     assert report.matching([]).empty
-    assert [*frames.matching_tables([])] == []
+    assert [*tables.matching_tables([])] == []
 
 
 def test_the_table_of_matches_marks_them():
     ((heading, cells),) = [
-        table for table in frames.matching_tables(ROWS) if "step 5" in table[0]
+        table for table in tables.matching_tables(ROWS) if "step 5" in table[0]
     ]
     assert heading == "rewound to step 5"
     assert cells["ticket"].tolist() == ["+2.00% ± 0.00% ≥", "-2.00% ± 2.83% ≈"]
@@ -310,13 +314,13 @@ def test_the_table_of_matches_marks_them():
 
 
 def test_tickets_are_compared_with_dense_networks_of_as_many_steps():
-    """Those of step 0, once, though there is one for every rewind step."""
-    longer = [(i, k, 0, "long", 0, 1.0, 0.95) for i in range(2) for k in (0, 5)]
+    """Those of step 0, whatever the rewind step of the ticket."""
+    longer = [(i, 0, 0, "long", 0, 1.0, 0.95) for i in range(2)]
     found = report.matching([*ROWS, *rows(*longer)], reference="long")
     ticket = found[(found["branch"] == "ticket") & (found["rewind_step"] == 5)]
     assert ticket["difference"].tolist() == pytest.approx([-0.01, -0.05])
     assert ticket["n"].tolist() == [2, 2]
-    assert [*frames.matching_tables(ROWS, "long")] == []
+    assert [*tables.matching_tables(ROWS, "long")] == []
 
 
 def test_branches_are_compared_in_pairs():
@@ -325,33 +329,117 @@ def test_branches_are_compared_in_pairs():
     assert found["mean"].tolist() == pytest.approx([0.94 - 0.75, 0.9 - 0.6])
     assert found["std"].tolist() == pytest.approx([0.06 * 0.5**0.5, 0.1 * 0.5**0.5])
     assert found["n"].tolist() == [2, 2]
-    ((heading, cells),) = frames.difference_tables(ROWS)
+    ((heading, cells),) = tables.difference_tables(ROWS)
     assert heading == "rewound to step 5"
     assert cells["ticket − random_reinit"].tolist() == [
         "+19.00% ± 4.24%",
         "+30.00% ± 7.07%",
     ]
-    assert [*frames.difference_tables([])] == []
+    assert [*tables.difference_tables([])] == []
 
 
 def test_a_cell_of_fewer_replicates_says_so():
     ticket = [line for line in ROWS if line["replicate"] == 0 or line["level"] < 2]
-    ((_, cells),) = [t for t in frames.tables(ticket, "test_accuracy") if "5" in t[0]]
+    ((_, cells),) = [t for t in tables.tables(ticket, "test_accuracy") if "5" in t[0]]
     assert cells["ticket"].tolist() == ["94.00 ± 2.83", "90.00, n = 1"]
 
 
 def test_comparisons_say_of_how_many_samples_they_are():
     compared = [
         line
-        for name, value in (("copy_1", 1.0), ("copy_2", 3.0))
+        for copy, value in ((1, 1.0), (2, 3.0))
         for replicate in (0, 1)
         for line in rows(
-            (replicate, 5, 1, "ticket", 0, 0.5, value + replicate),
-            measure=f"distance_to_{name}",
+            (replicate, 5, 1, "ticket", copy, 0.5, value + replicate),
+            measure="distance",
+            pair="copies",
+            other=0,
         )
     ]
-    measure = "distance_between_copies"
-    found = frames.samples(compared, measure).iloc[0]
+    found = frames.samples(compared, "distance").iloc[0]
     assert (found["mean"], found["min"], found["max"], found["n"]) == (2.5, 1, 4, 4)
-    ((_, cells),) = frames.tables(compared, measure)
+    ((_, cells),) = tables.tables(compared, "distance")
     assert cells["ticket"].tolist() == ["2.50 ± 0.71 (1.00 to 4.00, n = 4)"]
+
+
+def test_numbers_that_differ_in_a_column_stay_apart():
+    """Whether the column is known here or of a study of one's own."""
+    found = [
+        line
+        for column, values in {
+            **{"split": ("test", "train"), "pair": ("dense", "start_to_end")},
+            **{"alpha": (0.0, 0.5), "p": (0.1, 0.2), "layer": ("fc", "fc1")},
+            **{"probe": (3, 7), "of": ([1], [2]), "n": (1, "two")},
+        }.items()
+        for value, number in zip((None, *values), (1.0, 2.0, 3.0))
+        for line in rows(
+            (0, 0, 1, "ticket", 0, 0.5, number),
+            measure=f"share_{column}",
+            **({} if value is None else {column: value}),
+        )
+    ]
+    for measure in rows_lib.measures(found):
+        frame = report.summary(found, measure)
+        assert sorted(frame["mean"]) == [1, 2, 3]
+        assert len(rows_lib.varying(frame)) == 1
+    chosen = report.summary(found, "share_probe", probe=7)
+    assert chosen["mean"].tolist() == [3]
+    assert report.frame(found, "share_probe", probe=None)["value"].tolist() == [1]
+    assert report.frame(found, "share_probe", probe=...)["value"].tolist() == [2, 3]
+    several = report.frame(found, "share_layer", layer=("fc", "fc1"))
+    assert several["layer"].tolist() == ["fc", "fc1"]
+    ((_, cells),) = tables.tables(found, "share_probe")
+    assert cells["probe"].tolist() == ["3", "7", ""]
+    assert cells["ticket"].tolist() == ["2.00", "3.00", "1.00"]
+    assert report.table(found, "share_split", split="test").splitlines() == [
+        "share split on test, mean ± standard deviation, n = 1",
+        "",
+        "rewound to step 0:",
+        "       density         ticket",
+        "        50.00%           2.00",
+    ]
+
+
+def test_copies_are_averaged_whatever_the_split():
+    compared = [
+        *rows((0, 0, 1, "ticket", 1, 0.5, 1.0), split="test", other=0, pair="copies"),
+        *rows((0, 0, 1, "ticket", 2, 0.5, 3.0), split="test", other=1, pair="copies"),
+        *rows((0, 0, 1, "ticket", 2, 0.5, 8.0), split="train", other=0, pair="copies"),
+    ]
+    frame = report.frame(compared, "test_accuracy")
+    assert frame[["split", "pair", "value"]].values.tolist() == [
+        ["test", "copies", 2.0],
+        ["train", "copies", 8.0],
+    ]
+
+
+def test_the_dense_network_from_every_step_stands_beside_the_whole_training():
+    dense = (0, 0, 0, "dense", 0, 1.0)
+    of_p = {"measure": "overlap", "p": 0.2}
+    compared = [
+        *rows((*dense, 0.3), pair="start_to_end", **of_p),
+        *rows((*dense, 0.4), pair="rewound_to_end", other=5, **of_p),
+        *rows((*dense, 0.6), pair="rewound_to_end", other=9, **of_p),
+    ]
+    found = frames.overlaps(compared, "start_to_end")
+    assert dict(zip(found["other"].fillna(0), found["mean"])) == {0: 0.3, 5: 0.4, 9: 0.6}
+    assert frames.pairs(compared) == ["start_to_end"]
+    ((_, cells),) = tables.overlap_tables(compared, "start_to_end")
+    assert set(zip(cells["other"], cells["p = 20 %"])) == {
+        ("", "30.0"),
+        ("5", "40.0"),
+        ("9", "60.0"),
+    }
+
+
+def test_numbers_that_are_none_are_no_error():
+    lost = [line | {"value": float("nan")} for line in ROWS if line["replicate"]]
+    found = report.summary([*lost, *(r for r in ROWS if not r["replicate"])], "test_accuracy")
+    assert set(found["n"]) == {1}
+    assert "nan" in report.table(lost)
+
+
+def test_the_report_knows_what_every_row_has():
+    """Of itself: what defines it needs JAX."""
+    assert rows_lib.MEMBER == Member._fields
+    assert rows_lib.DIVERGED == records.DIVERGED

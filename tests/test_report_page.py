@@ -16,10 +16,15 @@ from lth_jax.workdir.records import Member, row
 CONFIG = {"prune": {"densities": [], "levels": 3}, "seed": "<&>"}
 
 
+COPIES = {"split": "test", "pair": "copies", "copy": 1, "other": 0}
+START = {"pair": "start_to_end", "p": 0.2}
 MEASURES = (
-    *("train_loss", "test_accuracy", "density_of_fc/kernel", "distance_to_dense"),
-    *(f"test_error_to_copy_1_at_{alpha:.3f}" for alpha in (0, 0.5, 1)),
-    *("overlap_start_to_end_top_0.2", "overlap_start_to_end_top_0.2_by_chance"),
+    {"measure": "train_loss"},
+    {"measure": "test_accuracy"},
+    {"measure": "density", "layer": "fc/kernel"},
+    {"measure": "distance", "pair": "dense"},
+    *({"measure": "error", "alpha": alpha} | COPIES for alpha in (0, 0.5, 1)),
+    *({"measure": measure} | START for measure in ("overlap", "chance_overlap")),
 )
 
 
@@ -31,15 +36,16 @@ def make_run(directory, branches=("ticket", "random_reinit")):
             Member(replicate, k, level, branch, 0),
             density=0.5**level,
             step=step,
-            measure=measure,
+            measure="",
             value=0.5 + 0.1 * replicate,
         )
+        | columns
         for k in (0, 5)
         for level in range(3)
         for branch in (branches if level else ("dense",))
         for replicate in range(2)
         for step in (10, 20)
-        for measure in MEASURES
+        for columns in MEASURES
         if level or k == 0
     ]
     lines = [json.dumps(number) + "\n" for number in numbers]
@@ -78,6 +84,7 @@ FIGURES = {
     "train_loss_while_training",
     "distance_to_dense",
     "distance_to_dense_by_rewind_step",
+    "distance_to_dense_while_training",
     "test_paths",
     "overlap_start_to_end",
     "layers",
@@ -164,6 +171,76 @@ def test_a_report_needs_no_jax(run):
         f"report.write({str(run)!r})\nsys.exit('jax' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def add(run, *numbers):
+    """Append rows of a ticket and a random reinitialisation at levels 1 and 2."""
+    lines = [
+        row(
+            Member(replicate, k, level, branch, 0),
+            density=0.5**level,
+            step=20,
+            measure="",
+            value=0.1,
+        )
+        | columns
+        for columns in numbers
+        for k in (0, 5)
+        for level in (1, 2)
+        for branch in ("ticket", "random_reinit")
+        for replicate in range(2)
+    ]
+    with (run / "results.jsonl").open("a") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+
+
+def test_any_measure_with_any_column_is_drawn(run):
+    """A figure by density for each of few values, a table of many."""
+    few = [{"measure": "share_of_x_at_y_top_z", "probe": probe} for probe in (3, 7)]
+    many = [{"measure": "many", "probe": f"probe {i}"} for i in range(9)]
+    lone = [{"measure": "density_of_nothing"}, {"measure": "error", "split": "test"}]
+    add(run, *few, *many, *lone)
+    page = report.write(run)
+    names = {file.stem for file in page.parent.glob("*.png")} - FIGURES
+    assert names == {
+        f"{name}{suffix}"
+        for name in (
+            *("share_of_x_at_y_top_z_probe_3", "share_of_x_at_y_top_z_probe_7"),
+            *("density_of_nothing", "test_error"),
+        )
+        for suffix in ("", "_by_rewind_step")
+    }
+    text = Elements(page.read_text()).text
+    assert "share of x at y top z, probe 3, by density" in text
+    assert "error on test in %, by density" in text
+    assert "many, by probe" in text
+    assert "probe 8" in text
+
+
+def test_many_columns_of_few_values_are_not_dozens_of_figures(run):
+    columns = [
+        {"measure": "many", "a": a, "b": b, "c": c}
+        for a in range(4)
+        for b in range(3)
+        for c in range(2)
+    ]
+    add(run, *columns)
+    names = {file.stem for file in report.write(run).parent.glob("many*.png")}
+    assert names == set()
+
+
+def test_numbers_that_are_none_break_no_page(run):
+    nothing = float("nan")
+    add(run, {"measure": "nothing", "value": nothing}, {"measure": "a", "p": "x"})
+    add(run, {"measure": "nothing", "value": nothing, "split": "test", "n": [1]})
+    assert "nothing" in Elements(report.write(run).read_text()).text
+
+
+def test_figures_whose_names_are_alike_have_files_of_their_own(run):
+    add(run, {"measure": "a", "pair": "b_c"}, {"measure": "a_b", "pair": "c"})
+    names = {file.stem for file in report.write(run).parent.glob("a_b_c*.png")}
+    endings = ("", "_", "_by_rewind_step", "_by_rewind_step_")
+    assert names == {f"a_b_c{ending}" for ending in endings}
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")

@@ -58,6 +58,16 @@ def test_a_network_has_its_rows(workdir, capsys):
     ]
 
 
+def test_numbers_that_differ_in_a_column_have_scalars_of_their_own(tmp_path):
+    row = ROW | {"step": 10, "measure": "error", "value": 0.5, "split": "test"}
+    tensorboard.write([row | {"alpha": a, "value": a} for a in (0.25, 0.75)], tmp_path)
+    (folder,) = tmp_path.glob("*/*")
+    assert scalars(folder) == [
+        (10, "error/split_test/alpha_0.25", 0.25),
+        (10, "error/split_test/alpha_0.75", 0.75),
+    ]
+
+
 def test_a_folder_without_a_run_is_said_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["tensorboard", str(tmp_path / "none")])
     with pytest.raises(SystemExit, match=r"^error: .*none: no run has begun"):

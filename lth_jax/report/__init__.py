@@ -1,25 +1,19 @@
-"""Report: from results.jsonl to tables, figures and a page.
+"""Report: from results.jsonl to tables, figures and a page, without JAX.
 
     python -m lth_jax.report WORKDIR [WORKDIR ...]
 
-Needs neither JAX nor the run to be finished. In a notebook:
+In a notebook, also while the run is on its way:
 
     rows = report.load("runs/digits")
     report.frame(rows, "test_accuracy")         # pandas, one row a replicate
     report.figures.by_density(rows)             # matplotlib
 """
 
-from lth_jax.report import figures
-from lth_jax.report.frames import differences, frame, load, matching, summary, table
-from lth_jax.report.page import write
-
-__all__ = [
-    "differences",
-    "figures",
-    "frame",
-    "load",
-    "matching",
-    "summary",
-    "table",
-    "write",
-]
+from lth_jax.report import figures as figures
+from lth_jax.report.frames import differences as differences
+from lth_jax.report.frames import frame as frame
+from lth_jax.report.frames import matching as matching
+from lth_jax.report.frames import summary as summary
+from lth_jax.report.page import write as write
+from lth_jax.report.rows import load as load
+from lth_jax.report.tables import table as table

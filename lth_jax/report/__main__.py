@@ -4,29 +4,24 @@ import argparse
 import sys
 
 from lth_jax import report
+from lth_jax.errors import RunError
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the table of some runs and write their report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lth_jax.report", description=main.__doc__
-    )
-    parser.add_argument(
-        "workdir", nargs="+", help="folder of a run, done or on its way"
-    )
-    parser.add_argument(
-        "--out", help="folder of the report; report/ in the first by default"
-    )
+    parser = argparse.ArgumentParser("python -m lth_jax.report", None, main.__doc__)
+    parser.add_argument("workdir", nargs="+", help="folder of a run")
+    text = "folder of the report; report/ in the first by default"
+    parser.add_argument("--out", help=text)
     chosen = parser.parse_args(arguments)
     try:
         rows = report.load(*chosen.workdir)
         page = report.write(*chosen.workdir, directory=chosen.out)
     except (FileNotFoundError, NotADirectoryError) as error:
         sys.exit(f"error: {error.filename}: no such file; is this the folder of a run?")
-    except ValueError as error:
+    except RunError as error:
         sys.exit(f"error: {error}")
-    print(report.table(rows))
-    print(f"\nreport: {page}")
+    print(f"{report.table(rows)}\n\nreport: {page}")
 
 
 if __name__ == "__main__":

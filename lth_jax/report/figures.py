@@ -2,11 +2,12 @@
 
 A branch has one colour, marker and line everywhere. The colours are those of Okabe and
 Ito (2008), which colour-blind people tell apart; the markers do so in print. Lines are
-means over replicates, bands their standard deviation.
+means over replicates, bands their standard deviation. Numbers that differ in an
+optional column have panels of their own; `where` chooses, as in `rows.select`.
 """
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -16,22 +17,14 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from lth_jax.report import frames
-from lth_jax.report.drawing import (
-    FEW,
-    TEXT,
-    Curve,
-    caption,
-    draw,
-    few,
-    grid,
-    of_run,
-    style,
-)
-from lth_jax.report.frames import TRAINING, Rows
+from lth_jax.report import drawing, frames, titles
+from lth_jax.report.drawing import FEW, draw, few
+from lth_jax.report.rows import NETWORK, Rows, branches, extras, select, varying
 
 
-def by_density(rows: Rows, measure: str = "test_accuracy") -> Figure | None:
+def by_density(
+    rows: Rows, measure: str = "test_accuracy", **where: Any
+) -> Figure | None:
     """Draw a measure against the share of weights that remain, on a log axis.
 
     A panel for every rewind step (and setting), with a line for every branch and the
@@ -41,27 +34,23 @@ def by_density(rows: Rows, measure: str = "test_accuracy") -> Figure | None:
     Returns:
         The figure, or None if no sparse network has the measure.
     """
-    numbers = frames.summary(rows, measure)
-    sparse = numbers[numbers["level"] > 0].sort_values("level")
-    sparse = sparse.assign(x=100 * sparse["density"])
-    several = sparse["run"].nunique() > 1
-    levels, curves = {}, []
-    for i, (names, lines) in enumerate(sparse.groupby(TRAINING)):
-        training = _name(numbers, names)
-        for branch, points in _branches(rows, lines):
-            panel, label, look = training, branch, style(branch)
-            if several:
-                panel, label, look = branch, training, style(branch) | of_run(i)
-            curves.append(Curve(panel, label, look, points))
-            for level in _levels(rows, numbers, names, panel):
-                if several:
-                    level.look["linestyle"] = look["linestyle"]
-                levels.setdefault((panel, *names[:2], level.label), level)
-    curves = [*levels.values(), *curves]
-    return draw(curves, measure, "weights remaining in %", "log")
+    numbers = frames.summary(rows, measure, **where)
+    lines = numbers.assign(panel=_names(numbers), x=100 * numbers["density"])
+    lines = lines[lines["level"] > 0].assign(flat=False)
+    lines["label"] = lines["branch"]
+    if lines["run"].nunique() > 1:
+        lines = lines.rename(columns={"panel": "label", "label": "panel"})
+        lines["run_number"] = pd.factorize(lines["label"])[0]
+        order = lines["branch"].map(branches(rows).index)
+        lines = lines.iloc[order.argsort(kind="stable")]
+    lines = pd.concat([_dense(numbers, lines).assign(x=np.nan), lines])
+    labels = ("weights remaining in %", titles.title(measure, **where))
+    return draw(lines, branches(rows), measure, labels, "log")
 
 
-def by_rewind_step(rows: Rows, measure: str = "test_accuracy") -> Figure | None:
+def by_rewind_step(
+    rows: Rows, measure: str = "test_accuracy", **where: Any
+) -> Figure | None:
     """Draw a measure against the step that was rewound to.
 
     A panel for some of the levels (and every run and setting), with a line for every
@@ -70,19 +59,18 @@ def by_rewind_step(rows: Rows, measure: str = "test_accuracy") -> Figure | None:
     Returns:
         The figure, or None without two rewind steps.
     """
-    numbers = frames.summary(rows, measure)
-    numbers = numbers.assign(x=numbers["rewind_step"].astype(float))
-    curves = []
-    for names, networks in numbers.groupby(TRAINING[:2]):
-        steps = networks.groupby("level")["x"].nunique()
-        for level in few(steps.index[steps > 1]):
-            lines = networks[networks["level"] == level].sort_values("x")
-            panel = ", ".join(filter(None, [_name(numbers, names), _share(lines)]))
-            if level:
-                curves += _levels(rows, numbers, names, panel)
-            for branch, points in _branches(rows, lines):
-                curves.append(Curve(panel, branch, style(branch), points))
-    return draw(curves, measure, "rewound to step", "symlog")
+    numbers = frames.summary(rows, measure, **where)
+    shared = [*_shared(numbers), "level"]
+    steps = numbers.groupby(shared, dropna=False)["rewind_step"].transform("nunique")
+    lines = numbers.assign(flat=False, x=numbers["rewind_step"])[steps > 1]
+    lines = lines[lines["level"].isin(_some(lines["level"]))]
+    lines = lines.sort_values([*shared, "x"]).assign(label=lines["branch"])
+    names = zip(_names(lines, steps=False), _shares(lines))
+    lines["panel"] = [", ".join(filter(None, words)) for words in names]
+    dense = _dense(numbers, lines[lines["level"] > 0]).assign(x=np.nan)
+    lines = pd.concat([dense, lines])
+    labels = ("rewound to step", titles.title(measure, **where))
+    return draw(lines, branches(rows), measure, labels, "symlog")
 
 
 def along_paths(rows: Rows, split: str = "test") -> Figure | None:
@@ -93,14 +81,15 @@ def along_paths(rows: Rows, split: str = "test") -> Figure | None:
     Returns:
         The figure, or None if no such error was measured.
     """
-    numbers = _family(rows, f"{split}_error_between_copies_at_")
-    numbers["x"] = numbers.pop("member").astype(float)
-    return _by_training(
-        rows, numbers, f"{split}_error", "way from one copy to the other"
-    )
+    numbers = frames.summary(rows, "error", split=split, alpha=...)
+    numbers = numbers.rename(columns={"alpha": "x"})
+    labels = ("way from one copy to the other", titles.title("error", split=split))
+    return _by_training(rows, numbers, "error", labels)
 
 
-def while_training(rows: Rows, measure: str = "train_loss") -> Figure | None:
+def while_training(
+    rows: Rows, measure: str = "train_loss", **where: Any
+) -> Figure | None:
     """Draw a measure against the training step.
 
     Rows of panels are rewind steps, columns are levels: some of each.
@@ -109,19 +98,42 @@ def while_training(rows: Rows, measure: str = "train_loss") -> Figure | None:
         The figure, or None if no training of a sparse network (or of a dense one, where
         there is none) was measured on its way.
     """
-    numbers = frames.tidy(rows)
+    numbers = select(rows, measure, **where)
+    networks = [*NETWORK, *extras(numbers)]
+    copies = numbers.groupby([*networks, "step", "replicate"], dropna=False)
+    copies = copies[["density", "value"]].mean().reset_index()
+    numbers = frames.over_replicates(copies, [*networks, "step"])
+    sparse = numbers[numbers["level"] > 0]
+    looked_at = (numbers if sparse.empty else sparse).groupby(networks, dropna=False)
+    if not (looked_at["step"].nunique() > 1).any():
+        return None
+    labels = ("step", titles.title(measure, **where))
+    return _by_training(rows, numbers.assign(x=numbers["step"]), measure, labels)
+
+
+def _by_training(
+    rows: Rows, numbers: pd.DataFrame, measure: str, labels: tuple[str, str]
+) -> Figure | None:
+    """Draw numbers against their `x`: some rewind steps by some levels.
+
+    The dense networks are in every panel: those of the rewind step, or else of step 0.
+    """
     if numbers.empty:
         return None
-    numbers = numbers[(numbers["measure"] == measure) & (numbers["branch"] != "admm")]
-    keys = [*frames.NETWORK, "step"]
-    copies = numbers.groupby([*keys, "replicate"], as_index=False)[["density", "value"]]
-    numbers = frames.over_replicates(copies.mean(), keys)
-    sparse = numbers[numbers["level"] > 0]
-    looked_at = numbers if sparse.empty else sparse
-    if looked_at.empty or looked_at.groupby(frames.NETWORK)["step"].nunique().max() < 2:
-        return None
-    numbers["x"] = numbers["step"]
-    return _by_training(rows, numbers, measure, "step")
+    sparse = numbers["level"] > 0
+    lines = numbers[sparse | (not sparse.any())].assign(flat=False)
+    steps, levels = _some(lines["rewind_step"]), _some(lines["level"])
+    lines = lines[lines["rewind_step"].isin(steps) & lines["level"].isin(levels)]
+    lines = lines.sort_values([*_shared(numbers), "rewind_step", "level", "x"])
+    names = zip(_names(lines), _shares(lines))
+    lines = lines.assign(panel=["\n".join(n) for n in names], label=lines["branch"])
+    if sparse.any():
+        own = _dense(numbers, lines, same_step=True)
+        others = _dense(numbers, lines[~lines["panel"].isin(own["panel"])])
+        lines = pd.concat([own, others, lines])
+    columns = len(levels) if len(levels) > 1 else len(steps)
+    share_y = "col" if len(levels) > 1 and measure == "error" else "all"
+    return draw(lines, branches(rows), measure, labels, "linear", columns, share_y)
 
 
 def layers(rows: Rows) -> Figure | None:
@@ -130,33 +142,32 @@ def layers(rows: Rows) -> Figure | None:
     Returns:
         The figure, or None if layers were not recorded.
     """
-    numbers = _family(rows, "density_of_")
+    numbers = frames.summary(rows, "density", layer=...)
     numbers = numbers[(numbers["level"] > 0) & (numbers["branch"] == "ticket")]
-    trainings = list(numbers.groupby(TRAINING))[: 2 * FEW]
-    if not trainings:
+    if numbers.empty:
         return None
-    names = list(dict.fromkeys(numbers["member"]))
+    numbers = numbers.assign(panel=_names(numbers.drop(columns="layer")))
+    panels = list(numbers.groupby("panel", sort=False))[: 2 * FEW]
+    names = [*dict.fromkeys(select(rows, "density", layer=...)["layer"])]
     least = numbers.loc[numbers["mean"] > 0, "mean"].min()
-    norm = colors.LogNorm(100 * min(least, 0.5), 100)
-    with matplotlib.rc_context({**TEXT, "axes.grid": False}):
-        columns = min(len(trainings), FEW)
-        figure, axes = grid(len(trainings), columns, (3.4, 0.8 + 0.15 * len(names)))
-        for ax, (training, ticket) in zip(axes, trainings):
-            shown = ticket.pivot(index="member", columns="level", values="mean")
-            shown = np.ma.masked_less_equal(100 * shown.loc[names], 0)
+    norm = colors.LogNorm(100 * min(0.5, least), 100)
+    with matplotlib.rc_context({**drawing.TEXT, "axes.grid": False}):
+        size = (3.4, 0.8 + 0.15 * len(names))
+        figure, axes = drawing.grid(len(panels), min(len(panels), FEW), size)
+        for ax, (panel, ticket) in zip(axes, panels):
+            shown = ticket.pivot(index="layer", columns="level", values="mean")
+            shown = 100 * shown.reindex(names).to_numpy()
+            shown = np.ma.masked_array(shown, ~(shown > 0))
             ax.imshow(shown, "cividis", norm, aspect="auto")
-            ax.set_title(_name(numbers, training))
+            ax.set_title(panel)
             paths = [name.removesuffix("/kernel") for name in names]
             ax.set_yticks(range(len(names)), paths, fontsize=6)
             density = ticket.groupby("level")["density"].first()
             ticks = few(range(len(density)))
             ax.set_xticks(ticks, [f"{100 * density.iloc[i]:.3g}" for i in ticks])
         figure.supxlabel("weights remaining in the network in %", fontsize=8)
-        bar = figure.colorbar(
-            ScalarMappable(norm, "cividis"),
-            ax=axes,
-            label="remaining in the layer in %",
-        )
+        shades, label = ScalarMappable(norm, "cividis"), "remaining in the layer in %"
+        bar = figure.colorbar(shades, ax=axes, label=label)
         bar.ax.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
         bar.ax.yaxis.set_major_formatter("{x:.3g}")
         bar.ax.yaxis.set_minor_formatter(ticker.NullFormatter())
@@ -167,44 +178,42 @@ def overlaps(rows: Rows, pair: str) -> Figure | None:
     """Draw R_p (Liu et al., 2021) as bars, each with what chance would give.
 
     A panel for every rewind step (and setting). Of `start_to_end` the dense networks,
-    for every p; of other pairs some of the levels, for p = 0.2 or what is closest.
+    for every p, beside those from W_k to the end; of other pairs some of the levels,
+    for p = 0.2 or what is closest.
 
     Returns:
         The figure, or None if the pair was not measured.
     """
     numbers = frames.overlaps(rows, pair)
+    numbers = numbers[np.isfinite(numbers["mean"].astype(float))]
     if pair == "start_to_end":
         numbers = numbers[(numbers["level"] == 0) & (numbers["branch"] == "dense")]
     else:
         away = (numbers["p"] - 0.2).abs()
-        levels = few(sorted(numbers["level"].unique()))
-        numbers = numbers[(away == away.min()) & numbers["level"].isin(levels)]
+        chosen = numbers["level"].isin(_some(numbers["level"]))
+        numbers = numbers[(away == away.min()) & chosen]
     if numbers.empty:
         return None
     share = (100 * numbers["density"]).map("{:.3g} %".format)
-    numbers = numbers.assign(
-        group=numbers["branch"].str.replace("_", "\n") + "\n" + share
-    )
+    group = numbers["branch"].str.replace("_", "\n") + "\n" + share
+    start = numbers["other"].map("dense from\nstep {:g}".format)
     from_0 = not numbers[["level", "rewind_step"]].any(axis=None)
-    panels = list(numbers.groupby(TRAINING[:2] if from_0 else TRAINING))
+    names = _names(numbers.drop(columns=["pair", "other", "p"]), steps=not from_0)
+    group = group.where(numbers["other"].isna(), start)
+    numbers = numbers.assign(panel=names, group=group)
+    numbers = numbers.sort_values("other", na_position="first", kind="stable")
+    panels = list(numbers.groupby("panel", sort=False))
     shares = sorted(numbers["p"].unique())
     most = max(bars["group"].nunique() for _, bars in panels)
-    with matplotlib.rc_context(TEXT):
+    with matplotlib.rc_context(drawing.TEXT):
         size = (max(2.4, 0.4 + most * max(0.6, 0.25 * len(shares))), 2.6)
-        figure, axes = grid(len(panels), min(len(panels), 2), size)
-        for ax, (training, bars) in zip(axes, panels):
-            ax.set_title(_name(numbers, training))
-            _bars(ax, bars.sort_values(["level", "branch"]), shares)
-        figure.supylabel("overlap of the largest weights, $R_p$ in %", fontsize=8)
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(
-            handles,
-            labels,
-            title=caption(numbers),
-            loc="outside upper center",
-            ncols=3,
-            frameon=False,
-        )
+        figure, axes = drawing.grid(len(panels), min(len(panels), 2), size)
+        for ax, (panel, bars) in zip(axes, panels):
+            ax.set_title(panel)
+            _bars(ax, bars, shares)
+        label = "overlap of the largest weights, $R_p$ in %"
+        figure.supylabel(label, fontsize=8, parse_math=True)
+        drawing.legend(figure, *axes[0].get_legend_handles_labels(), numbers, 3)
     return figure
 
 
@@ -215,84 +224,57 @@ def _bars(ax: Axes, numbers: pd.DataFrame, shares: Sequence[float]) -> None:
     for i, (p, shade) in enumerate(zip(shares, shades)):
         bars = numbers[numbers["p"] == p].set_index("group").reindex(groups)
         x = np.arange(len(groups)) + (i - (len(shares) - 1) / 2) * width
-        heights, chance = 100 * bars["mean"], 100 * bars["chance"]
-        spread, label = 100 * bars["std"].fillna(0), f"p = {100 * p:g} %"
+        spread, label = 100 * bars["std"].fillna(0), titles.words_of("p", p)
+        heights = 100 * bars["mean"]
         ax.bar(x, heights, 0.9 * width, yerr=spread, color=shade, label=label)
         ends, label = (x - width / 2, x + width / 2), "_" if i else "by chance"
-        ax.hlines(chance, *ends, colors="#D55E00", linewidth=2, label=label)
+        look = {"colors": "#D55E00", "linewidth": 2, "label": label}
+        ax.hlines(100 * bars["chance"], *ends, **look)
     ax.set_xticks(range(len(groups)), groups, fontsize=7)
     ax.tick_params(labelbottom=True)
     ax.grid(visible=False, axis="x")
 
 
-def _by_training(
-    rows: Rows, numbers: pd.DataFrame, measure: str, x_label: str
-) -> Figure | None:
-    """Draw numbers against their `x`: some rewind steps by some levels.
-
-    The dense networks are in every panel: those of the rewind step, or else of step 0.
-    """
-    curves, columns = [], 1
-    for names, networks in numbers.sort_values("x").groupby(TRAINING[:2]):
-        dense = networks[networks["level"] == 0]
-        sparse = networks.drop(dense.index) if networks["level"].any() else networks
-        levels, steps = few(sorted(sparse["level"].unique())), few(_steps(sparse))
-        columns = max(columns, len(levels) if len(levels) > 1 else len(steps))
-        for step, level in itertools.product(steps, levels):
-            lines = sparse[(sparse["rewind_step"] == step) & (sparse["level"] == level)]
-            if lines.empty:
-                continue
-            panel = f"{_name(numbers, (*names, step))}\n{_share(lines)}"
-            own = dense[dense["rewind_step"] == (step if step in _steps(dense) else 0)]
-            if level:
-                lines = pd.concat([lines, own])
-            for branch, points in _branches(rows, lines):
-                curves.append(Curve(panel, branch, style(branch), points))
-    several = numbers.loc[numbers["level"] > 0, "level"].nunique() > 1
-    share_y = "col" if several and measure.endswith("error") else "all"
-    return draw(curves, measure, x_label, "linear", columns, share_y)
+def _shared(numbers: pd.DataFrame) -> list[str]:
+    """Return the columns in which the networks of a panel and its dense ones agree."""
+    return ["run", "setting", *varying(numbers)]
 
 
-def _steps(numbers: pd.DataFrame) -> list[int]:
-    return sorted(numbers["rewind_step"].unique().tolist())
+def _dense(
+    numbers: pd.DataFrame, lines: pd.DataFrame, *, same_step: bool = False
+) -> pd.DataFrame:
+    """Return the dense networks of the panels of lines: of step 0, or the same step."""
+    shared, dense = _shared(numbers), numbers[numbers["level"] == 0]
+    if same_step:
+        shared += ["rewind_step"]
+    else:
+        dense = dense[dense["rewind_step"] == 0]
+    panels = lines.drop_duplicates([*shared, "panel"])
+    panels = panels[[*shared, *(n for n in ("panel", "run_number") if n in lines)]]
+    labels = {name: f"dense, {name}" for name in dense["branch"]} | {"dense": "dense"}
+    dense = dense.assign(flat=True, label=dense["branch"].map(labels))
+    return panels.merge(dense, on=shared)
 
 
-def _family(rows: Rows, start: str) -> pd.DataFrame:
-    """Return the summaries of measures that share a start; `member`: what follows."""
-    found = [m for m in frames.measures(rows) if m.startswith(start)]
-    members = [frames.summary(rows, m).assign(member=m[len(start) :]) for m in found]
-    return pd.concat(members or [frames.summary([], "").assign(member="")])
-
-
-def _levels(
-    rows: Rows, numbers: pd.DataFrame, names: Sequence, panel: str
-) -> Iterator[Curve]:
-    """Yield the dense networks of a run and setting, as levels of a panel."""
-    dense = numbers[
-        (numbers["run"] == names[0])
-        & (numbers["setting"] == names[1])
-        & (numbers["level"] == 0)
-        & (numbers["rewind_step"] == 0)
+def _names(numbers: pd.DataFrame, *, steps: bool = True) -> list[str]:
+    """Return the training of every number in words, and what else tells it apart."""
+    several, others = numbers["run"].nunique() > 1, varying(numbers)
+    return [
+        titles.training(
+            row["run"] if several else "",
+            row["setting"],
+            *(titles.words_of(name, row[name]) for name in others),
+            rewind_step=row["rewind_step"] if steps else None,
+        )
+        for row in numbers.to_dict("records")
     ]
-    for branch, points in _branches(rows, dense.assign(x=np.nan)):
-        label = branch if branch == "dense" else f"dense, {branch}"
-        look = style(branch) | {"marker": "", "linestyle": style("dense")["linestyle"]}
-        yield Curve(panel, label, look, points)
 
 
-def _branches(rows: Rows, lines: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield (branch, lines) in the order of the rows."""
-    for branch in frames.branches(rows):
-        points = lines[lines["branch"] == branch]
-        if not points.empty:
-            yield branch, points
+def _shares(lines: pd.DataFrame) -> pd.Series:
+    """Return the densities of the levels in words."""
+    density = lines.groupby(["run", "setting", "level"])["density"].transform("first")
+    return (100 * density).map("{:.3g} % of the weights".format)
 
 
-def _name(numbers: pd.DataFrame, names: Sequence) -> str:
-    """Return a training's name, with its run only where there are several."""
-    run, *others = names
-    return frames.name(run if numbers["run"].nunique() > 1 else "", *others)
-
-
-def _share(lines: pd.DataFrame) -> str:
-    return f"{100 * lines['density'].iloc[0]:.3g} % of the weights"
+def _some(column: pd.Series) -> list:
+    return few(sorted(column.unique().tolist()))

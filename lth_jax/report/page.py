@@ -6,12 +6,16 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lth_jax.report import drawing, figures, frames
-from lth_jax.report.frames import Rows
+from lth_jax.report import drawing, figures, frames, tables, titles
+from lth_jax.report.drawing import FEW
+from lth_jax.report.rows import DIVERGED, Rows, extras, load, measures, names, select
+
+Section = tuple[str, str, Figure | None, list[tuple[str, tables.Tables]]]
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -36,17 +40,30 @@ summary {{ cursor: pointer; }}
 </html>
 """
 
-_COSTS = ("parameters", "bytes")  # are the same, whatever k is
-
 _MATCHING = (
     "matching: test accuracy above dense networks {}, replicate by replicate "
     "(≥ reaches dense, ≈ within one standard deviation of dense or 0.2 points)"
 )
-_DIFFERENCES = "differences of test accuracy, replicate by replicate"
 _TRAININGS = {
     "dense": "of one whole training, whatever a branch had",
     "long": "of two trainings, as fine-tuned weights had",
 }
+_DIFFERENCES = "differences of test accuracy, replicate by replicate"
+
+_FIGURES = {  # by what follows the measure in the name of the file
+    "": figures.by_density,
+    "_by_rewind_step": figures.by_rewind_step,
+    "_while_training": figures.while_training,
+}
+_LARGEST = {"pair": ..., "p": ..., "layer": None}
+_OWN: dict[str, dict[str, Any]] = {  # what has figures of another kind
+    "error": {"split": ..., "alpha": ...},
+    "density": {"layer": ...},
+    "overlap": _LARGEST,
+    "chance_overlap": _LARGEST,
+}
+_COSTS = ("parameters", "bytes")  # are the same, whatever k is
+_MOST = 2 * FEW  # kinds of numbers of a measure
 
 
 def write(*workdirs: Path | str, directory: Path | str | None = None) -> Path:
@@ -64,106 +81,110 @@ def write(*workdirs: Path | str, directory: Path | str | None = None) -> Path:
 
     Raises:
         FileNotFoundError: a folder has no results.jsonl.
+        RecordsError: a line of it is not a row.
     """
-    rows, names = frames.load(*workdirs), frames.names(*workdirs)
+    rows, runs = load(*workdirs), [*zip(names(*workdirs), map(Path, workdirs))]
     directory = Path(directory or Path(workdirs[0]) / "report")
     directory.mkdir(parents=True, exist_ok=True)
-    title = html.escape(", ".join(names))
+    title, used = html.escape(", ".join(run for run, _ in runs)), set()
     parts = [f"<h1>{title}</h1>"]
-    for name, workdir in zip(names, workdirs):
-        parts.append(_standing(rows[rows["run"] == name], name, Path(workdir)))
-    for heading, name, figure in drawn(rows):
-        path = directory / re.sub(r"[^\w-]", "_", name)
-        drawing.save(figure, path)
-        parts += [f"<h2>{html.escape(heading)}</h2>", _image(path, heading)]
-        parts.append(_tables(rows, name))
-        if name.startswith("overlap_"):
-            pair = name.removeprefix("overlap_")
-            parts.append(_details("table", frames.overlap_tables(rows, pair)))
-        if name == "test_accuracy":
-            for branch, training in _TRAININGS.items():
-                tables = frames.matching_tables(rows, branch)
-                parts.append(_details(_MATCHING.format(training), tables))
-            parts.append(_details(_DIFFERENCES, frames.difference_tables(rows)))
-    for name, workdir in zip(names, workdirs):
-        parts += [
-            _file(name, Path(workdir) / f) for f in ("config.json", "environment.json")
-        ]
-    page = directory / "index.html"
-    body = "\n".join(parts)
+    parts += [_standing(rows[rows["run"] == run], run, folder) for run, folder in runs]
+    for section in sections(rows):
+        parts += _html(section, directory, used)
+    for run, folder in runs:
+        parts += [_file(run, folder / f) for f in ("config.json", "environment.json")]
+    page, body = directory / "index.html", "\n".join(parts)
     page.write_text(_PAGE.format(title=title, body=body), encoding="utf-8")
     return page
 
 
-def drawn(rows: pd.DataFrame) -> Iterator[tuple[str, str, Figure]]:
-    """Yield (title, name of the file, figure): whatever there are numbers for.
+def sections(rows: pd.DataFrame) -> Iterator[Section]:
+    """Yield (title, name of files, figure, tables): whatever there are numbers for.
 
-    A measure's figure by density is named as the measure; accuracies come first. What
-    a training does on its way is shown of a run alone.
+    Accuracies come first. What a training does on its way is shown of a run alone.
     """
-    found = frames.measures(rows)
-    parts = ("_of_", "_at_", "_top_")
-    single = [m for m in found if not any(part in m for part in parts)]
-    measures = sorted(single, key=lambda m: not m.endswith("accuracy"))
-    plan = []
-    for m in measures:
-        plan.append((f"{frames.title(m)}, by density", m, figures.by_density, m))
-        if m not in _COSTS:
-            words, name = f"{frames.title(m)}, by rewind step", f"{m}_by_rewind_step"
-            plan.append((words, name, figures.by_rewind_step, m))
-    if rows["run"].nunique() == 1:
-        plan += [
-            (
-                f"{split} error between copies",
-                f"{split}_paths",
-                figures.along_paths,
-                split,
-            )
-            for split in ("test", "train")
-        ]
-        plan += [
-            (
-                f"{frames.title(m)}, while training",
-                f"{m}_while_training",
-                figures.while_training,
-                m,
-            )
-            for m in measures
-            if m.endswith(("accuracy", "loss"))
-        ]
-    for heading, name, draw, argument in plan:
-        if figure := draw(rows, argument):
-            yield heading, name, figure
+    alone = rows["run"].nunique() == 1
+    for measure in sorted(measures(rows), key=lambda m: not m.endswith("accuracy")):
+        for where in kinds(rows, measure):
+            yield from _of_measure(rows, measure, where, alone)
+    paths = select(rows, "error", **_OWN["error"])
+    for split in sorted(paths["split"].unique()) if alone and len(paths) else ():
+        title = titles.title("error", split=split, pair="copies")
+        yield title, f"{split}_paths", figures.along_paths(rows, split), []
     for pair in frames.pairs(rows):
-        if figure := figures.overlaps(rows, pair):
-            words = pair.replace("_", " ")
-            yield f"largest weights in common, {words}", f"overlap_{pair}", figure
-    if figure := figures.layers(rows):
-        yield "density of every layer", "layers", figure
+        title = f"largest weights in common, {titles.words_of('pair', pair)}"
+        found = [("table", tables.overlap_tables(rows, pair))]
+        yield title, f"overlap_{pair}", figures.overlaps(rows, pair), found
+    yield "density of every layer", "layers", figures.layers(rows), []
 
 
-def _image(path: Path, text: str) -> str:
-    content = base64.b64encode(path.with_suffix(".svg").read_bytes()).decode()
-    source = f"data:image/svg+xml;base64,{content}"
-    return f'<img alt="{html.escape(text)}" src="{source}">'
+def _of_measure(
+    rows: pd.DataFrame, measure: str, where: dict[str, Any], alone: bool
+) -> Iterator[Section]:
+    """Yield a measure's figures and tables; tables alone where a column has many."""
+    title, name = titles.title(measure, **where), titles.file_name(measure, **where)
+    found = [("table", tables.tables(rows, measure, **where))]
+    if measure == "test_accuracy":
+        for branch, training in _TRAININGS.items():
+            matching = tables.matching_tables(rows, branch)
+            found.append((_MATCHING.format(training), matching))
+        found.append((_DIFFERENCES, tables.difference_tables(rows)))
+    for suffix, draw in _FIGURES.items():
+        left_out = measure in _COSTS if "rewind" in suffix else not alone and suffix
+        if left_out or ... in where.values():
+            continue
+        if figure := draw(rows, measure, **where):
+            words = suffix.replace("_", " ") or " by density"
+            yield f"{title},{words}", name + suffix, figure, found
+            found = []
+    if found:
+        yield title, name, None, found
 
 
-def _tables(rows: Rows, measure: str) -> str:
-    """Return the tables of a measure; only accuracies are unfolded."""
-    unfolded = measure.endswith("accuracy")
-    return _details("table", frames.tables(rows, measure), unfolded=unfolded)
+def kinds(rows: Rows, measure: str) -> list[dict[str, Any]]:
+    """Return what tells a measure's numbers apart, as arguments of `frames.frame`.
+
+    A column of more than FEW values, or one too many for _MOST kinds, is `...`.
+    """
+    found = select(rows, measure)
+    if measure in _OWN:
+        found = found.drop(select(rows, measure, **_OWN[measure]).index)
+    columns = extras(found)
+    found = found[columns].astype(object).where(found[columns].notna(), None)
+    for name in sorted(columns, key=lambda n: found[n].nunique(), reverse=True):
+        if found[name].nunique() > FEW or len(found.drop_duplicates()) > _MOST:
+            found[name] = [None if value is None else ... for value in found[name]]
+    values = dict.fromkeys(found.itertuples(index=False, name=None))
+    return [dict(zip(columns, its)) for its in values]
 
 
-def _details(
-    summary: str, tables: Iterator[tuple[str, pd.DataFrame]], *, unfolded: bool = False
-) -> str:
-    text = "".join(
-        (f"<h3>{html.escape(heading)}</h3>" if heading else "")
-        + cells.to_html(index=False, border=0)
-        for heading, cells in tables
-    )
-    start = "<details open>" if unfolded else "<details>"
-    return text and f"{start}<summary>{summary}</summary>{text}</details>"
+def _html(section: Section, directory: Path, used: set[str]) -> Iterator[str]:
+    """Yield a section, and save its figure under a name that no other has."""
+    title, name, figure, found = section
+    title, details = html.escape(title), []
+    for text, its in found:
+        unfolded = " open" if text == "table" and "accuracy" in name else ""
+        details.append(_details(text, "".join(map(_table, its)), unfolded))
+    if figure or any(details):
+        yield f"<h2>{title}</h2>"
+    if figure:
+        name = re.sub(r"[^\w-]", "_", name)[:100]
+        while name in used:
+            name += "_"
+        used.add(name)
+        drawing.save(figure, directory / name)
+        content = base64.b64encode((directory / f"{name}.svg").read_bytes()).decode()
+        yield f'<img alt="{title}" src="data:image/svg+xml;base64,{content}">'
+    yield from details
+
+
+def _table(found: tuple[str, pd.DataFrame]) -> str:
+    heading = f"<h3>{html.escape(found[0])}</h3>" if found[0] else ""
+    return heading + found[1].to_html(index=False, border=0)
+
+
+def _details(summary: str, text: str, unfolded: str = "") -> str:
+    return text and f"<details{unfolded}><summary>{summary}</summary>{text}</details>"
 
 
 def _standing(rows: pd.DataFrame, name: str, workdir: Path) -> str:
@@ -174,7 +195,7 @@ def _standing(rows: pd.DataFrame, name: str, workdir: Path) -> str:
     levels = len(prune["densities"]) or prune["levels"]
     reached, replicates = rows["level"].max(), rows["replicate"].nunique()
     text = f"{name}: numbers up to level {reached} of {levels}, n = {replicates}"
-    if diverged := int((rows["measure"] == frames.DIVERGED).sum()):
+    if diverged := int((rows["measure"] == DIVERGED).sum()):
         text += f"; diverged, and left out: {diverged}, see results.jsonl"
     return f"<p>{html.escape(text)}</p>"
 
@@ -183,5 +204,4 @@ def _file(name: str, path: Path) -> str:
     if not path.exists():
         return ""
     text = html.escape(json.dumps(json.loads(path.read_text()), indent=2))
-    summary = html.escape(f"{name}: {path.name}")
-    return f"<details><summary>{summary}</summary><pre>{text}</pre></details>"
+    return _details(html.escape(f"{name}: {path.name}"), f"<pre>{text}</pre>")

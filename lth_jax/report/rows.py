@@ -1,0 +1,136 @@
+"""Rows: results.jsonl as a data frame, one number a row.
+
+A network is named by five columns: `run` (its folder), `setting` (learning rate and
+weight decay, where a run has several; else empty), `rewind_step`, `level`, `branch`.
+What else a number depends on stands in optional columns: `split`, `pair`, `other`,
+`alpha`, `p`, `layer`, and any that a study of one's own adds.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lth_jax.errors import RecordsError
+
+Rows = pd.DataFrame | Iterable[dict[str, Any]]
+
+# These two as in `workdir`, which needs JAX.
+MEMBER = ("replicate", "rewind_step", "level", "branch", "copy")
+MEMBER += ("learning_rate", "weight_decay")
+DIVERGED = "diverged"
+
+TRAINING = ["run", "setting", "rewind_step"]
+NETWORK = [*TRAINING, "level", "branch"]
+
+_OPTIONAL = ("split", "pair", "other", "alpha", "p", "layer")
+_TAKEN = ("mean", "std", "n", "min", "max", "chance", "difference", "cell")
+_TAKEN += ("panel", "label", "x", "flat", "order", "run_number", "rows")
+FIXED = (*dict.fromkeys([*MEMBER, *NETWORK]), "density", "step", "measure", "value")
+_SWEPT = {"learning_rate": "learning rate", "weight_decay": "weight decay"}
+
+
+def load(*workdirs: Path | str) -> pd.DataFrame:
+    """Return the rows of some runs, as `tidy` does; a run may be on its way.
+
+    Raises:
+        FileNotFoundError: a folder has no results.jsonl.
+        RecordsError: a line of it is not a row.
+    """
+    return tidy(
+        row | {"run": name}
+        for name, workdir in zip(names(*workdirs), workdirs)
+        for row in read(Path(workdir) / "results.jsonl")
+    )
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file; a last line that is being written is none."""
+    rows = []
+    *lines, _ = path.read_text(errors="replace").split("\n")
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(dict(json.loads(line)))
+        except (ValueError, TypeError) as error:
+            raise RecordsError(f"{path}, line {number}, is not a row") from error
+    return rows
+
+
+def names(*workdirs: Path | str) -> list[str]:
+    """Return the shortest names of folders that tell them apart."""
+    parts = [Path(workdir).absolute().parts for workdir in workdirs]
+    for length in range(1, max(map(len, parts), default=0)):
+        found = ["/".join(part[-length:]) for part in parts]
+        if len(set(found)) == len(set(parts)):
+            return found
+    return [str(workdir) for workdir in workdirs]
+
+
+def tidy(rows: Rows) -> pd.DataFrame:
+    """Return rows as a data frame with `run` and `setting`.
+
+    A column of one's own that is called as one of the report's gets an underscore.
+    """
+    found = pd.DataFrame(rows)
+    if found.empty:
+        return pd.DataFrame(columns=FIXED)
+    if "setting" in found:
+        return found
+    found = found.rename(columns={name: f"{name}_" for name in _TAKEN})
+    for name in extras(found):
+        kinds = set(found[name].dropna().map(type))
+        if len(kinds) > 1 or kinds & {list, dict}:  # pandas cannot group by those
+            found[name] = found[name].map(str, na_action="ignore")
+    swept = [
+        found[name].map(f"{text} {{:g}}".format, na_action="ignore")
+        for name, text in _SWEPT.items()
+        if name in found
+    ]
+    setting = [", ".join(x for x in row if x == x) for row in zip(*swept)] or ""
+    return found.assign(setting=setting, run=found.get("run", ""))
+
+
+def extras(numbers: pd.DataFrame) -> list[str]:
+    """Return which optional columns have a value: known ones first, others by name."""
+    others = sorted({*numbers} - {*FIXED, *_TAKEN, *_OPTIONAL})
+    columns = [*(name for name in _OPTIONAL if name in numbers), *others]
+    return [name for name in columns if numbers[name].notna().any()]
+
+
+def varying(numbers: pd.DataFrame) -> list[str]:
+    """Return in which optional columns numbers differ."""
+    return [n for n in extras(numbers) if numbers[n].nunique(dropna=False) > 1]
+
+
+def select(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
+    """Return the rows of a measure, but for those of what ADMM trains.
+
+    `where` gives optional columns one value, or a tuple of some; `None` is for rows
+    without the column, `...` for rows with it. Which copy another was compared with is
+    forgotten after that: `other` of pairs of copies is empty.
+    """
+    found = tidy(rows)
+    found = found[(found["measure"] == measure) & (found["branch"] != "admm")]
+    for name, value in where.items():
+        column = found[name] if name in found else pd.Series(None, found.index, object)
+        if value is None:
+            found = found[column.isna()]
+        elif value is ...:
+            found = found[column.notna()]
+        else:
+            found = found[column.isin(value if isinstance(value, tuple) else [value])]
+    if {"pair", "other"} <= {*found}:
+        found = found.assign(other=found["other"].mask(found["pair"] == "copies"))
+    return found
+
+
+def measures(rows: Rows) -> list[str]:
+    """Return the names of the measures in rows, in their order."""
+    return [m for m in dict.fromkeys(tidy(rows)["measure"]) if m != DIVERGED]
+
+
+def branches(rows: Rows) -> list[str]:
+    """Return the names of the branches in rows, in their order."""
+    return [*dict.fromkeys(tidy(rows)["branch"])]

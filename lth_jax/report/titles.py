@@ -1,0 +1,62 @@
+"""Titles: what measures and trainings are called in tables and figures."""
+
+from typing import Any
+
+_UNITS = {"accuracy": (100, "%"), "error": (100, "%"), "instability": (100, "%")}
+_UNITS |= {"overlap": (100, "%"), "angle": (1, "degrees"), "loss": (1, "nats")}
+_BEFORE = {"split": "on", "other": "from", "layer": "in"}
+_PAIRS = {"copies": "between copies", "dense": "to dense"}
+
+
+def unit(measure: str) -> tuple[int, str]:
+    """Return what to multiply a measure by to show it, and the unit then."""
+    known = [shown for name, shown in _UNITS.items() if name in measure]
+    return known[0] if known else (1, "")
+
+
+def title(measure: str, **where: Any) -> str:
+    """Return a measure's name, the values of optional columns and the unit in words.
+
+    Example:
+        >>> title("test_accuracy"), title("instability", split="test", pair="copies")
+        ('test accuracy in %', 'instability on test, between copies, in %')
+    """
+    words = {name: words_of(name, value) for name, value in where.items()}
+    text = f"{measure.replace('_', ' ')} {words.pop('split', '')}".strip()
+    text = ", ".join(filter(None, [text, *words.values()]))
+    shown = f" in {unit(measure)[1]}" if unit(measure)[1] else ""
+    return text + ("," if shown and any(words.values()) else "") + shown
+
+
+def words_of(column: str, value: Any) -> str:
+    """Return the value of an optional column in words; `...` stands for all of them."""
+    name = column.replace("_", " ")
+    if not plain(value):
+        return ""
+    if value is ...:
+        return f"by {name}"
+    if column == "pair":
+        return _PAIRS.get(value, str(value).replace("_", " "))
+    if column == "p" and not isinstance(value, str):
+        return f"p = {100 * value:g} %"
+    return f"{_BEFORE.get(column, name)} {plain(value)}"
+
+
+def plain(value: Any) -> str:
+    """Return a value as text; nothing of one that is missing."""
+    if value is None or value != value:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def file_name(measure: str, **where: Any) -> str:
+    """Return how a measure's figures are called, as `test_error_between_copies`."""
+    words = {name: words_of(name, value) for name, value in where.items()}
+    split = words.pop("split", "").removeprefix("on ")
+    return "_".join(filter(None, [split, measure, *words.values()])).replace(" ", "_")
+
+
+def training(run: str, *words: str, rewind_step: int | None = None) -> str:
+    """Return trainings in words, as the title of a table or a panel."""
+    rewound = "" if rewind_step is None else f"rewound to step {rewind_step}"
+    return ", ".join(filter(None, [run, *words, rewound]))
