@@ -43,21 +43,13 @@ Found = dict[Member, Network]
 
 @dataclass(frozen=True, eq=False)
 class Check:
-    """What is wrong with a run, one line a problem.
-
-    Attributes:
-        workdir: its folder.
-        plan: how masks are counted.
-        trainings: every training of the plan that the run has written, by network.
-        nested: whether masks of a level are among those of the level before.
-        crossing: branches under masks of the other learning rate.
-    """
+    """What is wrong with a run, one line a problem."""
 
     workdir: Workdir
-    plan: Plan
-    trainings: dict[Member, Training]
-    nested: bool
-    crossing: list[str]
+    plan: Plan  # how masks are counted
+    trainings: dict[Member, Training]  # of the plan that the run has written
+    nested: bool  # whether masks of a level are among those of the level before
+    crossing: list[str]  # branches under masks of the other learning rate
 
     @cached_property
     def diverged(self) -> dict[Member, int]:
@@ -142,14 +134,7 @@ class Check:
     def _pruned(
         self, level: int, masks: Masks, parent: Network, trained: Network
     ) -> Iterator[str]:
-        """Yield what is wrong with a ticket's masks.
-
-        Args:
-            level: of the ticket.
-            masks: of the ticket.
-            parent: the ticket of the level before.
-            trained: the dense network.
-        """
+        """Yield what is wrong with masks, beside the ticket before and the dense."""
         options = self.plan.config.prune
         was, now = (dict(masks_lib.leaves(m)) for m in (parent.masks, masks))
         for path in now if self.nested else ():
@@ -158,10 +143,8 @@ class Check:
                 yield f"{path}: {grown} weights that were pruned are back"
         counts, before = (masks_lib.by_layer(m) for m in (masks, parent.masks))
         if options.scope == "global":
-            counts, before = (
-                {"in all": tuple(map(sum, zip(*layers.values())))}
-                for layers in (counts, before)
-            )
+            counts = {"in all": masks_lib.count(masks)}
+            before = {"in all": masks_lib.count(parent.masks)}
         for path, (kept, total) in counts.items():
             wanted = self.plan.left(level, before[path][0], total)
             if kept != wanted:
@@ -179,20 +162,17 @@ class Check:
         """Yield what is wrong with tickets that are where they start."""
         for member, (saved, masks) in networks.items():
             origin = dense.get(member.rewind_step, {}).get(member.dense)
-            if (
-                origin
-                and member.branch == "ticket"
-                and "params" not in self.plan.config.rewind.fresh
-                and saved["step"] == member.rewind_step
-            ):
-                wanted = masks_lib.apply(origin.saved["params"], masks)
-                pairs = zip(masks_lib.leaves(saved["params"]), jax.tree.leaves(wanted))
-                for (path, found), want in pairs:
-                    if not np.array_equal(found, want):
-                        yield (
-                            f"{where}: {member}: {path} is not the mask times the "
-                            "rewind state"
-                        )
+            fresh = "params" in self.plan.config.rewind.fresh
+            rewound = member.branch == "ticket" and saved["step"] == member.rewind_step
+            if not origin or fresh or not rewound:
+                continue
+            wanted = dict(
+                masks_lib.leaves(masks_lib.apply(origin.saved["params"], masks))
+            )
+            for path, found in masks_lib.leaves(saved["params"]):
+                if not np.array_equal(found, wanted[path]):
+                    what = f"{path} is not the mask times the rewind state"
+                    yield f"{where}: {member}: {what}"
 
     def _rows(self) -> Iterator[str]:
         """Yield what is wrong with the rows of what is saved."""
@@ -303,12 +283,11 @@ def problems(directory: Path) -> list[str]:
 def _trainings(written: list[list[Any]]) -> dict[Member, Training]:
     """Return the trainings of a plan that was written as JSON, by network."""
     found = {Member(*one[0]): Training(Member(*one[0]), *one[1:4]) for one in written}
-    return {
-        Member(*member): found[Member(*member)]._replace(
-            after=found[Member(*after)] if after else None
-        )
-        for member, *_, after in written
-    }
+    for member, *_, after in written:
+        if after:
+            first = found[Member(*after)]
+            found[Member(*member)] = found[Member(*member)]._replace(after=first)
+    return found
 
 
 def main() -> None:
