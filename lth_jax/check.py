@@ -19,9 +19,10 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from lth_jax import config as config_lib
 from lth_jax import masks as masks_lib
 from lth_jax import scores
+from lth_jax.config import fields
+from lth_jax.config.files import from_json
 from lth_jax.errors import CheckpointError, RunError, one_line
 from lth_jax.lottery.plan import Plan
 from lth_jax.masks import Masks
@@ -265,8 +266,8 @@ def problems(directory: Path) -> list[str]:
     """Return what is wrong with the run in a folder, one line a problem."""
     found = []
     try:
-        config = config_lib.from_json(read(directory / "config.json"))
-        config_lib.check(config)
+        config = from_json(read(directory / "config.json"))
+        fields.check(config)
         written = read(directory / "plan.json")
         plan = Plan(config, written["length"], tuple(written["rewind_steps"]))
         trainings = _trainings(written["trainings"])

@@ -8,8 +8,8 @@ from dataclasses import replace
 import jax
 from ml_collections import ConfigDict
 
-from lth_jax import config as config_lib
-from lth_jax import lottery
+from lth_jax.config.files import flatten
+from lth_jax.lottery import loop
 from lth_jax.lottery.branches import BRANCHES
 from lth_jax.lottery.plan import Plan
 from lth_jax.train import processes
@@ -28,10 +28,10 @@ def describe(config: ConfigDict) -> str:
     Raises:
         ConfigError, DataError: as `lottery.run` would.
     """
-    plan, experiment = lottery.build(config)
+    plan, experiment = loop.build(config)
     with contextlib.closing(experiment):
         rate = steps_per_second(plan, experiment)
-    fields = sorted(config_lib.flatten(config).items())
+    fields = sorted(flatten(config).items())
     lines = [f"config.{name}={value}" for name, value in fields]
     lines += ["", f"{'level':>5}  {'density':>8}  {'trainings':>9}  {'steps':>13}"]
     levels = [plan.trainings(level) for level in range(plan.levels + 1)]

@@ -12,9 +12,8 @@ import jax
 from absl import logging
 from ml_collections import ConfigDict
 
-from lth_jax import dry_run, lottery, machine, report
+from lth_jax import lottery, machine, report
 from lth_jax.errors import RunError, one_line
-from lth_jax.lottery import search
 from lth_jax.train import experiment, processes
 from lth_jax.workdir.pauses import Interrupted
 
@@ -48,8 +47,12 @@ def work(config: ConfigDict, asked: Any) -> None:
         if asked.summary:
             print(experiment.summary(config))
         elif asked.dry_run:
+            from lth_jax import dry_run
+
             print(dry_run.describe(config))
         elif asked.earliest_rewind:
+            from lth_jax.lottery import search
+
             found = search.earliest_rewind(
                 config, folder, asked.earliest_rewind, **accept
             )

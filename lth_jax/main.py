@@ -18,7 +18,6 @@ from ml_collections import config_flags
 
 from lth_jax import config, job
 from lth_jax.errors import RunError, one_line
-from lth_jax.lottery import search
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -31,7 +30,7 @@ _FLAGS = {
     "workdir": (flags.DEFINE_string, None, "Folder of the run: new, or to go on."),
     "dry_run": (flags.DEFINE_bool, False, "Print what would be trained, for how long."),
     "summary": (flags.DEFINE_bool, False, "Print the network's layers; train nothing."),
-    "earliest_rewind": (flags.DEFINE_enum, None, list(search.CRITERIA), _EARLIEST),
+    "earliest_rewind": (flags.DEFINE_enum, None, ["stable", "matching"], _EARLIEST),
     "accept_code_change": (flags.DEFINE_bool, False, "Go on though code has changed."),
     "distributed": (flags.DEFINE_bool, False, "Join what the cluster has started."),
     "coordinator": (flags.DEFINE_string, None, "Join others; host:port of the first."),

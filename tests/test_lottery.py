@@ -633,7 +633,7 @@ def deaths(monkeypatch):
 
     units("fit_dense", lambda _: "dense")
     units("study", lambda run: f"level {run.level}")
-    units("train", lambda run, fleet, stop: f"{next(iter(fleet)).level} to {stop}")
+    units("train", lambda _, fleet, stop, *__: f"{next(iter(fleet)).level} to {stop}")
     remover = SimpleNamespace(rmtree=shutil.rmtree)
     monkeypatch.setattr(checkpoint, "shutil", remover)
     mortal(Records, "add", tear_rows)

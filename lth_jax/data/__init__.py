@@ -1,7 +1,8 @@
 """Data: image sets from TFDS, and the batches that training sees."""
 
+from lth_jax.data.augment import normalise
 from lth_jax.data.dataset import Dataset, Split, fingerprint
-from lth_jax.data.memory import Memory, normalise
+from lth_jax.data.memory import Memory
 from lth_jax.data.order import batch_indices, steps_per_epoch
 from lth_jax.data.sources import KNOWN, describe, load
 from lth_jax.data.stored import Images

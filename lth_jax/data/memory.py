@@ -7,10 +7,9 @@ batch inside the compiled program, so that the host has nothing to do.
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float32, UInt8
+from jaxtyping import Array, Float32
 
 from lth_jax.data import augment, keys, order
 from lth_jax.data.dataset import Split
@@ -86,25 +85,6 @@ class Memory:
         else:
             images = arrays["images"][indices]
         return {
-            "image": normalise(images, self.mean, self.std),
+            "image": augment.normalise(images, self.mean, self.std),
             "label": arrays["labels"][indices],
         }
-
-
-def normalise(
-    images: UInt8[Array, "b h w c"],
-    mean: Float32[np.ndarray, "c"],
-    std: Float32[np.ndarray, "c"],
-) -> Float32[Array, "b h w c"]:
-    """Return (images / 255 - mean) / std, channel by channel.
-
-    Computed as one subtraction and one multiplication, which round alike eager, jitted
-    and in NumPy.
-
-    Example:
-        >>> half = np.full(1, 0.5, np.float32)
-        >>> normalise(jnp.full((1, 1, 1, 1), 255, jnp.uint8), half, half).item()
-        1.0
-    """
-    shift, scale = (255 * mean)[None, None, None], (1 / (255 * std))[None, None, None]
-    return (images.astype(jnp.float32) - shift) * scale

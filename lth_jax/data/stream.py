@@ -21,7 +21,6 @@ from jaxtyping import Array, Float32
 from lth_jax import machine
 from lth_jax.data import augment, decode, keys, order
 from lth_jax.data.keys import Count
-from lth_jax.data.memory import normalise
 from lth_jax.data.stored import Images
 from lth_jax.errors import DataError
 
@@ -160,7 +159,7 @@ class Stream:
         """
         images = arrays["image"].reshape(-1, *self.shape)
         return {
-            "image": normalise(images, self.mean, self.std),
+            "image": augment.normalise(images, self.mean, self.std),
             "label": arrays["label"].reshape(-1),
         }
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from ml_collections import ConfigDict
 from tqdm.auto import tqdm
 
-from lth_jax import config as config_lib
 from lth_jax import masks as masks_lib
 from lth_jax import models
+from lth_jax.config import fields
+from lth_jax.config.fields import known
 from lth_jax.errors import Diverged, ProcessError
 from lth_jax.lottery import plan as plan_lib
 from lth_jax.lottery.branches import BRANCHES, MASKS
@@ -82,12 +83,16 @@ def build(config: ConfigDict) -> tuple[Plan, Experiment]:
     Raises:
         ConfigError, DataError: the config cannot be run; one line, naming the field.
     """
-    config_lib.check(config)
+    fields.check(config)
+    known("prune.method", config.prune.method, METHODS)
+    for name in config.studies:
+        known("studies", name, STUDIES)
     plan_lib.check(config)
     sketch = Plan(config, 1, tuple(range(len(config.rewind.steps))))
     together = max(sketch.largest(), config.study.points if config.studies else 0)
     made = experiment_lib.build(config, together)
-    plan = Plan(config, made.length, made.rewind_steps, made.admm_interval)
+    method = METHODS[config.prune.method]
+    plan = Plan(config, made.length, made.rewind_steps, made.admm_interval, method)
     plan.check(made.prunable, made.program.schedule)
     return plan, made
 
@@ -172,10 +177,9 @@ def prune(run: Run) -> None:
     if run.level == 0:
         run.kept = {member: network.masks for member, network in run.tickets.items()}
         return
-    method = METHODS[run.config.prune.method]
     tickets = [t for t in run.plan.tickets(run.level) if t.previous in run.before]
     try:
-        run.kept = method.masks(run, tickets)
+        run.kept = METHODS[run.config.prune.method].masks(run, tickets)
     except ScoreError as error:
         raise Diverged(f"level {run.level} cannot be pruned: {error}") from error
     said = map(masks_lib.checksum, run.kept.values() if processes.several() else ())

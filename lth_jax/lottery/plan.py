@@ -4,26 +4,24 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
 from lth_jax import prune
-from lth_jax.config import known
+from lth_jax.config.fields import known
 from lth_jax.errors import ConfigError
 from lth_jax.lottery.branches import BRANCHES, CLOCKS, MASKS, WEIGHTS
-from lth_jax.lottery.methods import METHODS
-from lth_jax.lottery.studies import STUDIES
 from lth_jax.masks import Masks
 from lth_jax.scores import Scores
 from lth_jax.workdir.member import Member, Training
 
+if TYPE_CHECKING:
+    from lth_jax.lottery.methods import Method
+
 
 def check(config: ConfigDict) -> None:
-    """Raise ConfigError unless branches, method and studies are known."""
-    known("prune.method", config.prune.method, METHODS)
-    for name in config.studies:
-        known("studies", name, STUDIES)
+    """Raise ConfigError unless branches are known, and can be."""
     sparse = [name for name, branch in BRANCHES.items() if not branch.first_copy]
     unmasked = [n for n, b in BRANCHES.items() if b.masks == "none" or b.after]
     for name in config.branches:
@@ -54,12 +52,14 @@ class Plan:
         length: steps of a full training.
         rewind_steps: the steps k of the rewind states, rising.
         interval: steps between the Z- and U-steps of ADMM pruning.
+        method: how masks are made, which may train something, too.
     """
 
     config: ConfigDict
     length: int
     rewind_steps: tuple[int, ...]
     interval: int = 0
+    method: "Method | None" = None
 
     @property
     def levels(self) -> int:
@@ -98,7 +98,7 @@ class Plan:
         levels = [dense + [t for one in dense for t in self._beside(one, branches)]]
         for level in range(1, self.levels + 1):
             branches = self.config.branches if self.is_studied(level) else ("ticket",)
-            found = METHODS[self.config.prune.method].trainings(self, level)
+            found = self.method.trainings(self, level) if self.method else []
             for ticket in self.tickets(level):
                 own = self._training(ticket, ticket.rewind_step, None)
                 found = [*found, *self._beside(own, branches)]
@@ -215,7 +215,7 @@ class Plan:
         return {
             "length": self.length,
             "rewind_steps": list(self.rewind_steps),
-            "nested": METHODS[self.config.prune.method].nested,
+            "nested": bool(self.method and self.method.nested),
             "crossing": [n for n, b in BRANCHES.items() if b.masks == "other_rate"],
             "trainings": [
                 [list(t.member), *t[1:4], t.after and list(t.after.member)]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import jax
 from jaxtyping import Array, Key, PyTree
@@ -10,18 +11,20 @@ from ml_collections import ConfigDict
 from tqdm.auto import tqdm
 
 from lth_jax.lottery import branches
-from lth_jax.lottery.plan import Plan
 from lth_jax.masks import Masks
 from lth_jax.scores import Scores
 from lth_jax.train import state as state_lib
-from lth_jax.train.evaluate import Evaluation
-from lth_jax.train.experiment import Experiment
 from lth_jax.train.state import TrainState
 from lth_jax.train.step import next_loss
-from lth_jax.workdir.checkpoints import Series
-from lth_jax.workdir.folder import Workdir
 from lth_jax.workdir.member import Member, Networks
-from lth_jax.workdir.pauses import Interruption
+
+if TYPE_CHECKING:
+    from lth_jax.lottery.plan import Plan
+    from lth_jax.train.evaluate import Evaluation
+    from lth_jax.train.experiment import Experiment
+    from lth_jax.workdir.checkpoints import Series
+    from lth_jax.workdir.folder import Workdir
+    from lth_jax.workdir.pauses import Interruption
 
 
 @dataclass(eq=False)
@@ -43,11 +46,11 @@ class Run:
     """
 
     config: ConfigDict
-    plan: Plan
-    experiment: Experiment
-    workdir: Workdir
+    plan: "Plan"
+    experiment: "Experiment"
+    workdir: "Workdir"
     progress: tqdm
-    interruption: Interruption
+    interruption: "Interruption"
     diverged: dict[Member, int] = field(default_factory=dict)
     level: int = 0
     before: Networks = field(default_factory=dict)
@@ -138,14 +141,14 @@ class Run:
         """Map (parameters, batch statistics) to the logits for an image of ones."""
         return self.experiment.program.flow
 
-    def evaluate(self, networks: Sequence[TrainState]) -> dict[str, list[Evaluation]]:
+    def evaluate(self, networks: Sequence[TrainState]) -> dict[str, list["Evaluation"]]:
         """Return evaluations by split, of batch statistics as the config wants them."""
         self.rest(self.networks)
         if self.config.study.batch_stats == "recompute":
             networks = self.experiment.refresh(networks)
         return {name: split(networks) for name, split in self.experiment.path.items()}
 
-    def load(self, series: Series, number: int) -> Networks:
+    def load(self, series: "Series", number: int) -> Networks:
         """Return networks that the run has saved."""
         return self.workdir.load(series, number, self._like)
 

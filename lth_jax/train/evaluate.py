@@ -12,8 +12,10 @@ from jax import lax
 from jaxtyping import Array, Int
 
 from lth_jax import masks as masks_lib
-from lth_jax.data import Split, Stream, normalise
-from lth_jax.models import Network
+from lth_jax.data.augment import normalise
+from lth_jax.data.dataset import Split
+from lth_jax.data.stream import Stream
+from lth_jax.models.network import Network
 from lth_jax.tasks.classification import NO_LABEL, Score, score
 from lth_jax.train.devices import Layout
 from lth_jax.train.state import TrainState

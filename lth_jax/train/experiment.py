@@ -11,16 +11,15 @@ import optax
 from jaxtyping import Array, Key, PyTree
 from ml_collections import ConfigDict
 
-from lth_jax import config as config_lib
 from lth_jax import models
-from lth_jax.config import field, known
+from lth_jax.config import fields
+from lth_jax.config.fields import field, known
 from lth_jax.errors import ConfigError
 from lth_jax.models import lean
 from lth_jax.models import summary as summary_lib
 from lth_jax.train import inputs, optimizers, processes, state
 from lth_jax.train.devices import Layout
-from lth_jax.train.evaluate import Evaluation, Refresher
-from lth_jax.train.inputs import Evaluate
+from lth_jax.train.evaluate import Evaluation, Evaluator, Refresher
 from lth_jax.train.state import TrainState
 from lth_jax.train.step import Program
 
@@ -33,7 +32,7 @@ class Experiment:
 
     program: Program
     data: dict[str, Any]  # what tells the set from others, and how it is normalised
-    evaluators: dict[str, Evaluate]  # by name of the split
+    evaluators: dict[str, Evaluator]  # by name of the split
     layers: list[summary_lib.Layer]  # in the order of their calls
     prunable: list[int]  # number of prunable weights of every layer
     # From a replicate's key, and a learning rate and a weight decay (None for those of
@@ -43,7 +42,7 @@ class Experiment:
     rewind_steps: tuple[int, ...]  # the steps k of the rewind states, rising
     evaluate_every: int  # steps between evaluations, `length` for the end only
     admm_interval: int  # steps between the Z- and U-steps of ADMM pruning
-    path: dict[str, Evaluate]  # evaluate networks on a path
+    path: dict[str, Evaluator]  # evaluate networks on a path
     refresh: Refresher  # recomputes batch statistics there
     close: Callable[[], None]  # ends what makes batches ahead, until it is asked again
 
@@ -106,16 +105,14 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
     )
     few = config.study.examples
 
-    def evaluators(without: str, most: int | None = None) -> dict[str, Evaluate]:
-        return {
-            name: input.evaluator(
-                model,
-                split.take(np.arange(min(most, len(split)))) if most else split,
-                layout,
-            )
-            for name, split in input.splits.items()
-            if name != without
-        }
+    def evaluators(without: str, most: int | None = None) -> dict[str, Evaluator]:
+        found = {}
+        for name, split in input.splits.items():
+            split = split.take(np.arange(min(most, len(split)))) if most else split
+            mean, std = input.feed.mean, input.feed.std
+            if name != without:
+                found[name] = Evaluator(model, input.split(split), mean, std, layout)
+        return found
 
     return Experiment(
         program=program,
@@ -140,7 +137,7 @@ def summary(config: ConfigDict) -> str:
     Raises:
         ConfigError, DataError: there is no such network, or no such data.
     """
-    config_lib.check(config)
+    fields.check(config)
     _check_names(config)
     shape, num_classes = inputs.describe(config)
     with field("model"):
@@ -193,7 +190,7 @@ def _devices(config: ConfigDict, together: int | None) -> tuple[jax.Device, ...]
 
 
 def _lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
-    steps = config_lib.lengths(config, steps_per_epoch)
+    steps = fields.lengths(config, steps_per_epoch)
     length = steps["train.length"]
     for name in ("train.length", "train.evaluate_every", "prune.admm.interval"):
         if steps.get(name, 1) < 1:

@@ -8,15 +8,14 @@ import numpy as np
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from lth_jax import data
 from lth_jax.config.fields import known
-from lth_jax.data import memory, order, stored, stream
+from lth_jax.data import memory, order, sources, stored, stream
+from lth_jax.data.dataset import Dataset, fingerprint
+from lth_jax.data.memory import Memory
+from lth_jax.data.stored import Images
+from lth_jax.data.stream import Stream
 from lth_jax.errors import ConfigError
-from lth_jax.models import Network
 from lth_jax.train.devices import Layout
-from lth_jax.train.evaluate import Evaluator
-
-Evaluate = Evaluator
 
 _AUGMENTATIONS = {"memory": memory.AUGMENTATIONS, "stream": stream.AUGMENTATIONS}
 
@@ -25,7 +24,7 @@ _AUGMENTATIONS = {"memory": memory.AUGMENTATIONS, "stream": stream.AUGMENTATIONS
 class Inputs:
     """The data of a run, from memory or from disk."""
 
-    feed: data.Memory | data.Stream  # of training batches
+    feed: Memory | Stream  # of training batches
     layout: Layout
     num_classes: int
     splits: dict[str, Any]  # those there are: train, validation, test
@@ -33,26 +32,26 @@ class Inputs:
 
     def supply(self, data_seed: int, step: int) -> PyTree:
         """Return the feed's arrays for a step, on the devices, as in `Program`."""
-        if isinstance(self.feed, data.Stream):
+        if isinstance(self.feed, Stream):
             return self.layout.scatter(self.feed.supply(data_seed, step))
         return self._resident
 
     @cached_property
     def _resident(self) -> PyTree:
-        assert isinstance(self.feed, data.Memory)
+        assert isinstance(self.feed, Memory)
         return self.layout.replicate(self.feed.arrays)
 
-    def evaluator(self, model: Network, split: Any, layout: Layout) -> Evaluator:
-        """Return what evaluates a network on a split."""
-        if isinstance(self.feed, data.Stream):
+    def split(self, split: Any) -> Any:
+        """Return a split as it is evaluated: in memory, or a stream of it in order."""
+        if isinstance(self.feed, Stream):
             images = dataclasses.replace(self.feed.images, records=split)
             # Of a small split, "drop" might leave nothing.
-            split = dataclasses.replace(self.feed, images=images, last="wrap")
-        return Evaluator(model, split, self.feed.mean, self.feed.std, layout)
+            return dataclasses.replace(self.feed, images=images, last="wrap")
+        return split
 
     def close(self) -> None:
         """End what prefetches batches; it begins again when it is asked for one."""
-        if isinstance(self.feed, data.Stream):
+        if isinstance(self.feed, Stream):
             self.feed.close()
 
 
@@ -64,7 +63,7 @@ def build(config: ConfigDict, layout: Layout) -> Inputs:
     """
     _check(config)
     fields, in_memory = config.data, config.data.feed == "memory"
-    dataset = data.load(
+    dataset = sources.load(
         name=fields.name,
         data_dir=fields.dir or None,
         train_split=fields.train_split,
@@ -83,9 +82,9 @@ def build(config: ConfigDict, layout: Layout) -> Inputs:
         mean, std = np.zeros_like(mean), np.ones_like(std)
     options = (mean, std, fields.batch_size, fields.last, fields.augmentation)
     if in_memory:
-        feed = data.Memory(dataset.train, *options)
+        feed = Memory(dataset.train, *options)
     else:
-        feed = data.Stream(
+        feed = Stream(
             _images(dataset, fields.stream),
             *options,
             parts=layout.parts,
@@ -99,12 +98,12 @@ def build(config: ConfigDict, layout: Layout) -> Inputs:
         "mean": mean.tolist(),
         "std": std.tolist(),
     }
-    about = data.fingerprint(dataset) | about
+    about = fingerprint(dataset) | about
     return Inputs(feed, layout, dataset.num_classes, dataset.splits, about)
 
 
-def _images(dataset: data.Dataset, options: ConfigDict) -> data.Images:
-    return data.Images(
+def _images(dataset: Dataset, options: ConfigDict) -> Images:
+    return Images(
         dataset.train,
         dataset.num_classes,
         options.image_size,
@@ -123,7 +122,7 @@ def describe(config: ConfigDict) -> tuple[tuple[int, ...], int]:
     """
     _check(config)
     in_memory, size = config.data.feed == "memory", config.data.stream.image_size
-    shape, num_classes = data.describe(
+    shape, num_classes = sources.describe(
         config.data.name, data_dir=config.data.dir or None, in_memory=in_memory
     )
     return shape if in_memory else (size, size, 3), num_classes

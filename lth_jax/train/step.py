@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +16,10 @@ from lth_jax import masks as masks_lib
 from lth_jax.data import keys
 from lth_jax.tasks.classification import cross_entropy
 from lth_jax.train import processes
-from lth_jax.train.devices import Layout
 from lth_jax.train.state import Proximal, TrainState
+
+if TYPE_CHECKING:
+    from lth_jax.train.devices import Layout
 
 Batch = dict[str, Array]
 
@@ -58,7 +60,7 @@ class Program:
     feed: Feed
     # From data seed and step to the feed's arrays for the call that starts there.
     supply: Callable[[int, int], PyTree]
-    layout: Layout
+    layout: "Layout"
     steps_per_call: int = 500  # at most; 1 compiles no loop over steps
     label_smoothing: float = 0.0
     aux_weight: float = 0.4  # of the heads whose logits come after the first

@@ -23,7 +23,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from lth_jax import config as config_lib
+from lth_jax.config.files import flatten
 from lth_jax.errors import ConfigError
 from lth_jax.train import processes
 from lth_jax.workdir import environment as environment_lib
@@ -113,7 +113,7 @@ def _begin(
 
 def _check_same(directory: Path, what: str, here: dict, there: dict) -> None:
     """Raise ConfigError, naming the difference, unless both are the same."""
-    before, now = (config_lib.flatten(ConfigDict(tree)) for tree in (there, here))
+    before, now = (flatten(ConfigDict(tree)) for tree in (there, here))
     prefix = {"config": "config.", "data set": "data."}[what]
     different = [
         f"{prefix}{name}: {before.get(name)!r} there, {now.get(name)!r} here"

@@ -1,8 +1,6 @@
 """Member: which network is trained; and every training of it."""
 
-from typing import Any, NamedTuple, Optional
-
-from lth_jax.train.state import TrainState
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 
 class Member(NamedTuple):
@@ -49,7 +47,12 @@ class Member(NamedTuple):
         return text(self._asdict())
 
 
-Networks = dict[Member, TrainState]
+if TYPE_CHECKING:
+    from lth_jax.train.state import TrainState
+
+    Networks = dict[Member, TrainState]
+else:
+    Networks = dict  # a name needs no import of all that trains
 
 
 class Training(NamedTuple):
