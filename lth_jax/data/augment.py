@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int32, Integer, Key, UInt8
+import numpy as np
+from jaxtyping import Array, Bool, Float32, Int32, Integer, Key, UInt8
 
 
 def check(augmentation: str, known: Collection[str]) -> None:

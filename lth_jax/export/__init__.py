@@ -69,7 +69,7 @@ def find(
     if rewound:
         if not level:
             member = member._replace(rewind_step=_rewind_step(run, rewind_step))
-        dense = member.origin._asdict()
+        dense = member.dense._asdict()
         _, network = _network(run, run.dense, member.rewind_step, dense)
         for part in config["rewind"].get("fresh", ()):
             network[part] = _network(run, run.dense, 0, dense)[1][part]
