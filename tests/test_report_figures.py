@@ -273,14 +273,14 @@ def test_kinds_of_a_number_have_panels_of_their_own():
     rows = [
         number(0, 0, level, branch, "share", probe / 10 - level / 100, probe=probe)
         for probe in (3, 7)
-        for level, branch in ((0, "dense"), (1, "ticket"))
+        for level, branch in ((0, "dense"), (1, "ticket"), (2, "ticket"))
     ]
     panels = lines(figures.by_density(rows, "share"))
     for probe in (3, 7):
         panel = panels[f"probe {probe}, rewound to step 0"]
         np.testing.assert_allclose(panel[color("dense")].get_ydata(), probe / 10)
         ticket = panel[color("ticket")].get_ydata()
-        np.testing.assert_allclose(ticket, [probe / 10 - 0.01])
+        np.testing.assert_allclose(ticket, [probe / 10 - 0.01, probe / 10 - 0.02])
     (ax,) = figures.by_density(rows, "share", probe=7).axes
     assert ax.get_title() == "rewound to step 0"
 

@@ -389,8 +389,8 @@ def test_numbers_that_differ_in_a_column_stay_apart():
     several = report.frame(found, "share_layer", layer=("fc", "fc1"))
     assert several["layer"].tolist() == ["fc", "fc1"]
     ((_, cells),) = tables.tables(found, "share_probe")
-    assert cells["probe"].tolist() == ["3", "7", ""]
-    assert cells["ticket"].tolist() == ["2.00", "3.00", "1.00"]
+    assert cells["probe"].tolist() == ["", "3", "7"]
+    assert cells["ticket"].tolist() == ["1.00", "2.00", "3.00"]
     assert report.table(found, "share_split", split="test").splitlines() == [
         "share split on test, mean ± standard deviation, n = 1",
         "",
@@ -422,7 +422,11 @@ def test_the_dense_network_from_every_step_stands_beside_the_whole_training():
         *rows((*dense, 0.6), pair="rewound_to_end", other=9, **of_p),
     ]
     found = frames.overlaps(compared, "start_to_end")
-    assert dict(zip(found["other"].fillna(0), found["mean"])) == {0: 0.3, 5: 0.4, 9: 0.6}
+    assert dict(zip(found["other"].fillna(0), found["mean"])) == {
+        0: 0.3,
+        5: 0.4,
+        9: 0.6,
+    }
     assert frames.pairs(compared) == ["start_to_end"]
     ((_, cells),) = tables.overlap_tables(compared, "start_to_end")
     assert set(zip(cells["other"], cells["p = 20 %"])) == {
@@ -434,12 +438,14 @@ def test_the_dense_network_from_every_step_stands_beside_the_whole_training():
 
 def test_numbers_that_are_none_are_no_error():
     lost = [line | {"value": float("nan")} for line in ROWS if line["replicate"]]
-    found = report.summary([*lost, *(r for r in ROWS if not r["replicate"])], "test_accuracy")
+    found = report.summary(
+        [*lost, *(r for r in ROWS if not r["replicate"])], "test_accuracy"
+    )
     assert set(found["n"]) == {1}
     assert "nan" in report.table(lost)
 
 
 def test_the_report_knows_what_every_row_has():
     """Of itself: what defines it needs JAX."""
-    assert rows_lib.MEMBER == Member._fields
+    assert Member._fields == rows_lib.MEMBER
     assert rows_lib.DIVERGED == records.DIVERGED

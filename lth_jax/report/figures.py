@@ -156,8 +156,8 @@ def layers(rows: Rows) -> Figure | None:
         figure, axes = drawing.grid(len(panels), min(len(panels), FEW), size)
         for ax, (panel, ticket) in zip(axes, panels):
             shown = ticket.pivot(index="layer", columns="level", values="mean")
-            shown = 100 * shown.reindex(names).to_numpy()
-            shown = np.ma.masked_array(shown, ~(shown > 0))
+            shown = 100 * shown.where(shown > 0).reindex(names).to_numpy()
+            shown = np.ma.masked_invalid(shown)
             ax.imshow(shown, "cividis", norm, aspect="auto")
             ax.set_title(panel)
             paths = [name.removesuffix("/kernel") for name in names]

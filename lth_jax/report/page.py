@@ -147,9 +147,9 @@ def kinds(rows: Rows, measure: str) -> list[dict[str, Any]]:
     A column of more than FEW values, or one too many for _MOST kinds, is `...`.
     """
     found = select(rows, measure)
+    columns = extras(found)
     if measure in _OWN:
         found = found.drop(select(rows, measure, **_OWN[measure]).index)
-    columns = extras(found)
     found = found[columns].astype(object).where(found[columns].notna(), None)
     for name in sorted(columns, key=lambda n: found[n].nunique(), reverse=True):
         if found[name].nunique() > FEW or len(found.drop_duplicates()) > _MOST:

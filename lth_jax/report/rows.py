@@ -79,17 +79,14 @@ def tidy(rows: Rows) -> pd.DataFrame:
     if "setting" in found:
         return found
     found = found.rename(columns={name: f"{name}_" for name in _TAKEN})
-    for name in extras(found):
-        kinds = set(found[name].dropna().map(type))
-        if len(kinds) > 1 or kinds & {list, dict}:  # pandas cannot group by those
-            found[name] = found[name].map(str, na_action="ignore")
     swept = [
         found[name].map(f"{text} {{:g}}".format, na_action="ignore")
         for name, text in _SWEPT.items()
         if name in found
     ]
     setting = [", ".join(x for x in row if x == x) for row in zip(*swept)] or ""
-    return found.assign(setting=setting, run=found.get("run", ""))
+    value = found["value"].astype(float)
+    return found.assign(setting=setting, run=found.get("run", ""), value=value)
 
 
 def extras(numbers: pd.DataFrame) -> list[str]:
@@ -112,7 +109,12 @@ def select(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
     forgotten after that: `other` of pairs of copies is empty.
     """
     found = tidy(rows)
-    found = found[(found["measure"] == measure) & (found["branch"] != "admm")]
+    found = found[(found["measure"] == measure) & (found["branch"] != "admm")].copy()
+    for name in extras(found):
+        kinds = set(found[name].dropna().map(type))
+        if len(kinds) > 1 or kinds & {list, dict}:  # pandas cannot group by those
+            found[name] = found[name].map(str, na_action="ignore")
+        found[name] = found[name].infer_objects()
     for name, value in where.items():
         column = found[name] if name in found else pd.Series(None, found.index, object)
         if value is None:
