@@ -9,6 +9,7 @@ from lth_jax.train import experiment
 
 BUILD = experiment.build
 RUN_ONLY = ("replicates", "branches", "copies", "prune.", "seed", "studies")
+BUILT = ("prune.admm.interval", "prune.exclude")
 
 
 @functools.cache
@@ -27,9 +28,10 @@ def _built(fields):
 
 
 def build(config, together=None):
-    """Return a config's experiment, in place of `experiment.build`."""
-    del together  # all devices: other runs of a file may train more
+    """Return a config's experiment, on all devices, in place of `experiment.build`."""
+    del together
     fields = config_lib.flatten(config)
-    program = {name: fields[name] for name in fields if not name.startswith(RUN_ONLY)}
-    interval = {name: fields[name] for name in fields if name == "prune.admm.interval"}
-    return _built(json.dumps(program | interval))
+    built = {
+        n: x for n, x in fields.items() if n in BUILT or not n.startswith(RUN_ONLY)
+    }
+    return _built(json.dumps(built))

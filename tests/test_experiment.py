@@ -4,6 +4,7 @@ import jax
 import pytest
 
 from lth_jax import config as config_lib
+from lth_jax import lottery
 from lth_jax.errors import ConfigError, DataError
 from lth_jax.train import experiment
 
@@ -14,11 +15,11 @@ CONVOLUTIONAL = {
 
 
 @pytest.fixture(scope="module")
-def build(tmp_path_factory):
-    """Build the default experiment on digits with some fields changed."""
+def configure(tmp_path_factory):
+    """The default config on digits with some fields changed."""
     data_dir = str(tmp_path_factory.getbasetemp() / "tfds")
 
-    def build(**changes):
+    def configure(**changes):
         config = config_lib.default()
         config.data.dir = data_dir
         for name, value in changes.items():
@@ -26,9 +27,48 @@ def build(tmp_path_factory):
                 config[name.split(".")[0]].options = value
             else:
                 config.update_from_flattened_dict({name: value})
-        return experiment.build(config.lock())
+        return config.lock()
+
+    return configure
+
+
+@pytest.fixture(scope="module")
+def build(configure):
+    """Build the experiment of a run."""
+
+    def build(**changes):
+        _, made = lottery.build(configure(**changes))
+        return made
 
     return build
+
+
+def test_without_a_run_an_experiment_is_built_on_all_devices(configure):
+    """A network is trained by hand, as a notebook may."""
+    config = configure(**{"replicates": 1, "branches": ("ticket",)})
+    for together, number in ((None, 2), (1, 1), (2, 2), (9, 2)):
+        made = experiment.build(config, together)
+        assert made.program.layout.devices == tuple(jax.devices()[:number])
+
+
+def test_a_config_is_checked_once(configure, monkeypatch):
+    asked = []
+    check = config_lib.check
+    monkeypatch.setattr(config_lib, "check", lambda c: asked.append(c) or check(c))
+    lottery.build(configure())
+    assert len(asked) == 1
+
+
+def test_what_may_be_pruned_is_counted_by_layer(build):
+    assert sorted(build().prunable) == [1_000, 19_200, 30_000]
+    assert sorted(build(**{"prune.exclude": ("^fc/",)}).prunable) == [19_200, 30_000]
+
+
+def test_a_plan_has_the_steps_of_its_experiment(configure):
+    lengths = {"train.length": "38it", "rewind.steps": ("1ep", "0it")}
+    plan, made = lottery.build(configure(**lengths, **{"prune.admm.interval": "5it"}))
+    assert (plan.length, plan.rewind_steps, plan.interval) == (38, (0, 19), 5)
+    assert made.length == plan.length
 
 
 def test_lengths_are_steps_of_the_data(build):

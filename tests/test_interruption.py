@@ -60,7 +60,7 @@ def test_a_pause_is_due_when_its_time_has_come():
 
 
 ENDLESS = """
-from lth_jax.interruption import Interruption
+from lth_jax.workdir.pauses import Interruption
 with Interruption(0.0) as interruption:
     print("begun", flush=True)
     while not interruption.due():
