@@ -56,7 +56,6 @@ class Bracket:
     trainings: int
 
     def __str__(self) -> str:
-        """Return the bracket and every probe as text, a line each."""
         lines = [
             f"rewind step {p.rewind_step}: {'' if p.met else 'not '}{self.criterion}, "
             f"{100 * p.mean:.2f} ± {100 * p.std:.2f} points, n = {p.n} ({p.workdir})"
@@ -87,15 +86,10 @@ def earliest_rewind(
     Args:
         config: of the sweep. Only tickets are trained, compared at the last level.
         directory: folder of the search.
-        criterion: one of `CRITERIA`. "stable": test instability below 2 % (Frankle et
-            al., 2020, Section 3); "matching": test accuracy within one standard
-            deviation of dense, or less than 0.2 points below it (Sections 4 and 4.4).
-        accept_code_change: as of `lottery.run`.
-
-    Raises:
-        KeyError: there is no such criterion.
-        ConfigError: the config sweeps over learning rates or weight decays; else as
-            `lottery.run`.
+        criterion: "stable": test instability below 2 % (Frankle et al., 2020, Section
+            3); "matching": test accuracy within one standard deviation of dense, or
+            less than 0.2 points below it (Sections 4 and 4.4).
+        accept_code_change: as of `lottery.run`, which also says what is raised.
     """
     if max(map(len, config.sweep.to_dict().values())) > 1:
         raise ConfigError(
@@ -112,23 +106,18 @@ def earliest_rewind(
             loop.fit_dense(run)
         while at - below > 1:
             middle = (below + at) // 2
-            k = candidates[middle]
-            alone = dataclasses.replace(plan, rewind_steps=(k,))
-            probe = _probe(
-                config, directory, (alone, experiment), criterion, accept_code_change
+            alone = dataclasses.replace(plan, rewind_steps=(candidates[middle],))
+            built = alone, experiment
+            probes.append(
+                probe := _probe(config, directory, built, criterion, accept_code_change)
             )
-            probes.append(probe)
             below, at = (below, middle) if probe.met else (middle, at)
     alone = dataclasses.replace(plan, rewind_steps=candidates[:1])
     levels = range(plan.levels + 1)
     each = sum(len(alone.trainings(level)) for level in levels) - len(plan.dense)
-    return Bracket(
-        trainings=len(plan.dense) + each * len(probes),
-        criterion=criterion,
-        below=candidates[below] if below >= 0 else None,
-        at=candidates[at] if at < len(candidates) else None,
-        probes=probes,
-    )
+    first = candidates[at] if at < len(candidates) else None
+    last = candidates[below] if below >= 0 else None
+    return Bracket(criterion, last, first, probes, len(plan.dense) + each * len(probes))
 
 
 def _tickets_alone(config: ConfigDict, criterion: str) -> ConfigDict:
@@ -188,18 +177,12 @@ def _adopt(source: Path, target: Path, steps: Sequence[int]) -> None:
         raise ConfigError(f"--workdir: {error}") from error
 
 
-def _is_stable(rows: pd.DataFrame) -> pd.DataFrame:
-    found = report.summary(rows, "instability", split="test")
-    return found.assign(met=found["mean"] < STABLE)
-
-
-def _matches(rows: pd.DataFrame) -> pd.DataFrame:
-    found = report.matching(rows).rename(columns={"difference": "mean"})
-    return found.assign(met=found["matches"])
-
-
-# By level: met, mean, std, n.
+# From rows to columns level, met, mean, std, n.
 CRITERIA: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
-    "stable": _is_stable,
-    "matching": _matches,
+    "stable": lambda rows: report.summary(rows, "instability", split="test").assign(
+        met=lambda found: found["mean"] < STABLE
+    ),
+    "matching": lambda rows: report.matching(rows).rename(
+        columns={"difference": "mean", "matches": "met"}
+    ),
 }

@@ -95,8 +95,10 @@ def correlation(run: "Run") -> Numbers:
             for name, measure in _CORRELATIONS.items():
                 value = float(measure(a.params, b.params, compared))
                 yield member, name, value, keys
-            if member.level == 0:
-                yield from _by_layer(run, member, keys, a, b)
+            for name, measure, of in _layered(run, keys) if not member.level else ():
+                layers = measures.by_layer(measure, a.params, b.params, b.masks)
+                for path, value in layers.items():
+                    yield member, name, float(value), of | {"layer": path}
 
 
 STUDIES: dict[str, Callable[["Run"], Numbers]] = {
@@ -146,19 +148,11 @@ def _pairs(
         yield {"pair": "start_to_fine_tuned"}, start, fine_tuned, masks, masks
 
 
-def _by_layer(
-    run: "Run", member: Member, keys: dict[str, Any], a: TrainState, b: TrainState
-) -> Numbers:
-    """Yield what two networks have in common, layer by layer."""
-    found: list[tuple[str, Callable[..., jax.Array], dict[str, Any]]] = [
-        ("overlap", partial(measures.top_overlap, p=p), keys | {"p": p})
-        for p in run.config.study.top
-    ]
-    found += [(name, measure, keys) for name, measure in _CORRELATIONS.items()]
-    for name, measure, of in found:
-        layers = measures.by_layer(measure, a.params, b.params, b.masks)
-        for path, value in layers.items():
-            yield member, name, float(value), of | {"layer": path}
+def _layered(run: "Run", keys: dict[str, Any]) -> Iterator[tuple[str, Any, dict]]:
+    """Yield (name, measure, keys) of what is also measured layer by layer."""
+    for p in run.config.study.top:
+        yield "overlap", partial(measures.top_overlap, p=p), keys | {"p": p}
+    yield from ((name, measure, keys) for name, measure in _CORRELATIONS.items())
 
 
 def _apart(
@@ -175,7 +169,7 @@ def _apart(
 
 def _path(a: TrainState, b: TrainState, alphas: np.ndarray) -> list[TrainState]:
     """Return networks on the line between two, batch statistics interpolated too."""
-    ends = (a.params, a.batch_stats), (b.params, b.batch_stats)
+    ends = ({"params": x.params, "batch_stats": x.batch_stats} for x in (a, b))
     line = measures.interpolate(*ends, jnp.asarray(alphas))
-    points = [jax.tree.map(lambda x, i=i: x[i], line) for i in range(len(alphas))]
-    return [replace(a, params=params, batch_stats=stats) for params, stats in points]
+    points = (jax.tree.map(lambda x, i=i: x[i], line) for i in range(len(alphas)))
+    return [replace(a, **point) for point in points]

@@ -1,7 +1,7 @@
 """Training: a fleet of a run goes on, is measured, and is saved when it must stop."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,37 +37,29 @@ def train(
         begin: step at which its members began; by default where each of them is.
 
     Returns:
-        Those at `stop`. Of others, a loss or a weight is not finite any more.
+        Those that are at `stop`; others have diverged.
     """
     starts = {m: network for m, network in starts.items() if m not in run.diverged}
     trained = run.workdir.resume(starts)
     run.skip(sum(int(trained[m].step - starts[m].step) for m in starts))
     begins = {m: int(n.step) if begin is None else begin for m, n in starts.items()}
     del starts  # `trained` has the networks, and lets go of a start when it is over
-    for members, until in _legs(run, begins, stop):
+    legs = [
+        ([member for member in begins if begins[member] == first], until)
+        for first in sorted({*begins.values()})
+        for until in run.experiment.stops(first, stop)
+    ]
+    for members, until in legs:
         together = [member for member in members if member in trained]
         while any(_is_behind(trained[member], until) for member in together):
-            networks = fit(
-                [trained[member] for member in together],
-                until,
-                run.experiment.program,
-                run.progress.update,
-                run.interruption.due,
-            )
+            networks = [trained[member] for member in together]
+            observers = run.progress.update, run.interruption.due
+            networks = fit(networks, until, run.experiment.program, *observers)
             trained.update(zip(together, networks))
             if not any(_is_behind(network, until) for network in networks):
                 together = _finish_leg(run, together, trained)
             run.rest((done or {}) | trained)
     return trained
-
-
-def _legs(
-    run: "Run", begins: dict[Member, int], stop: int
-) -> Iterator[tuple[list[Member], int]]:
-    """Yield (members that train together, to step)."""
-    for begin in sorted({*begins.values()}):
-        together = [member for member in begins if begins[member] == begin]
-        yield from ((together, until) for until in run.experiment.stops(begin, stop))
 
 
 def _finish_leg(run: "Run", together: list[Member], trained: Networks) -> list[Member]:
@@ -92,17 +84,16 @@ def _finish_leg(run: "Run", together: list[Member], trained: Networks) -> list[M
 
 def _measure(run: "Run", networks: Networks) -> list[dict[str, Any]]:
     """Return the rows of some networks; the training loss since the last ones."""
-    measured = [{"train_loss": _mean_loss(network)} for network in networks.values()]
+    steps = [max(1, int(n.step - n.loss_from)) for n in networks.values()]
+    losses = [float(n.loss) / taken for n, taken in zip(networks.values(), steps)]
+    measured = [{"train_loss": loss} for loss in losses]
     for split, evaluator in run.experiment.evaluators.items():
         names = [m for m in run.config.measures if m.startswith(f"{split}_")]
         if names and networks:
             for numbers, found in zip(measured, evaluator([*networks.values()])):
                 numbers |= {m: getattr(found, m[len(split) + 1 :]) for m in names}
-    return [
-        one
-        for (member, network), numbers in zip(networks.items(), measured)
-        for one in numbered(member, network, numbers.items())
-    ]
+    found = zip(networks.items(), measured)
+    return [row for of, numbers in found for row in numbered(*of, numbers.items())]
 
 
 def numbered(
@@ -116,11 +107,6 @@ def numbered(
         keys = rest[0] if rest else {}
         rows.append(records.row(member, **of, value=float(value), **keys))
     return rows
-
-
-def _mean_loss(network: TrainState) -> float:
-    """Return the mean training loss since it was recorded last."""
-    return float(network.loss) / max(1, int(network.step - network.loss_from))
 
 
 def _is_behind(network: TrainState, step: int) -> bool:
