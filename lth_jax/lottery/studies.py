@@ -169,7 +169,7 @@ def _apart(
 
 def _path(a: TrainState, b: TrainState, alphas: np.ndarray) -> list[TrainState]:
     """Return networks on the line between two, batch statistics interpolated too."""
-    ends = ({"params": x.params, "batch_stats": x.batch_stats} for x in (a, b))
-    line = measures.interpolate(*ends, jnp.asarray(alphas))
+    one, two = ({"params": x.params, "batch_stats": x.batch_stats} for x in (a, b))
+    line = measures.interpolate(one, two, jnp.asarray(alphas))
     points = (jax.tree.map(lambda x, i=i: x[i], line) for i in range(len(alphas)))
     return [replace(a, **point) for point in points]

@@ -134,7 +134,8 @@ def _check_code(
     files = environment_lib.changed(there.get("code"), here["code"])
     if not files:
         return
-    said = f"{directory} was made by other code: {', '.join(files)} differ"
+    some = ", ".join(files[:5]) + f" and {len(files) - 5} more" * (len(files) > 5)
+    said = f"{directory} was made by other code: {some} differ"
     if not accept:
         raise ConfigError(
             f"--workdir: {said}; go back to that code or, if no number depends on "
@@ -149,7 +150,11 @@ def _check_code(
 
 def _write(path: Path, content: object) -> None:
     """Write a JSON file atomically, unless it is there already."""
-    text, unfinished = json.dumps(content) + "\n", path.with_suffix(".unfinished")
+    few = {"indent": 2} if path.stem != "plan" else {}  # a plan may be long
+    text, unfinished = (
+        json.dumps(content, **few) + "\n",
+        path.with_suffix(".unfinished"),
+    )
     try:
         if not path.exists() or path.read_text() != text:
             unfinished.write_text(text)
