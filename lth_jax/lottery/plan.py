@@ -74,10 +74,9 @@ class Plan:
     @cached_property
     def dense(self) -> list[Member]:
         """The dense networks: all replicates of all settings of a sweep."""
-        sweep = self.config.sweep
-        rates, decays = sweep.learning_rate or (None,), sweep.weight_decay or (None,)
-        every = itertools.product(rates, decays, range(self.config.replicates))
-        return [Member(i, 0, 0, "dense", 0, rate, decay) for rate, decay, i in every]
+        swept = (self.config.sweep[name] or (None,) for name in Member._fields[5:])
+        every = itertools.product(*swept, range(self.config.replicates))
+        return [Member(i, 0, 0, "dense", 0, *setting) for *setting, i in every]
 
     def tickets(self, level: int) -> list[Member]:
         """Return the tickets of a level, from 1."""

@@ -35,8 +35,8 @@ class Experiment:
     evaluators: dict[str, Evaluator]  # by name of the split
     layers: list[summary_lib.Layer]  # in the order of their calls
     prunable: list[int]  # number of prunable weights of every layer
-    # From a replicate's key, and a learning rate and a weight decay (None for those of
-    # the config), to its dense state at step 0.
+    # From a replicate's key, and values of what is swept (None for the config's), to
+    # its dense state at step 0.
     initialise: Callable[..., TrainState]
     length: int  # steps of a full training
     rewind_steps: tuple[int, ...]  # the steps k of the rewind states, rising
@@ -226,26 +226,23 @@ def _model(config: ConfigDict, num_classes: int) -> models.Network:
 def _initialise(
     config: ConfigDict, model: models.Network, shape: tuple[int, ...]
 ) -> Callable[..., TrainState]:
-    base = float(config.optim.learning_rate)
-    weight_decay = float(config.optim.weight_decay)
-    decays = bool(weight_decay or any(config.sweep.weight_decay))
+    swept = [name[6:] for name in fields.FIELDS if name.startswith("sweep.")]
+    base = {name: float(config.optim[name]) for name in swept}
+    used = {name for name in swept if base[name] or any(config.sweep[name])}
+    decay = base["weight_decay"] if "weight_decay" in used else None
     create = partial(
         state.create,
         model=model,
-        optimizer=_optimizer(config)(base, weight_decay if decays else None),
+        optimizer=_optimizer(config)(base["learning_rate"], decay),
         shape=shape,
     )
 
-    def initialise(
-        key: Key[Array, ""], rate: float | None = None, decay: float | None = None
-    ) -> TrainState:
-        decay = weight_decay if decay is None else float(decay)
-        return create(
-            key,
-            exclude=tuple(config.prune.exclude),
-            learning_rate=1.0 if rate is None else rate / base,
-            weight_decay=decay if decays else None,
-        )
+    def initialise(key: Key[Array, ""], *setting: float | None) -> TrainState:
+        """Initialise in a setting of the sweep; by default in that of the config."""
+        given = dict(zip(swept, setting))
+        values = {n: base[n] if given.get(n) is None else given[n] for n in used}
+        values["learning_rate"] /= base["learning_rate"]  # a factor on the schedule
+        return create(key, exclude=tuple(config.prune.exclude), **values)
 
     with field("model", Exception):
         params = jax.eval_shape(create, jax.random.key(0)).params

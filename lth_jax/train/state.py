@@ -45,10 +45,10 @@ class TrainState:
     opt_state: optax.OptState  # moments, exactly 0 where the mask is False
     masks: Masks  # True: kept; None: never pruned
     data_seed: UInt32[Array, ""]  # with the step: order and augmentation of examples
-    learning_rate: Float[Array, ""]  # factor on the schedule
-    weight_decay: Float[Array, ""] | None  # L2; None (not 0) if no member uses it
     loss: Float[Array, ""]  # sum of the training losses, in nats, since `loss_from`
     loss_from: Int[Array, ""]  # step at which the loss was last set to 0
+    learning_rate: Float[Array, ""]  # factor on the schedule
+    weight_decay: Float[Array, ""] | None = None  # L2; None (not 0) if none has one
     proximal: Proximal | None = None  # what ADMM draws prunable weights to
 
 
@@ -60,8 +60,7 @@ def create(
     *,
     shape: tuple[int, ...],
     exclude: tuple[str, ...] = (),
-    learning_rate: float | Float[Array, ""] = 1.0,
-    weight_decay: float | Float[Array, ""] | None = None,
+    **swept: float | Float[Array, ""],
 ) -> TrainState:
     """Return the dense state at step 0 (S_0) of one replicate.
 
@@ -70,7 +69,7 @@ def create(
         model, optimizer: whose parameters and moments to initialise.
         shape: of one example: (height, width, channels).
         exclude: as of `masks.full`, which raises ValueError.
-        learning_rate, weight_decay: as in `TrainState`.
+        swept: hyperparameters in which members may differ, by their name in the state.
     """
     variables = model.init(
         jax.random.fold_in(key, INITIALISATION), jnp.zeros((1, *shape)), train=False
@@ -83,10 +82,12 @@ def create(
         opt_state=optimizer.init(params),
         masks=masks_lib.full(params, exclude),
         data_seed=data_seed(key, copy=0),
-        learning_rate=jnp.float32(learning_rate),
-        weight_decay=None if weight_decay is None else jnp.float32(weight_decay),
         loss=jnp.float32(0),
         loss_from=jnp.int32(0),
+        **{
+            name: jnp.float32(value)
+            for name, value in ({"learning_rate": 1} | swept).items()
+        },
     )
 
 

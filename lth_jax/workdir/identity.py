@@ -150,11 +150,9 @@ def _check_code(
 
 def _write(path: Path, content: object) -> None:
     """Write a JSON file atomically, unless it is there already."""
-    few = {"indent": 2} if path.stem != "plan" else {}  # a plan may be long
-    text, unfinished = (
-        json.dumps(content, **few) + "\n",
-        path.with_suffix(".unfinished"),
-    )
+    indent = 2 if path.stem != "plan" else None  # a plan may be long
+    text = json.dumps(content, indent=indent) + "\n"
+    unfinished = path.with_suffix(".unfinished")
     try:
         if not path.exists() or path.read_text() != text:
             unfinished.write_text(text)

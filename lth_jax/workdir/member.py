@@ -19,9 +19,9 @@ class Member(NamedTuple):
     weight_decay: float | None = None  # likewise
 
     @property
-    def setting(self) -> tuple[float | None, float | None]:
+    def setting(self) -> tuple[float | None, ...]:
         """Learning rate and weight decay, where a run has several."""
-        return self.learning_rate, self.weight_decay
+        return self[5:]
 
     @property
     def dense(self) -> "Member":

@@ -97,19 +97,10 @@ def row(
         ...     measure="test_accuracy", value=0.981)["branch"]
         'ticket'
     """
-    found = {
-        "replicate": member.replicate,
-        "rewind_step": member.rewind_step,
-        "level": member.level,
-        "density": density,
-        "branch": member.branch,
-        "copy": member.copy,
-        "step": step,
-        "measure": measure,
-        "value": value,
-        "learning_rate": member.learning_rate,
-        "weight_decay": member.weight_decay,
-    }
+    of = member._asdict()
+    found = {name: of.pop(name) for name in ("replicate", "rewind_step", "level")}
+    found |= {"density": density, "branch": of.pop("branch"), "copy": of.pop("copy")}
+    found |= {"step": step, "measure": measure, "value": value} | of
     if taken := found.keys() & keys:
         raise ValueError(f"{measure}: {min(taken)!r} is a column of every row")
     return {name: x for name, x in (found | keys).items() if x is not None}
