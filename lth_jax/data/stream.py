@@ -49,6 +49,8 @@ class Stream:
     parts: int = 1  # devices that share a batch, which divide its size
     local: Sequence[int] = ()  # the parts that this process makes; none for all
     workers: int = -1  # processes that decode: 0 for none, -1 for one per core
+    # Keys of images that cannot be decoded, also in what is made by `replace`.
+    skipped: set[str] = dataclasses.field(default_factory=set)
 
     divided = True  # arrays are one part of a batch
 
@@ -59,7 +61,6 @@ class Stream:
             len(self), self.batch_size, self.last
         )
         self.shape = (self.images.size, self.images.size, 3)
-        self.skipped: set[str] = set()  # keys of images that cannot be decoded
         self._batches: Parts | None = None
         self._next: tuple[int, int] | None = None  # data seed and step
 
@@ -78,7 +79,8 @@ class Stream:
         """
         if self._batches is None or self._next != (data_seed, step):
             self.close()
-            self._batches = self._prefetch(range(step, _ENDLESS), data_seed)
+            idle = dataclasses.replace(self)
+            self._batches = idle._prefetch(range(step, _ENDLESS), data_seed)
         self._next = None  # after an error there is a new start
         parts = next(self._batches)
         self._next = (data_seed, step + 1)
@@ -95,14 +97,17 @@ class Stream:
 
         Where no example is, or one was skipped, the label is `NO_LABEL`.
         """
-        return self._prefetch(range(-(-len(self) // self.batch_size)), None)
+        idle, batches = dataclasses.replace(self), -(-len(self) // self.batch_size)
+        return idle._prefetch(range(batches), None)
 
     def _prefetch(self, steps: range, data_seed: int | None) -> Parts:
-        """Yield the local parts of the batches of some steps; in order if seedless."""
+        """Yield the local parts of the batches of some steps; in order without a seed.
+
+        Called on a copy, which workers are sent: what prefetches ends with the stream.
+        """
         local = len(self.local)
-        idle = dataclasses.replace(self)  # workers are sent one that has none itself
         elements = _in_processes(
-            partial(idle._part, data_seed=data_seed),
+            partial(self._part, data_seed=data_seed),
             range(steps.start * local, steps.stop * local),
             self.workers,
         )
