@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["build", "run"]
+__all__ = ["build", "run"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

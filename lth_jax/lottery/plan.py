@@ -75,8 +75,8 @@ class Plan:
     def dense(self) -> list[Member]:
         """The dense networks: all replicates of all settings of a sweep."""
         swept = (self.config.sweep[name] or (None,) for name in Member._fields[5:])
-        every = itertools.product(*swept, range(self.config.replicates))
-        return [Member(i, 0, 0, "dense", 0, *setting) for *setting, i in every]
+        settings, seeds = itertools.product(*swept), range(self.config.replicates)
+        return [Member(i, 0, 0, "dense", 0, *one) for one in settings for i in seeds]
 
     def tickets(self, level: int) -> list[Member]:
         """Return the tickets of a level, from 1."""

@@ -239,8 +239,8 @@ def _initialise(
 
     def initialise(key: Key[Array, ""], *setting: float | None) -> TrainState:
         """Initialise in a setting of the sweep; by default in that of the config."""
-        given = dict(zip(swept, setting))
-        values = {n: base[n] if given.get(n) is None else given[n] for n in used}
+        given = {n: x for n, x in zip(swept, setting) if x is not None}
+        values = {name: given.get(name, base[name]) for name in used}
         values["learning_rate"] /= base["learning_rate"]  # a factor on the schedule
         return create(key, exclude=tuple(config.prune.exclude), **values)
 
