@@ -79,16 +79,11 @@ def draw(
 ) -> Figure | None:
     """Draw lines in their panels, with one legend; None if no number is finite.
 
-    Args:
-        lines: points, with columns branch, mean, std, n and: `panel`, its title;
-            `label`, in the legend; `x`, NaN for a level across the panel; `flat`: of
-            dense networks; and where runs are told apart `run_number`.
-        branches: of the report, in their order.
-        measure: decides the unit and the limits of the y axis.
-        labels: of the x axis and of the y axis.
-        scale: "linear", "log" (falling, a tick at some of the points) or "symlog".
-        columns: most panels side by side.
-        share_y: which panels have the same y axis: "all", or "col", those of a column.
+    Lines have a row a point, with columns branch, mean, std, n and: `panel`, its title;
+    `label`, in the legend; `x`, NaN for a level across the panel; `flat`: of dense
+    networks; and where runs are told apart `run_number`. The measure decides the unit
+    and the limits of y. Labels are those of x and y; the scale is that of x: "linear",
+    "log" (falling) or "symlog".
     """
     lines = lines[np.isfinite(lines["mean"].astype(float))]
     if lines.empty:

@@ -4,6 +4,7 @@ A branch has one colour, marker and line everywhere. The colours are those of Ok
 Ito (2008), which colour-blind people tell apart; the markers do so in print. Lines are
 means over replicates, bands their standard deviation. Numbers that differ in an
 optional column have panels of their own; `where` chooses, as in `rows.select`.
+What was not measured, or at one point alone, gives no figure: None.
 """
 
 from collections.abc import Sequence
@@ -21,18 +22,15 @@ from lth_jax.report import drawing, frames, titles
 from lth_jax.report.drawing import FEW, draw, few
 from lth_jax.report.rows import NETWORK, Rows, branches, extras, select, varying
 
+Drawn = Figure | None
 
-def by_density(
-    rows: Rows, measure: str = "test_accuracy", **where: Any
-) -> Figure | None:
+
+def by_density(rows: Rows, measure: str = "test_accuracy", **where: Any) -> Drawn:
     """Draw a measure against the share of weights that remain, on a log axis.
 
     A panel for every rewind step (and setting), with a line for every branch and the
     dense networks as a level. Of several runs, a panel for every branch, with a line
     for every run, and the dense networks of a run in the same kind of line.
-
-    Returns:
-        The figure, or None if no sparse network has the measure.
     """
     numbers = frames.summary(rows, measure, **where)
     lines = numbers.assign(panel=_names(numbers), x=100 * numbers["density"])
@@ -48,16 +46,11 @@ def by_density(
     return draw(lines, branches(rows), measure, labels, "log")
 
 
-def by_rewind_step(
-    rows: Rows, measure: str = "test_accuracy", **where: Any
-) -> Figure | None:
+def by_rewind_step(rows: Rows, measure: str = "test_accuracy", **where: Any) -> Drawn:
     """Draw a measure against the step that was rewound to.
 
     A panel for some of the levels (and every run and setting), with a line for every
     branch and the dense networks as a level.
-
-    Returns:
-        The figure, or None without two rewind steps.
     """
     numbers = frames.summary(rows, measure, **where)
     shared = [*_shared(numbers), "level"]
@@ -66,20 +59,17 @@ def by_rewind_step(
     lines = lines[lines["level"].isin(_some(lines["level"]))]
     lines = lines.sort_values([*shared, "x"]).assign(label=lines["branch"])
     names = zip(_names(lines, steps=False), _shares(lines))
-    lines["panel"] = [", ".join(filter(None, words)) for words in names]
+    lines["panel"] = [", ".join(filter(None, name)) for name in names]
     dense = _dense(numbers, lines[lines["level"] > 0]).assign(x=np.nan)
     lines = pd.concat([dense, lines])
     labels = ("rewound to step", titles.title(measure, **where))
     return draw(lines, branches(rows), measure, labels, "symlog")
 
 
-def along_paths(rows: Rows, split: str = "test") -> Figure | None:
+def along_paths(rows: Rows, split: str = "test") -> Drawn:
     """Draw the error on the straight path between two copies (Frankle et al., 2020).
 
     Rows of panels are rewind steps, columns are levels: some of each.
-
-    Returns:
-        The figure, or None if no such error was measured.
     """
     numbers = frames.summary(rows, "error", split=split, alpha=...)
     numbers = numbers.rename(columns={"alpha": "x"})
@@ -87,16 +77,10 @@ def along_paths(rows: Rows, split: str = "test") -> Figure | None:
     return _by_training(rows, numbers, "error", labels)
 
 
-def while_training(
-    rows: Rows, measure: str = "train_loss", **where: Any
-) -> Figure | None:
+def while_training(rows: Rows, measure: str = "train_loss", **where: Any) -> Drawn:
     """Draw a measure against the training step.
 
     Rows of panels are rewind steps, columns are levels: some of each.
-
-    Returns:
-        The figure, or None if no training of a sparse network (or of a dense one, where
-        there is none) was measured on its way.
     """
     numbers = select(rows, measure, **where)
     networks = [*NETWORK, *extras(numbers)]
@@ -113,7 +97,7 @@ def while_training(
 
 def _by_training(
     rows: Rows, numbers: pd.DataFrame, measure: str, labels: tuple[str, str]
-) -> Figure | None:
+) -> Drawn:
     """Draw numbers against their `x`: some rewind steps by some levels.
 
     The dense networks are in every panel: those of the rewind step, or else of step 0.
@@ -136,12 +120,8 @@ def _by_training(
     return draw(lines, branches(rows), measure, labels, "linear", columns, share_y)
 
 
-def layers(rows: Rows) -> Figure | None:
-    """Draw what remains of every layer of the tickets, by level.
-
-    Returns:
-        The figure, or None if layers were not recorded.
-    """
+def layers(rows: Rows) -> Drawn:
+    """Draw what remains of every layer of the tickets, by level."""
     numbers = frames.summary(rows, "density", layer=...)
     numbers = numbers[(numbers["level"] > 0) & (numbers["branch"] == "ticket")]
     if numbers.empty:
@@ -174,15 +154,12 @@ def layers(rows: Rows) -> Figure | None:
     return figure
 
 
-def overlaps(rows: Rows, pair: str) -> Figure | None:
+def overlaps(rows: Rows, pair: str) -> Drawn:
     """Draw R_p (Liu et al., 2021) as bars, each with what chance would give.
 
     A panel for every rewind step (and setting). Of `start_to_end` the dense networks,
     for every p, beside those from W_k to the end; of other pairs some of the levels,
     for p = 0.2 or what is closest.
-
-    Returns:
-        The figure, or None if the pair was not measured.
     """
     numbers = frames.overlaps(rows, pair)
     numbers = numbers[np.isfinite(numbers["mean"].astype(float))]
@@ -258,16 +235,10 @@ def _dense(
 
 def _names(numbers: pd.DataFrame, *, steps: bool = True) -> list[str]:
     """Return the training of every number in words, and what else tells it apart."""
-    several, others = numbers["run"].nunique() > 1, varying(numbers)
-    return [
-        titles.training(
-            row["run"] if several else "",
-            row["setting"],
-            *(titles.words_of(name, row[name]) for name in others),
-            rewind_step=row["rewind_step"] if steps else None,
-        )
-        for row in numbers.to_dict("records")
-    ]
+    columns = [*_shared(numbers), *(["rewind_step"] if steps else [])]
+    columns = columns if numbers["run"].nunique() > 1 else columns[1:]
+    values = numbers[columns].itertuples(index=False)
+    return [titles.join(columns, row) for row in values]
 
 
 def _shares(lines: pd.DataFrame) -> pd.Series:

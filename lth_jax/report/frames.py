@@ -1,10 +1,8 @@
 """Frames: from rows to numbers by network.
 
-Numbers that differ in an optional column stay apart, and the column stands in the
-frame. `where` chooses values of such columns, as `rows.select` has it:
-
-    frame(rows, "distance", pair="copies")
-    summary(rows, "instability", split="test")
+Frames begin with the columns run, setting, rewind_step, level and branch. Numbers that
+differ in an optional column stay apart, and it follows these. `where` chooses values of
+such columns, as `rows.select` has it: `summary(rows, "instability", split="test")`.
 """
 
 from typing import Any
@@ -21,8 +19,7 @@ def frame(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
     come as far as others of its branch is on its way, and left out; so is what ADMM
     trains before it prunes. `density` is that of the level's ticket.
 
-    Columns: run, setting, rewind_step, level, branch, replicate, optional ones,
-    density, value.
+    Columns: the network's, replicate, optional ones, density, value.
     """
     found, everything = _ends(rows, measure, where), tidy(rows)
     keys = [*NETWORK, "replicate", *extras(found)]
@@ -53,10 +50,8 @@ def _ends(rows: Rows, measure: str, where: dict[str, Any]) -> pd.DataFrame:
 def summary(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
     """Return a measure by network: mean and standard deviation over n replicates.
 
-    The deviation is that of a sample, NaN for one replicate.
-
-    Columns: run, setting, rewind_step, level, branch, optional ones, density, mean,
-    std, n.
+    Columns: the network's, optional ones, density, mean, std (of a sample; NaN of one
+    replicate), n.
     """
     numbers = frame(rows, measure, **where)
     return over_replicates(numbers, [*NETWORK, *extras(numbers)])
@@ -86,27 +81,22 @@ def over_replicates(numbers: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def matching(
-    rows: Rows,
-    measure: str = "test_accuracy",
-    reference: str = "dense",
-    **where: Any,
+    rows: Rows, measure: str = "test_accuracy", reference: str = "dense", **where: Any
 ) -> pd.DataFrame:
     """Return whether sparse networks match dense ones: replicates in pairs.
 
     Dense networks are those of a branch at level 0: "dense", which had one training, or
     "long", which had as many steps in all as fine-tuned weights.
 
-    Columns: run, setting, rewind_step, level, branch, density; `difference` to the
-    dense network of the same replicate, its mean over `n` replicates, and `std` (of a
-    sample); and what the papers call a match, of the means:
+    Columns: the network's, density; `difference` to the dense network (of copy 0) of
+    the same replicate, its mean over `n` replicates, and `std` (of a sample); and what
+    the papers call a match, of the means:
 
     - `reaches_dense`: at least as high as dense (Frankle et al., 2019, Section 1);
     - `within_std`: at most one standard deviation of dense below it (Frankle et al.,
       2020, Section 4); None where one replicate leaves that unknown;
     - `within_0.2_points`: less than 0.2 points below it (Section 4.4 there);
     - `matches`: one of the last two.
-
-    Dense networks are those of copy 0, whether there are others or not.
     """
     found = tidy(rows)
     found = found[(found["branch"] != "dense") | (found["copy"] == 0)]
@@ -129,16 +119,11 @@ def matching(
 
 
 def differences(
-    rows: Rows,
-    branch: str,
-    other: str,
-    measure: str = "test_accuracy",
-    **where: Any,
+    rows: Rows, branch: str, other: str, measure: str = "test_accuracy", **where: Any
 ) -> pd.DataFrame:
     """Return how much more a branch has than another one: replicates in pairs.
 
-    Columns: run, setting, rewind_step, level, optional ones, density, mean, std (of a
-    sample), n.
+    Columns: the network's but for branch, optional ones, density, mean, std, n.
     """
     numbers = frame(rows, measure, **where)
     keys = [*TRAINING, "level", *extras(numbers)]

@@ -150,6 +150,8 @@ def kinds(rows: Rows, measure: str) -> list[dict[str, Any]]:
     columns = extras(found)
     if measure in _OWN:
         found = found.drop(select(rows, measure, **_OWN[measure]).index)
+    if not columns:
+        return [{}] if len(found) else []
     found = found[columns].astype(object).where(found[columns].notna(), None)
     for name in sorted(columns, key=lambda n: found[n].nunique(), reverse=True):
         if found[name].nunique() > FEW or len(found.drop_duplicates()) > _MOST:

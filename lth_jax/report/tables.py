@@ -10,29 +10,25 @@ import pandas as pd
 
 from lth_jax.report import frames
 from lth_jax.report.rows import NETWORK, TRAINING, Rows, branches, extras, tidy, varying
-from lth_jax.report.titles import plain, title, training, unit, words_of
+from lth_jax.report.titles import join, plain, title, unit, words_of
 
 Tables = Iterator[tuple[str, pd.DataFrame]]
 
-_COMPARED = [
-    ("ticket", "random_reinit"),
-    ("ticket", "shuffled_mask"),
-    ("fine_tune", "ticket"),
-    ("fine_tune", "long"),
-]
+_COMPARED = [("ticket", "random_reinit"), ("ticket", "shuffled_mask")]
+_COMPARED += [("fine_tune", "ticket"), ("fine_tune", "long")]
 
 
 def table(rows: Rows, measure: str = "test_accuracy", **where: Any) -> str:
     """Return a measure by density and branch as text, a block for every rewind step."""
-    rows = tidy(rows)
+    rows, measured = tidy(rows), title(measure, **where)
     replicates = frames.frame(rows, measure, **where)["replicate"].nunique()
     if not replicates:
-        return f"no {title(measure, **where)}"
-    text = f"{title(measure, **where)}, mean ± standard deviation, n = {replicates}"
-    lines = [text]
+        return f"no {measured}"
+    lines = [f"{measured}, mean ± standard deviation, n = {replicates}"]
     for heading, cells in tables(rows, measure, **where):
         if "rewound" in heading or len(cells) > 1:
-            lines += ["", f"{heading}:", cells.to_string(index=False, col_space=14)]
+            text = cells.to_string(index=False, col_space=14)
+            lines += ["", f"{heading or 'dense'}:", text]
             continue
         for branch, (cell,) in cells.drop(columns="density").items():
             lines.append(f"{', '.join(filter(None, [heading, branch]))}: {cell}")
@@ -69,20 +65,18 @@ def _by_level(
     numbers: pd.DataFrame, columns: list[str], keys: list[str], across: str = "branch"
 ) -> Tables:
     """Yield a table of cells a training: a line a level, and what else differs."""
-    several = numbers["run"].nunique() > 1
+    first = 0 if numbers["run"].nunique() > 1 else 1
     lines = [*({"branch"} - {across}), *(n for n in varying(numbers) if n != across)]
-    for (run, setting, *k), block in numbers.groupby(keys):
+    for names, block in numbers.groupby(keys):
         cells = block.pivot(index=["level", *lines], columns=across, values="cell")
         cells = cells.reset_index()
         density = block.groupby("level")["density"].first().map("{:.2%}".format)
-        first = pd.DataFrame({"density": cells["level"].map(density)})
+        left = pd.DataFrame({"density": cells["level"].map(density)})
         for name in lines:
-            first[name] = [plain(value) for value in cells[name]]
+            left[name] = [plain(value) for value in cells[name]]
         networks = cells[[column for column in columns if column in cells]].fillna("")
-        heading = training(
-            run if several else "", setting, rewind_step=next(iter(k), None)
-        )
-        yield heading, pd.concat([first, networks], axis=1)
+        heading = join(keys[first:], names[first:])
+        yield heading, pd.concat([left, networks], axis=1)
 
 
 def matching_tables(rows: Rows, reference: str = "dense") -> Tables:
@@ -108,13 +102,11 @@ def difference_tables(rows: Rows) -> Tables:
     Of test accuracy in points: a ticket and its controls, fine-tuned weights and
     tickets, which had as many steps in all as those if they are of the branch `long`.
     """
-    found, columns = [], []
+    found = {}
     for branch, other in _COMPARED:
-        numbers = frames.differences(rows, branch, other)
-        columns.append(f"{branch} − {other}")
-        cells = _points(numbers, "mean")
-        found.append(numbers.assign(branch=columns[-1], cell=cells))
-    yield from _by_level(pd.concat(found), columns, TRAINING)
+        numbers, column = frames.differences(rows, branch, other), f"{branch} − {other}"
+        found[column] = numbers.assign(branch=column, cell=_points(numbers, "mean"))
+    yield from _by_level(pd.concat(found.values()), [*found], TRAINING)
 
 
 def _points(numbers: pd.DataFrame, difference: str) -> pd.Series:

@@ -1,10 +1,12 @@
 """Titles: what measures and trainings are called in tables and figures."""
 
+from collections.abc import Iterable
 from typing import Any
 
 _UNITS = {"accuracy": (100, "%"), "error": (100, "%"), "instability": (100, "%")}
 _UNITS |= {"overlap": (100, "%"), "angle": (1, "degrees"), "loss": (1, "nats")}
-_BEFORE = {"split": "on", "other": "from", "layer": "in"}
+_BEFORE = {"split": "on ", "other": "from ", "layer": "in ", "run": "", "setting": ""}
+_BEFORE |= {"rewind_step": "rewound to step "}
 _PAIRS = {"copies": "between copies", "dense": "to dense"}
 
 
@@ -39,7 +41,7 @@ def words_of(column: str, value: Any) -> str:
         return _PAIRS.get(value, str(value).replace("_", " "))
     if column == "p" and not isinstance(value, str):
         return f"p = {100 * value:g} %"
-    return f"{_BEFORE.get(column, name)} {plain(value)}"
+    return f"{_BEFORE.get(column, name + ' ')}{plain(value)}"
 
 
 def plain(value: Any) -> str:
@@ -56,7 +58,11 @@ def file_name(measure: str, **where: Any) -> str:
     return "_".join(filter(None, [split, measure, *words.values()])).replace(" ", "_")
 
 
-def training(run: str, *words: str, rewind_step: int | None = None) -> str:
-    """Return trainings in words, as the title of a table or a panel."""
-    rewound = "" if rewind_step is None else f"rewound to step {rewind_step}"
-    return ", ".join(filter(None, [run, *words, rewound]))
+def join(columns: Iterable[str], values: Iterable) -> str:
+    """Return values of columns in words, as the title of a table or a panel.
+
+    Example:
+        >>> join(["setting", "rewind_step"], ["learning rate 0.1", 500])
+        'learning rate 0.1, rewound to step 500'
+    """
+    return ", ".join(filter(None, map(words_of, columns, values)))
