@@ -31,20 +31,17 @@ def frame(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
     means = found.groupby(keys, as_index=False, dropna=False)[["density", "value"]]
     means = means.mean()
     tickets = everything[everything["branch"].isin(["ticket", "dense"])]
-    of_ticket = tickets.groupby([*TRAINING, "level"])["density"].mean()
-    means = means.join(of_ticket.rename("of_ticket"), on=[*TRAINING, "level"])
-    means["density"] = means.pop("of_ticket").fillna(means["density"])
-    return means
+    of_tickets = tickets.groupby([*TRAINING, "level"])["density"].mean()
+    of_tickets = means[[*TRAINING, "level"]].join(of_tickets, on=[*TRAINING, "level"])
+    return means.assign(density=of_tickets["density"].fillna(means["density"]))
 
 
 def _ends(rows: Rows, measure: str, where: dict[str, Any]) -> pd.DataFrame:
     """Return a measure's rows at the ends of trainings that are done."""
     everything, found = tidy(rows), select(rows, measure, **where)
-    lost = everything[everything["measure"] == DIVERGED]
-    if not lost.empty:
-        keys = [*NETWORK, "replicate", "copy"]
-        left = found.merge(lost[keys], on=keys, how="left", indicator=True)["_merge"]
-        found = found[(left == "left_only").to_numpy()]
+    networks = found.set_index([*NETWORK, "replicate", "copy"]).index
+    lost = everything[everything["measure"] == DIVERGED].set_index(networks.names)
+    found = found[~networks.isin(lost.index)]
     keys = ["run", "branch", *extras(found)]
     last = found.groupby(keys, dropna=False)["step"].transform("max")
     return found[found["step"] == last]
@@ -59,37 +56,28 @@ def summary(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
     std, n.
     """
     numbers = frame(rows, measure, **where)
-    return over_replicates(numbers, [*NETWORK, *extras(numbers)])
+    return statistics(numbers, [*NETWORK, *extras(numbers)])
 
 
 def samples(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
-    """Return mean, min, max and n of a comparison over all its samples.
+    """Return the statistics of a comparison over all its samples, with min and max.
 
     A sample is a pair of copies of a replicate, or a copy and the dense network of the
-    same data order. Replicates have the same number of samples, so that the mean is
-    that of `summary`.
+    same data order.
     """
     found = _ends(rows, measure, where)
-    values = found.groupby([*NETWORK, *extras(found)], dropna=False)["value"]
-    counted = values.agg(["mean", "min", "max", "count"]).reset_index()
-    return counted.rename(columns={"count": "n"})
+    return statistics(found, [*NETWORK, *extras(found)], "min", "max")
 
 
-def over_replicates(numbers: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Return mean, std (of a sample) and n of `value`, over what shares `keys`."""
-    return numbers.groupby(keys, as_index=False, dropna=False).agg(
-        density=("density", "mean"),
-        mean=("value", "mean"),
-        std=("value", "std"),
-        n=("value", "count"),
-    )
+def statistics(numbers: pd.DataFrame, keys: list[str], *more: str) -> pd.DataFrame:
+    """Return mean, std (of a sample), n and more of what shares `keys`."""
+    asked = {name: ("value", name) for name in ("mean", "std", *more)}
+    groups = numbers.groupby(keys, as_index=False, dropna=False)
+    return groups.agg(density=("density", "mean"), **asked, n=("value", "count"))
 
 
 def matching(
-    rows: Rows,
-    measure: str = "test_accuracy",
-    reference: str = "dense",
-    **where: Any,
+    rows: Rows, measure: str = "test_accuracy", reference: str = "dense", **where: Any
 ) -> pd.DataFrame:
     """Return whether sparse networks match dense ones: replicates in pairs.
 
@@ -115,7 +103,7 @@ def matching(
     dense = numbers[(numbers["level"] == 0) & of_dense]
     shared = ["run", "setting", *extras(numbers)]
     paired = _subtract(numbers[numbers["level"] > 0], dense, [*shared, "replicate"])
-    found = over_replicates(paired, [*NETWORK, *shared[2:]])
+    found = statistics(paired, [*NETWORK, *shared[2:]])
     found = found.rename(columns={"mean": "difference"})
     found["difference"] = found["difference"].round(9) + 0.0  # of equal means exactly 0
     spread = dense.groupby(shared, as_index=False, dropna=False)["value"].std()
@@ -129,11 +117,7 @@ def matching(
 
 
 def differences(
-    rows: Rows,
-    branch: str,
-    other: str,
-    measure: str = "test_accuracy",
-    **where: Any,
+    rows: Rows, branch: str, other: str, measure: str = "test_accuracy", **where: Any
 ) -> pd.DataFrame:
     """Return how much more a branch has than another one: replicates in pairs.
 
@@ -143,7 +127,7 @@ def differences(
     numbers = frame(rows, measure, **where)
     keys = [*TRAINING, "level", *extras(numbers)]
     one, two = (numbers[numbers["branch"] == name] for name in (branch, other))
-    return over_replicates(_subtract(one, two, [*keys, "replicate"]), keys)
+    return statistics(_subtract(one, two, [*keys, "replicate"]), keys)
 
 
 def _subtract(
@@ -170,13 +154,8 @@ def overlaps(rows: Rows, pair: str) -> pd.DataFrame:
     """
     both = (pair, "rewound_to_end") if pair == "start_to_end" else pair
     where = {"pair": both, "p": ..., "layer": None}
+    keys = [*NETWORK, "pair", "other", "p"]
     numbers = summary(rows, "overlap", **where)
-    keys = [*NETWORK, *extras(numbers)]
-    chance = summary(rows, "chance_overlap", **where)
-    if chance.empty:
-        numbers["chance"] = float("nan")
-    else:
-        chance = chance.rename(columns={"mean": "chance"})[[*keys, "chance"]]
-        numbers = numbers.merge(chance, on=keys, how="left")
-    columns = [*NETWORK, "pair", "other", "p", "density", "mean", "std", "n", "chance"]
-    return numbers.reindex(columns=columns)
+    numbers = numbers.reindex(columns=[*keys, "density", "mean", "std", "n"])
+    chance = summary(rows, "chance_overlap", **where).rename(columns={"mean": "chance"})
+    return numbers.merge(chance.reindex(columns=[*keys, "chance"]), on=keys, how="left")

@@ -14,22 +14,21 @@ from typing import Any
 import pandas as pd
 
 from lth_jax.errors import RecordsError
+from lth_jax.report.titles import in_words
 
 Rows = pd.DataFrame | Iterable[dict[str, Any]]
 
-# These two as in `workdir`, which needs JAX.
-MEMBER = ("replicate", "rewind_step", "level", "branch", "copy")
-MEMBER += ("learning_rate", "weight_decay")
+# These as in `workdir`, which needs JAX.
+_SWEPT = ("learning_rate", "weight_decay")
+MEMBER = ("replicate", "rewind_step", "level", "branch", "copy", *_SWEPT)
 DIVERGED = "diverged"
 
 TRAINING = ["run", "setting", "rewind_step"]
 NETWORK = [*TRAINING, "level", "branch"]
-
+FIXED = (*dict.fromkeys([*MEMBER, *NETWORK]), "density", "step", "measure", "value")
 _OPTIONAL = ("split", "pair", "other", "alpha", "p", "layer")
 _TAKEN = ("mean", "std", "n", "min", "max", "chance", "difference", "cell")
 _TAKEN += ("panel", "label", "x", "flat", "order", "run_number", "rows")
-FIXED = (*dict.fromkeys([*MEMBER, *NETWORK]), "density", "step", "measure", "value")
-_SWEPT = {"learning_rate": "learning rate", "weight_decay": "weight decay"}
 
 
 def load(*workdirs: Path | str) -> pd.DataFrame:
@@ -79,12 +78,7 @@ def tidy(rows: Rows) -> pd.DataFrame:
     if "setting" in found:
         return found
     found = found.rename(columns={name: f"{name}_" for name in _TAKEN})
-    swept = [
-        found[name].map(f"{text} {{:g}}".format, na_action="ignore")
-        for name, text in _SWEPT.items()
-        if name in found
-    ]
-    setting = [", ".join(x for x in row if x == x) for row in zip(*swept)] or ""
+    setting = in_words(found, [name for name in _SWEPT if name in found]) or ""
     value = found["value"].astype(float)
     return found.assign(setting=setting, run=found.get("run", ""), value=value)
 
@@ -116,11 +110,9 @@ def select(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
             found[name] = found[name].map(str, na_action="ignore")
         found[name] = found[name].infer_objects()
     for name, value in where.items():
-        column = found[name] if name in found else pd.Series(None, found.index, object)
-        if value is None:
-            found = found[column.isna()]
-        elif value is ...:
-            found = found[column.notna()]
+        column = found.get(name, pd.Series(None, found.index, object))
+        if value is None or value is ...:
+            found = found[column.isna() == (value is None)]
         else:
             found = found[column.isin(value if isinstance(value, tuple) else [value])]
     if {"pair", "other"} <= {*found}:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lth_jax.report import frames
 from lth_jax.report.rows import NETWORK, TRAINING, Rows, branches, extras, tidy, varying
-from lth_jax.report.titles import plain, title, training, unit, words_of
+from lth_jax.report.titles import in_words, plain, title, unit, words_of
 
 Tables = Iterator[tuple[str, pd.DataFrame]]
 
@@ -49,40 +49,46 @@ def tables(rows: Rows, measure: str, **where: Any) -> Tables:
     if numbers.empty:
         return
     digits = 4 if measure.endswith("loss") else 2 if numbers["mean"].max() < 1000 else 0
-    shown = f"{{:,.{digits}f}}".format
-    mean, std = ((factor * numbers[name]).map(shown) for name in ("mean", "std"))
-    numbers["cell"] = mean + (" ± " + std).where(numbers["n"] > 1, "")
+    shown = f",.{digits}f"
+    numbers["cell"] = _mean_and_std(numbers, shown, factor)
     if "pair" in numbers and numbers["pair"].isin(["copies", "dense"]).any():
         several = frames.samples(rows, measure, **where)
         several = numbers[[*NETWORK, *extras(numbers)]].merge(several)
-        least, most = ((factor * several[m]).map(shown) for m in ("min", "max"))
+        least, most = (
+            (factor * several[m]).map(f"{{:{shown}}}".format) for m in ("min", "max")
+        )
         ends = " (" + least + " to " + most + ", n = " + several["n"].map(str) + ")"
         numbers["cell"] += ends.where(several["n"] > 1, "")
     elif (fewer := numbers["n"] < numbers["n"].max()).any():
         numbers["cell"] += (", n = " + numbers["n"].map(str)).where(fewer, "")
     dense = (numbers["level"] == 0) & (numbers["rewind_step"] == 0)
-    for networks, keys in ((numbers[dense], 2), (numbers[~dense], 3)):
-        yield from _by_level(networks, branches(rows), TRAINING[:keys])
+    yield from _by_level(numbers[dense], branches(rows), TRAINING[:2])
+    yield from _by_level(numbers[~dense], branches(rows), TRAINING)
+
+
+def _mean_and_std(
+    numbers: pd.DataFrame, shown: str, factor: int = 1, *, sign: str = ""
+) -> pd.Series:
+    """Return mean ± standard deviation as text, the mean alone of one replicate."""
+    mean = (factor * numbers["mean"]).map(f"{{:{sign}{shown}}}".format)
+    std = (factor * numbers["std"]).map(f" ± {{:{shown}}}".format)
+    return mean + std.where(numbers["n"] > 1, "")
 
 
 def _by_level(
     numbers: pd.DataFrame, columns: list[str], keys: list[str], across: str = "branch"
 ) -> Tables:
     """Yield a table of cells a training: a line a level, and what else differs."""
-    several = numbers["run"].nunique() > 1
     lines = [*({"branch"} - {across}), *(n for n in varying(numbers) if n != across)]
-    for (run, setting, *k), block in numbers.groupby(keys):
+    numbers = numbers.assign(panel=in_words(numbers, keys))
+    for _, block in numbers.groupby(keys):
         cells = block.pivot(index=["level", *lines], columns=across, values="cell")
         cells = cells.reset_index()
+        first = cells[lines].map(plain)
         density = block.groupby("level")["density"].first().map("{:.2%}".format)
-        first = pd.DataFrame({"density": cells["level"].map(density)})
-        for name in lines:
-            first[name] = [plain(value) for value in cells[name]]
+        first.insert(0, "density", cells["level"].map(density))
         networks = cells[[column for column in columns if column in cells]].fillna("")
-        heading = training(
-            run if several else "", setting, rewind_step=next(iter(k), None)
-        )
-        yield heading, pd.concat([first, networks], axis=1)
+        yield block["panel"].iloc[0], pd.concat([first, networks], axis=1)
 
 
 def matching_tables(rows: Rows, reference: str = "dense") -> Tables:
@@ -95,9 +101,10 @@ def matching_tables(rows: Rows, reference: str = "dense") -> Tables:
     numbers = frames.matching(rows, reference=reference)
     if numbers.empty:
         return
+    numbers = numbers.rename(columns={"difference": "mean"})
     mark = numbers["matches"].map({True: " ≈", False: ""})
     mark = mark.mask(numbers["reaches_dense"], " ≥")
-    numbers["cell"] = _points(numbers, "difference") + mark
+    numbers["cell"] = _mean_and_std(numbers, ".2%", sign="+") + mark
     numbers = numbers[[*NETWORK, "density", "cell"]]
     yield from _by_level(numbers, branches(rows), TRAINING)
 
@@ -108,19 +115,13 @@ def difference_tables(rows: Rows) -> Tables:
     Of test accuracy in points: a ticket and its controls, fine-tuned weights and
     tickets, which had as many steps in all as those if they are of the branch `long`.
     """
-    found, columns = [], []
+    found = {}
     for branch, other in _COMPARED:
         numbers = frames.differences(rows, branch, other)
-        columns.append(f"{branch} − {other}")
-        cells = _points(numbers, "mean")
-        found.append(numbers.assign(branch=columns[-1], cell=cells))
-    yield from _by_level(pd.concat(found), columns, TRAINING)
-
-
-def _points(numbers: pd.DataFrame, difference: str) -> pd.Series:
-    """Return differences in points, with their standard deviations, as text."""
-    spread = numbers["std"].map(" ± {:.2%}".format).where(numbers["n"] > 1, "")
-    return numbers[difference].map("{:+.2%}".format) + spread
+        numbers["cell"] = _mean_and_std(numbers, ".2%", sign="+")
+        found[f"{branch} − {other}"] = numbers
+    numbers = pd.concat(found, names=["branch"]).reset_index("branch")
+    yield from _by_level(numbers, [*found], TRAINING)
 
 
 def overlap_tables(rows: Rows, pair: str) -> Tables:
@@ -128,14 +129,12 @@ def overlap_tables(rows: Rows, pair: str) -> Tables:
 
     Cells are R_p in %, mean ± standard deviation, and what chance would give.
     """
-    numbers, shown = frames.overlaps(rows, pair), "{:.1f}".format
+    numbers = frames.overlaps(rows, pair)
     if numbers.empty:
         return
-    columns = ("mean", "std", "chance")
-    mean, std, chance = ((100 * numbers[column]).map(shown) for column in columns)
-    spread = (" ± " + std).where(numbers["n"] > 1, "")
-    by_chance = (" (" + chance + ")").where(numbers["chance"].notna(), "")
-    numbers["cell"] = mean + spread + by_chance
+    by_chance = (100 * numbers["chance"]).map(" ({:.1f})".format)
+    by_chance = by_chance.where(numbers["chance"].notna(), "")
+    numbers["cell"] = _mean_and_std(numbers, ".1f", 100) + by_chance
     shares = [words_of("p", p) for p in sorted(numbers["p"].unique())]
     numbers["p"] = [words_of("p", p) for p in numbers["p"]]
     yield from _by_level(numbers, shares, TRAINING, across="p")

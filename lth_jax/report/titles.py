@@ -1,17 +1,19 @@
-"""Titles: what measures and trainings are called in tables and figures."""
+"""Titles: what measures and networks are called in tables and figures."""
 
 from typing import Any
 
+import pandas as pd
+
 _UNITS = {"accuracy": (100, "%"), "error": (100, "%"), "instability": (100, "%")}
 _UNITS |= {"overlap": (100, "%"), "angle": (1, "degrees"), "loss": (1, "nats")}
-_BEFORE = {"split": "on", "other": "from", "layer": "in"}
+_BEFORE = {"split": "on ", "other": "from ", "layer": "in ", "run": "", "setting": ""}
+_BEFORE["rewind_step"] = "rewound to step "
 _PAIRS = {"copies": "between copies", "dense": "to dense"}
 
 
 def unit(measure: str) -> tuple[int, str]:
     """Return what to multiply a measure by to show it, and the unit then."""
-    known = [shown for name, shown in _UNITS.items() if name in measure]
-    return known[0] if known else (1, "")
+    return next((_UNITS[name] for name in _UNITS if name in measure), (1, ""))
 
 
 def title(measure: str, **where: Any) -> str:
@@ -28,27 +30,6 @@ def title(measure: str, **where: Any) -> str:
     return text + ("," if shown and any(words.values()) else "") + shown
 
 
-def words_of(column: str, value: Any) -> str:
-    """Return the value of an optional column in words; `...` stands for all of them."""
-    name = column.replace("_", " ")
-    if not plain(value):
-        return ""
-    if value is ...:
-        return f"by {name}"
-    if column == "pair":
-        return _PAIRS.get(value, str(value).replace("_", " "))
-    if column == "p" and not isinstance(value, str):
-        return f"p = {100 * value:g} %"
-    return f"{_BEFORE.get(column, name)} {plain(value)}"
-
-
-def plain(value: Any) -> str:
-    """Return a value as text; nothing of one that is missing."""
-    if value is None or value != value:
-        return ""
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def file_name(measure: str, **where: Any) -> str:
     """Return how a measure's figures are called, as `test_error_between_copies`."""
     words = {name: words_of(name, value) for name, value in where.items()}
@@ -56,7 +37,33 @@ def file_name(measure: str, **where: Any) -> str:
     return "_".join(filter(None, [split, measure, *words.values()])).replace(" ", "_")
 
 
-def training(run: str, *words: str, rewind_step: int | None = None) -> str:
-    """Return trainings in words, as the title of a table or a panel."""
-    rewound = "" if rewind_step is None else f"rewound to step {rewind_step}"
-    return ", ".join(filter(None, [run, *words, rewound]))
+def in_words(rows: pd.DataFrame, columns: list[str]) -> list[str]:
+    """Return the values of columns in words, a text a row; a lone run is not named."""
+    named = [c for c in columns if c != "run" or rows["run"].nunique() > 1]
+    return [
+        ", ".join(filter(None, map(words_of, named, values)))
+        for values in zip(*(rows[column] for column in named))
+    ]
+
+
+def words_of(column: str, value: Any) -> str:
+    """Return the value of a column in words; `...` stands for all of them."""
+    name = column.replace("_", " ")
+    if not plain(value):
+        return ""
+    if value is ...:
+        return f"by {name}"
+    if column == "density":
+        return f"{100 * value:.3g} % of the weights"
+    if column == "pair":
+        return _PAIRS.get(value, str(value).replace("_", " "))
+    if column == "p" and not isinstance(value, str):
+        return f"p = {100 * value:g} %"
+    return _BEFORE.get(column, f"{name} ") + plain(value)
+
+
+def plain(value: Any) -> str:
+    """Return a value as text; nothing of one that is missing."""
+    if value is None or value != value:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
