@@ -13,7 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lth_jax.report.titles import unit
+from lth_jax.report.rows import Rows
+from lth_jax.report.rows import branches as branches_of
+from lth_jax.report.titles import title, unit
+
+Share = Literal["all", "col"]
 
 STYLES = {
     "dense": ("#000000", "", "--"),
@@ -67,27 +71,22 @@ def few(values: Iterable) -> list:
 
 @matplotlib.rc_context(TEXT)
 def draw(
+    rows: Rows,
     lines: pd.DataFrame,
-    branches: list[str],
     measure: str,
-    labels: tuple[str, str],
+    where: dict[str, Any],
+    label: str,
     scale: str,
     columns: int = FEW,
-    share_y: Literal["all", "col"] = "all",
+    share_y: Share = "all",
 ) -> Figure | None:
     """Draw lines in their panels, with one legend; None if no number is finite.
 
-    Args:
-        lines: points, with columns branch, mean, std, n and: `panel`, its title;
-            `label`, in the legend; `x`, NaN for a level across the panel; `flat`: of
-            dense networks; and where runs are told apart `run_number`.
-        branches: of the report, in their order.
-        measure: decides the unit and the limits of the y axis.
-        labels: of the x axis and of the y axis.
-        scale: "linear", "log" (falling, a tick at some of the points) or "symlog".
-        columns: most panels side by side.
-        share_y: which panels have the same y axis: "all", or "col", those of a column.
+    Points have columns branch, mean, std, n and: `panel`, its title; `label`, in the
+    legend; `x`, NaN for a level across the panel; `flat`, of dense networks; and where
+    runs are told apart `run_number`. The scale of x is linear, log (falling) or symlog.
     """
+    branches = branches_of(rows)
     lines = lines[np.isfinite(lines["mean"].astype(float))]
     if lines.empty:
         return None
@@ -100,16 +99,16 @@ def draw(
     columns, looks = min(len(panels), columns), {}
     size = {1: (4.8, 3.0), 2: (3.6, 2.6)}.get(columns, (2.4, 2.3))
     figure, axes = grid(panels, columns, size, share_y)
-    for (panel, label), points in lines.groupby(["panel", "label"], sort=False):
+    for (panel, name), points in lines.groupby(["panel", "label"], sort=False):
         look = _look(points.iloc[0], branches)
         _line(axes[panels.index(panel)], points, look)
-        if looks.setdefault(label, look)["color"] != look["color"]:
-            looks[label] = looks[label] | {"color": "#555555"}  # of no branch
+        if looks.setdefault(name, look)["color"] != look["color"]:
+            looks[name] = looks[name] | {"color": "#555555"}  # of no branch
     _scale_x(axes[0], lines["x"].dropna(), scale)
     for ax in axes:
         _scale_y(ax, lines, measure)
-    figure.supxlabel(labels[0])
-    figure.supylabel(labels[1])
+    figure.supxlabel(label)
+    figure.supylabel(title(measure, **where))
     handles = [Line2D([], [], **look) for look in looks.values()]
     space = 0.5 + 0.06 * max(map(len, looks))  # inches
     legend(figure, handles, [*looks], lines["n"], int(figure.get_figwidth() / space))
@@ -117,23 +116,19 @@ def draw(
 
 
 def grid(
-    titles: list[str],
-    columns: int,
-    size: tuple[float, float],
-    share_y: Literal["all", "col"] = "all",
+    titles: list[str], columns: int, size: tuple[float, float], share_y: Share = "all"
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure with a panel of a size in inches for every title, and those."""
     rows, panels = -(-len(titles) // columns), len(titles)
     size = (columns * size[0] + 0.5, rows * size[1] + 0.9)
     figure = Figure(size, dpi=150, layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=share_y, squeeze=False)
-    for i, ax in enumerate(axes.flat):
-        if i >= panels:
-            ax.remove()
-        elif i >= panels - columns:
-            ax.tick_params(labelbottom=True)
-    for title, ax in zip(titles, axes.flat):
-        ax.set_title(title)
+    for ax in axes.flat[panels:]:
+        ax.remove()
+    for ax in axes.flat[max(0, panels - columns) : panels]:
+        ax.tick_params(labelbottom=True)
+    for ax, text in zip(axes.flat, titles):
+        ax.set_title(text)
     return figure, [*axes.flat[:panels]]
 
 
@@ -142,9 +137,9 @@ def legend(
 ) -> None:
     """Put the legend above, with what is drawn of how many numbers."""
     of = " to ".join(f"{number:.0f}" for number in sorted({n.min(), n.max()}))
-    title, place = f"mean ± standard deviation, n = {of}", "outside upper center"
-    columns = max(1, columns)
-    figure.legend(handles, labels, title=title, loc=place, ncols=columns, frameon=False)
+    look = {"loc": "outside upper center", "ncols": max(1, columns), "frameon": False}
+    text = f"mean ± standard deviation, n = {of}"
+    figure.legend(handles, labels, title=text, **look)
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -3,7 +3,8 @@
 A branch has one colour, marker and line everywhere. The colours are those of Okabe and
 Ito (2008), which colour-blind people tell apart; the markers do so in print. Lines are
 means over replicates, bands their standard deviation. Numbers that differ in an
-optional column have panels of their own; `where` chooses, as in `rows.select`.
+optional column have panels of their own; `where` chooses, as in `frames`. A figure is
+None where there is nothing to draw.
 """
 
 from typing import Any
@@ -27,7 +28,7 @@ from lth_jax.report.rows import (
     select,
     varying,
 )
-from lth_jax.report.titles import in_words, title, words_of
+from lth_jax.report.titles import in_words, words_of
 
 
 def by_density(
@@ -38,34 +39,27 @@ def by_density(
     A panel for every rewind step (and setting), with a line for every branch and the
     dense networks as a level. Of several runs, a panel for every branch, with a line
     for every run, and the dense networks of a run in the same kind of line.
-
-    Returns:
-        The figure, or None if no sparse network has the measure.
     """
     numbers = frames.summary(rows, measure, **where)
     panel = in_words(numbers, [*_shared(numbers), "rewind_step"])
     lines = numbers.assign(panel=panel, label=numbers["branch"], flat=False)
-    lines = lines[lines["level"] > 0].assign(x=100 * numbers["density"])
+    lines = lines.assign(x=100 * lines["density"])[lines["level"] > 0]
     if lines["run"].nunique() > 1:
         lines = lines.rename(columns={"panel": "label", "label": "panel"})
         lines["run_number"] = pd.factorize(lines["label"])[0]
         order = lines["branch"].map(branches(rows).index)
         lines = lines.iloc[order.argsort(kind="stable")]
     lines = pd.concat([_dense(numbers, lines).assign(x=np.nan), lines])
-    labels = ("weights remaining in %", title(measure, **where))
-    return draw(lines, branches(rows), measure, labels, "log")
+    return draw(rows, lines, measure, where, "weights remaining in %", "log")
 
 
 def by_rewind_step(
     rows: Rows, measure: str = "test_accuracy", **where: Any
 ) -> Figure | None:
-    """Draw a measure against the step that was rewound to.
+    """Draw a measure against the step that was rewound to, if there are several.
 
     A panel for some of the levels (and every run and setting), with a line for every
     branch and the dense networks as a level.
-
-    Returns:
-        The figure, or None without two rewind steps.
     """
     numbers = frames.summary(rows, measure, **where)
     shared = [*_shared(numbers), "level"]
@@ -75,34 +69,27 @@ def by_rewind_step(
     lines = _of_levels(lines).sort_values([*shared, "x"])
     lines["panel"] = in_words(lines, [*_shared(lines), "density"])
     dense = _dense(numbers, lines[lines["level"] > 0]).assign(x=np.nan)
-    labels = ("rewound to step", title(measure, **where))
-    return draw(pd.concat([dense, lines]), branches(rows), measure, labels, "symlog")
+    lines = pd.concat([dense, lines])
+    return draw(rows, lines, measure, where, "rewound to step", "symlog")
 
 
 def along_paths(rows: Rows, split: str = "test") -> Figure | None:
     """Draw the error on the straight path between two copies (Frankle et al., 2020).
 
     Rows of panels are rewind steps, columns are levels: some of each.
-
-    Returns:
-        The figure, or None if no such error was measured.
     """
     numbers = frames.summary(rows, "error", split=split, alpha=...)
     numbers = numbers.rename(columns={"alpha": "x"})
-    labels = ("way from one copy to the other", title("error", split=split))
-    return _by_training(rows, numbers, "error", labels)
+    label = "way from one copy to the other"
+    return _by_training(rows, numbers, "error", {"split": split}, label)
 
 
 def while_training(
     rows: Rows, measure: str = "train_loss", **where: Any
 ) -> Figure | None:
-    """Draw a measure against the training step.
+    """Draw a measure against the training step, if it was measured on the way.
 
     Rows of panels are rewind steps, columns are levels: some of each.
-
-    Returns:
-        The figure, or None if no training of a sparse network (or of a dense one, where
-        there is none) was measured on its way.
     """
     numbers = select(rows, measure, **where)
     networks = [*NETWORK, *extras(numbers)]
@@ -114,11 +101,11 @@ def while_training(
     if not (looked_at["step"].nunique() > 1).any():
         return None
     numbers = numbers.assign(x=numbers["step"])
-    return _by_training(rows, numbers, measure, ("step", title(measure, **where)))
+    return _by_training(rows, numbers, measure, where, "step")
 
 
 def _by_training(
-    rows: Rows, numbers: pd.DataFrame, measure: str, labels: tuple[str, str]
+    rows: Rows, numbers: pd.DataFrame, measure: str, where: dict[str, Any], label: str
 ) -> Figure | None:
     """Draw numbers against their `x`: some rewind steps by some levels.
 
@@ -140,16 +127,12 @@ def _by_training(
         lines = pd.concat([own, others, lines])
     columns = len(levels) if len(levels) > 1 else len(steps)
     share_y = "col" if len(levels) > 1 and measure == "error" else "all"
-    return draw(lines, branches(rows), measure, labels, "linear", columns, share_y)
+    return draw(rows, lines, measure, where, label, "linear", columns, share_y)
 
 
 @matplotlib.rc_context(drawing.TEXT)
 def layers(rows: Rows) -> Figure | None:
-    """Draw what remains of every layer of the tickets, by level.
-
-    Returns:
-        The figure, or None if layers were not recorded.
-    """
+    """Draw what remains of every layer of the tickets, by level."""
     numbers = frames.summary(rows, "density", layer=...)
     numbers = numbers[(numbers["level"] > 0) & (numbers["branch"] == "ticket")]
     if numbers.empty:
@@ -187,9 +170,6 @@ def overlaps(rows: Rows, pair: str) -> Figure | None:
     A panel for every rewind step (and setting). Of `start_to_end` the dense networks,
     for every p, beside those from W_k to the end; of other pairs some of the levels,
     for p = 0.2 or what is closest.
-
-    Returns:
-        The figure, or None if the pair was not measured.
     """
     numbers = frames.overlaps(rows, pair)
     numbers = numbers[np.isfinite(numbers["mean"].astype(float))]
@@ -216,8 +196,7 @@ def overlaps(rows: Rows, pair: str) -> Figure | None:
     figure, axes = drawing.grid([*panels], min(len(panels), 2), size)
     for ax, bars in zip(axes, panels.values()):
         _bars(ax, bars, shares)
-    label = "overlap of the largest weights, $R_p$ in %"
-    figure.supylabel(label, parse_math=True)
+    figure.supylabel("overlap of the largest weights, $R_p$ in %", parse_math=True)
     drawing.legend(figure, *axes[0].get_legend_handles_labels(), numbers["n"], 3)
     return figure
 

@@ -1,10 +1,11 @@
 """Frames: from rows to numbers by network.
 
 Numbers that differ in an optional column stay apart, and the column stands in the
-frame. `where` chooses values of such columns, as `rows.select` has it:
+frame. `where` gives such columns one value, or a tuple of some; `None` is for rows
+without the column, `...` for rows with it:
 
     frame(rows, "distance", pair="copies")
-    summary(rows, "instability", split="test")
+    summary(rows, "instability", split="test", alpha=None)
 """
 
 from typing import Any
@@ -60,11 +61,7 @@ def summary(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
 
 
 def samples(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
-    """Return the statistics of a comparison over all its samples, with min and max.
-
-    A sample is a pair of copies of a replicate, or a copy and the dense network of the
-    same data order.
-    """
+    """Return a comparison's statistics over all samples: pairs of copies, or dense."""
     found = _ends(rows, measure, where)
     return statistics(found, [*NETWORK, *extras(found)], "min", "max")
 
@@ -149,8 +146,7 @@ def pairs(rows: Rows) -> list[str]:
 def overlaps(rows: Rows, pair: str) -> pd.DataFrame:
     """Return the summary of R_p (Liu et al., 2021) of a pair, with what chance gives.
 
-    With `start_to_end` stand the dense networks of `rewound_to_end`: after step `other`
-    and at the end.
+    With `start_to_end` stand dense networks after step `other` and at the end.
     """
     both = (pair, "rewound_to_end") if pair == "start_to_end" else pair
     where = {"pair": both, "p": ..., "layer": None}

@@ -67,17 +67,10 @@ _MOST = 2 * FEW  # kinds of numbers of a measure
 
 
 def write(*workdirs: Path | str, directory: Path | str | None = None) -> Path:
-    """Write the report of a run, or of several runs in the same figures.
+    """Write the report of a run, or of several in the same figures; return its path.
 
     Every figure is written as PNG and SVG beside the page, which holds them too: it can
-    be moved, and needs no network.
-
-    Args:
-        workdirs: folders of runs; a run may be on its way.
-        directory: where; by default `report` in the first folder.
-
-    Returns:
-        The path of the page.
+    be moved, and needs no network. By default they go to `report` in the first folder.
 
     Raises:
         FileNotFoundError: a folder has no results.jsonl.

@@ -68,16 +68,13 @@ def names(*workdirs: Path | str) -> list[str]:
 
 
 def tidy(rows: Rows) -> pd.DataFrame:
-    """Return rows as a data frame with `run` and `setting`.
-
-    A column of one's own that is called as one of the report's gets an underscore.
-    """
+    """Return rows as a data frame with `run` and `setting`."""
     found = pd.DataFrame(rows)
     if found.empty:
         return pd.DataFrame(columns=FIXED)
     if "setting" in found:
         return found
-    found = found.rename(columns={name: f"{name}_" for name in _TAKEN})
+    found = found.rename(columns={name: f"{name}_" for name in _TAKEN})  # of one's own
     setting = in_words(found, [name for name in _SWEPT if name in found]) or ""
     value = found["value"].astype(float)
     return found.assign(setting=setting, run=found.get("run", ""), value=value)
@@ -98,9 +95,7 @@ def varying(numbers: pd.DataFrame) -> list[str]:
 def select(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
     """Return the rows of a measure, but for those of what ADMM trains.
 
-    `where` gives optional columns one value, or a tuple of some; `None` is for rows
-    without the column, `...` for rows with it. Which copy another was compared with is
-    forgotten after that: `other` of pairs of copies is empty.
+    Which copy another was compared with is forgotten, once `where` has been looked at.
     """
     found = tidy(rows)
     found = found[(found["measure"] == measure) & (found["branch"] != "admm")].copy()

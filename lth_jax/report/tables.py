@@ -14,12 +14,8 @@ from lth_jax.report.titles import in_words, plain, title, unit, words_of
 
 Tables = Iterator[tuple[str, pd.DataFrame]]
 
-_COMPARED = [
-    ("ticket", "random_reinit"),
-    ("ticket", "shuffled_mask"),
-    ("fine_tune", "ticket"),
-    ("fine_tune", "long"),
-]
+_COMPARED = [("ticket", "random_reinit"), ("ticket", "shuffled_mask")]
+_COMPARED += [("fine_tune", "ticket"), ("fine_tune", "long")]
 
 
 def table(rows: Rows, measure: str = "test_accuracy", **where: Any) -> str:
@@ -42,8 +38,7 @@ def table(rows: Rows, measure: str = "test_accuracy", **where: Any) -> str:
 def tables(rows: Rows, measure: str, **where: Any) -> Tables:
     """Yield the tables of a measure: dense networks, then every ticket's.
 
-    Cells are mean ± standard deviation over replicates, of comparisons with the range
-    and number of their samples; branches stand in the order of the rows.
+    Cells of comparisons have the range and number of their samples, too.
     """
     numbers, (factor, _) = frames.summary(rows, measure, **where), unit(measure)
     if numbers.empty:
@@ -92,12 +87,7 @@ def _by_level(
 
 
 def matching_tables(rows: Rows, reference: str = "dense") -> Tables:
-    """Yield the tables of `matching`, one for every ticket's training.
-
-    Cells are points of test accuracy above dense, mean ± standard deviation of the
-    differences; `≥` where that reaches dense, `≈` where it matches by one standard
-    deviation of dense or by 0.2 points.
-    """
+    """Yield the tables of `matching`: `≥` where a mean reaches dense, `≈` matches."""
     numbers = frames.matching(rows, reference=reference)
     if numbers.empty:
         return
@@ -110,11 +100,7 @@ def matching_tables(rows: Rows, reference: str = "dense") -> Tables:
 
 
 def difference_tables(rows: Rows) -> Tables:
-    """Yield the tables of `differences`, one for every training.
-
-    Of test accuracy in points: a ticket and its controls, fine-tuned weights and
-    tickets, which had as many steps in all as those if they are of the branch `long`.
-    """
+    """Yield the tables of `differences` of test accuracy."""
     found = {}
     for branch, other in _COMPARED:
         numbers = frames.differences(rows, branch, other)
@@ -125,10 +111,7 @@ def difference_tables(rows: Rows) -> Tables:
 
 
 def overlap_tables(rows: Rows, pair: str) -> Tables:
-    """Yield the tables of `overlaps`, one for every training.
-
-    Cells are R_p in %, mean ± standard deviation, and what chance would give.
-    """
+    """Yield the tables of `overlaps`: R_p in %, and what chance would give."""
     numbers = frames.overlaps(rows, pair)
     if numbers.empty:
         return
