@@ -78,8 +78,8 @@ def matching(
 ) -> pd.DataFrame:
     """Return whether sparse networks match dense ones: replicates in pairs.
 
-    Dense networks are those of a branch at level 0: "dense", which had one training, or
-    "long", which had as many steps in all as fine-tuned weights.
+    Dense networks are those of a branch at level 0, of copy 0: "dense", which had one
+    training, or "long", which had as many steps in all as fine-tuned weights.
 
     Columns: run, setting, rewind_step, level, branch, density; `difference` to the
     dense network of the same replicate, its mean over `n` replicates, and `std` (of a
@@ -90,8 +90,6 @@ def matching(
       2020, Section 4); None where one replicate leaves that unknown;
     - `within_0.2_points`: less than 0.2 points below it (Section 4.4 there);
     - `matches`: one of the last two.
-
-    Dense networks are those of copy 0, whether there are others or not.
     """
     found = tidy(rows)
     found = found[(found["branch"] != "dense") | (found["copy"] == 0)]
@@ -127,11 +125,9 @@ def differences(
     return statistics(_subtract(one, two, [*keys, "replicate"]), keys)
 
 
-def _subtract(
-    numbers: pd.DataFrame, others: pd.DataFrame, keys: list[str]
-) -> pd.DataFrame:
-    """Return numbers with `value` less that of the other with the same keys."""
-    paired = numbers.merge(others[[*keys, "value"]], on=keys, suffixes=("", "_other"))
+def _subtract(one: pd.DataFrame, two: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return one frame with its `value` less that of the other, paired by keys."""
+    paired = one.merge(two[[*keys, "value"]], on=keys, suffixes=("", "_other"))
     return paired.assign(value=paired["value"] - paired.pop("value_other"))
 
 

@@ -78,7 +78,7 @@ def _by_level(
     numbers = numbers.assign(panel=in_words(numbers, keys))
     for _, block in numbers.groupby(keys):
         cells = block.pivot(index=["level", *lines], columns=across, values="cell")
-        cells = cells.reset_index()
+        cells = cells.reset_index().rename_axis(columns=None)
         first = cells[lines].map(plain)
         density = block.groupby("level")["density"].first().map("{:.2%}".format)
         first.insert(0, "density", cells["level"].map(density))
