@@ -48,11 +48,7 @@ FEW = 4  # columns; rewind steps and levels that get panels of their own
 
 
 def style(branch: str, own: Iterable[str] = ()) -> dict[str, Any]:
-    """Return how a branch is drawn, the same in every figure.
-
-    One that is not known here has the look that goes with its name, or the next one if
-    that is another's of `own`, all branches of a report.
-    """
+    """Return how a branch is drawn: the same in all figures, unlike others of `own`."""
     looks = dict(STYLES)
     for name in sorted({branch, *own} - STYLES.keys()):
         first = zlib.crc32(name.encode()) % len(_OTHERS)
@@ -92,8 +88,8 @@ def draw(
         return None
     panels, factor = [*lines["panel"].unique()], unit(measure)[0]
     mean, spread = factor * lines["mean"], factor * lines["std"].fillna(0)
-    lines = lines.assign(x=lines["x"].astype(float), mean=mean)
-    lines = lines.assign(low=mean - spread, high=mean + spread)
+    lines = lines.assign(mean=mean, low=mean - spread, high=mean + spread)
+    lines["x"] = lines["x"].astype(float)
     lines["order"] = lines["branch"].map(branches.index)
     lines = lines.sort_values(["flat", "order"], ascending=[False, True], kind="stable")
     columns, looks = min(len(panels), columns), {}
@@ -154,12 +150,12 @@ def save(figure: Figure, path: Path) -> None:
 
 def _look(point: pd.Series, branches: list[str]) -> dict[str, Any]:
     look = style(point["branch"], branches)
-    if point["flat"]:
-        look |= {"linestyle": "--", "marker": ""}
     if "run_number" in point:
-        line, marker = _RUNS[int(point["run_number"]) % len(_RUNS)]
-        look |= {"linestyle": line, "marker": "" if point["flat"] else marker}
-    return look
+        run = int(point["run_number"]) % len(_RUNS)
+        look["linestyle"], look["marker"] = _RUNS[run]
+    elif point["flat"]:
+        look["linestyle"] = "--"
+    return look | ({"marker": ""} if point["flat"] else {})
 
 
 def _line(ax: Axes, points: pd.DataFrame, look: dict[str, Any]) -> None:

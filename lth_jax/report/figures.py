@@ -107,10 +107,7 @@ def while_training(
 def _by_training(
     rows: Rows, numbers: pd.DataFrame, measure: str, where: dict[str, Any], label: str
 ) -> Figure | None:
-    """Draw numbers against their `x`: some rewind steps by some levels.
-
-    The dense networks are in every panel: those of the rewind step, or else of step 0.
-    """
+    """Draw numbers against their `x`: some rewind steps by some levels."""
     if numbers.empty:
         return None
     sparse = numbers["level"] > 0
@@ -122,7 +119,7 @@ def _by_training(
     names = in_words(lines, [*_shared(lines), "rewind_step"])
     lines["panel"] = [*map("\n".join, zip(names, in_words(lines, ["density"])))]
     if sparse.any():
-        own = _dense(numbers, lines, same_step=True)
+        own = _dense(numbers, lines, same_step=True)  # or else those of step 0
         others = _dense(numbers, lines[~lines["panel"].isin(own["panel"])])
         lines = pd.concat([own, others, lines])
     columns = len(levels) if len(levels) > 1 else len(steps)

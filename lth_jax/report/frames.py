@@ -134,16 +134,13 @@ def _subtract(one: pd.DataFrame, two: pd.DataFrame, keys: list[str]) -> pd.DataF
 def pairs(rows: Rows) -> list[str]:
     """Return of what pairs of networks `overlaps` has numbers, as `start_to_end`."""
     found = select(rows, "overlap", pair=..., p=..., layer=None)
-    if found.empty:
-        return []
-    return [*dict.fromkeys(found["pair"].replace("rewound_to_end", "start_to_end"))]
+    its = found["pair"].unique() if len(found) else []
+    return [*dict.fromkeys("start_to_end" if p == "rewound_to_end" else p for p in its)]
 
 
 def overlaps(rows: Rows, pair: str) -> pd.DataFrame:
-    """Return the summary of R_p (Liu et al., 2021) of a pair, with what chance gives.
-
-    With `start_to_end` stand dense networks after step `other` and at the end.
-    """
+    """Return the summary of R_p (Liu et al., 2021) of a pair, and what chance gives."""
+    # Dense networks after step `other`, and at the end, stand with the whole training.
     both = (pair, "rewound_to_end") if pair == "start_to_end" else pair
     where = {"pair": both, "p": ..., "layer": None}
     keys = [*NETWORK, "pair", "other", "p"]

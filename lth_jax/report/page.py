@@ -15,6 +15,7 @@ from lth_jax.report import drawing, figures, frames, tables, titles
 from lth_jax.report.drawing import FEW
 from lth_jax.report.rows import DIVERGED, Rows, extras, load, measures, names, select
 
+# Title, name of files, figure, and tables under their headings.
 Section = tuple[str, str, Figure | None, list[tuple[str, tables.Tables]]]
 
 _PAGE = """<!doctype html>
@@ -92,11 +93,8 @@ def write(*workdirs: Path | str, directory: Path | str | None = None) -> Path:
 
 
 def sections(rows: pd.DataFrame) -> Iterator[Section]:
-    """Yield (title, name of files, figure, tables): whatever there are numbers for.
-
-    Accuracies come first. What a training does on its way is shown of a run alone.
-    """
-    alone = rows["run"].nunique() == 1
+    """Yield a section for all that there are numbers for, accuracies first."""
+    alone = rows["run"].nunique() == 1  # then what trainings do on their way is shown
     for measure in sorted(measures(rows), key=lambda m: not m.endswith("accuracy")):
         for where in kinds(rows, measure):
             yield from _of_measure(rows, measure, where, alone)

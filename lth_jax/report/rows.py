@@ -93,10 +93,7 @@ def varying(numbers: pd.DataFrame) -> list[str]:
 
 
 def select(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
-    """Return the rows of a measure, but for those of what ADMM trains.
-
-    Which copy another was compared with is forgotten, once `where` has been looked at.
-    """
+    """Return the rows of a measure, but for those of what ADMM trains."""
     found = tidy(rows)
     found = found[(found["measure"] == measure) & (found["branch"] != "admm")].copy()
     for name in extras(found):
@@ -110,7 +107,7 @@ def select(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
             found = found[column.isna() == (value is None)]
         else:
             found = found[column.isin(value if isinstance(value, tuple) else [value])]
-    if {"pair", "other"} <= {*found}:
+    if {"pair", "other"} <= {*found}:  # which copy it was is of no more interest
         found = found.assign(other=found["other"].mask(found["pair"] == "copies"))
     return found
 

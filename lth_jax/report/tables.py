@@ -24,8 +24,7 @@ def table(rows: Rows, measure: str = "test_accuracy", **where: Any) -> str:
     replicates = frames.frame(rows, measure, **where)["replicate"].nunique()
     if not replicates:
         return f"no {title(measure, **where)}"
-    text = f"{title(measure, **where)}, mean ± standard deviation, n = {replicates}"
-    lines = [text]
+    lines = [f"{title(measure, **where)}, mean ± standard deviation, n = {replicates}"]
     for heading, cells in tables(rows, measure, **where):
         if "rewound" in heading or len(cells) > 1:
             lines += ["", f"{heading}:", cells.to_string(index=False, col_space=14)]
@@ -36,10 +35,7 @@ def table(rows: Rows, measure: str = "test_accuracy", **where: Any) -> str:
 
 
 def tables(rows: Rows, measure: str, **where: Any) -> Tables:
-    """Yield the tables of a measure: dense networks, then every ticket's.
-
-    Cells of comparisons have the range and number of their samples, too.
-    """
+    """Yield the tables of a measure: of dense networks, then one a training."""
     numbers, (factor, _) = frames.summary(rows, measure, **where), unit(measure)
     if numbers.empty:
         return

@@ -17,12 +17,7 @@ def unit(measure: str) -> tuple[int, str]:
 
 
 def title(measure: str, **where: Any) -> str:
-    """Return a measure's name, the values of optional columns and the unit in words.
-
-    Example:
-        >>> title("test_accuracy"), title("instability", split="test", pair="copies")
-        ('test accuracy in %', 'instability on test, between copies, in %')
-    """
+    """Return what numbers are called: `instability on test, between copies, in %`."""
     words = {name: words_of(name, value) for name, value in where.items()}
     text = f"{measure.replace('_', ' ')} {words.pop('split', '')}".strip()
     text = ", ".join(filter(None, [text, *words.values()]))
@@ -31,7 +26,7 @@ def title(measure: str, **where: Any) -> str:
 
 
 def file_name(measure: str, **where: Any) -> str:
-    """Return how a measure's figures are called, as `test_error_between_copies`."""
+    """Return what files of their figures are called: `test_error_between_copies`."""
     words = {name: words_of(name, value) for name, value in where.items()}
     split = words.pop("split", "").removeprefix("on ")
     return "_".join(filter(None, [split, measure, *words.values()])).replace(" ", "_")
