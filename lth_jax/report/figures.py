@@ -19,15 +19,7 @@ from matplotlib.figure import Figure
 
 from lth_jax.report import drawing, frames
 from lth_jax.report.drawing import FEW, draw, few
-from lth_jax.report.rows import (
-    NETWORK,
-    TRAINING,
-    Rows,
-    branches,
-    extras,
-    select,
-    varying,
-)
+from lth_jax.report.rows import NETWORK, Rows, branches, extras, select, varying
 from lth_jax.report.titles import in_words, words_of
 
 
@@ -182,8 +174,9 @@ def overlaps(rows: Rows, pair: str) -> Figure | None:
     group = numbers["branch"].str.replace("_", "\n") + "\n" + share
     start = numbers["other"].map("dense from\nstep {:g}".format)
     group = group.where(numbers["other"].isna(), start)
-    from_0 = not numbers[["level", "rewind_step"]].any(axis=None)
-    panel = in_words(numbers, TRAINING[:2] if from_0 else TRAINING)
+    rewound = numbers[["level", "rewind_step"]].any(axis=None)
+    steps = ["rewind_step"] if rewound else []
+    panel = in_words(numbers, ["run", "setting", *steps])
     numbers = numbers.assign(panel=panel, group=group)
     numbers = numbers.sort_values("other", na_position="first", kind="stable")
     panels = dict(list(numbers.groupby("panel", sort=False)))

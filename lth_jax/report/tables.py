@@ -45,10 +45,9 @@ def tables(rows: Rows, measure: str, **where: Any) -> Tables:
     if "pair" in numbers and numbers["pair"].isin(["copies", "dense"]).any():
         several = frames.samples(rows, measure, **where)
         several = numbers[[*NETWORK, *extras(numbers)]].merge(several)
-        least, most = (
-            (factor * several[m]).map(f"{{:{shown}}}".format) for m in ("min", "max")
-        )
-        ends = " (" + least + " to " + most + ", n = " + several["n"].map(str) + ")"
+        least, most = (factor * several[name] for name in ("min", "max"))
+        text = f" ({{:{shown}}} to {{:{shown}}}, n = {{}})".format
+        ends = pd.Series(map(text, least, most, several["n"]))
         numbers["cell"] += ends.where(several["n"] > 1, "")
     elif (fewer := numbers["n"] < numbers["n"].max()).any():
         numbers["cell"] += (", n = " + numbers["n"].map(str)).where(fewer, "")
