@@ -60,9 +60,8 @@ def style(branch: str, own: Iterable[str] = ()) -> dict[str, Any]:
 def few(values: Iterable) -> list:
     """Return at most FEW of some values, sorted and evenly spread, with both ends."""
     values = sorted(set(values))
-    if len(values) <= FEW:
-        return values
-    return [values[round(i * (len(values) - 1) / (FEW - 1))] for i in range(FEW)]
+    places = np.linspace(0, len(values) - 1, min(FEW, len(values))).round()
+    return [values[int(place)] for place in places]
 
 
 @matplotlib.rc_context(TEXT)
