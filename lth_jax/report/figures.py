@@ -3,11 +3,10 @@
 A branch has one colour, marker and line everywhere. The colours are those of Okabe and
 Ito (2008), which colour-blind people tell apart; the markers do so in print. Lines are
 means over replicates, bands their standard deviation. Numbers that differ in an
-optional column have panels of their own; `where` chooses, as in `rows.select`.
-What was not measured, or at one point alone, gives no figure: None.
+optional column have panels of their own; `where` chooses, as in `frames`. A figure is
+None where there is nothing to draw.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -18,14 +17,15 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from lth_jax.report import drawing, frames, titles
+from lth_jax.report import drawing, frames
 from lth_jax.report.drawing import FEW, draw, few
 from lth_jax.report.rows import NETWORK, Rows, branches, extras, select, varying
+from lth_jax.report.titles import in_words, words_of
 
-Drawn = Figure | None
 
-
-def by_density(rows: Rows, measure: str = "test_accuracy", **where: Any) -> Drawn:
+def by_density(
+    rows: Rows, measure: str = "test_accuracy", **where: Any
+) -> Figure | None:
     """Draw a measure against the share of weights that remain, on a log axis.
 
     A panel for every rewind step (and setting), with a line for every branch and the
@@ -33,21 +33,22 @@ def by_density(rows: Rows, measure: str = "test_accuracy", **where: Any) -> Draw
     for every run, and the dense networks of a run in the same kind of line.
     """
     numbers = frames.summary(rows, measure, **where)
-    lines = numbers.assign(panel=_names(numbers), x=100 * numbers["density"])
-    lines = lines[lines["level"] > 0].assign(flat=False)
-    lines["label"] = lines["branch"]
+    panel = in_words(numbers, [*_shared(numbers), "rewind_step"])
+    lines = numbers.assign(panel=panel, label=numbers["branch"], flat=False)
+    lines = lines.assign(x=100 * lines["density"])[lines["level"] > 0]
     if lines["run"].nunique() > 1:
         lines = lines.rename(columns={"panel": "label", "label": "panel"})
         lines["run_number"] = pd.factorize(lines["label"])[0]
         order = lines["branch"].map(branches(rows).index)
         lines = lines.iloc[order.argsort(kind="stable")]
     lines = pd.concat([_dense(numbers, lines).assign(x=np.nan), lines])
-    labels = ("weights remaining in %", titles.title(measure, **where))
-    return draw(lines, branches(rows), measure, labels, "log")
+    return draw(rows, lines, measure, where, "weights remaining in %", "log")
 
 
-def by_rewind_step(rows: Rows, measure: str = "test_accuracy", **where: Any) -> Drawn:
-    """Draw a measure against the step that was rewound to.
+def by_rewind_step(
+    rows: Rows, measure: str = "test_accuracy", **where: Any
+) -> Figure | None:
+    """Draw a measure against the step that was rewound to, if there are several.
 
     A panel for some of the levels (and every run and setting), with a line for every
     branch and the dense networks as a level.
@@ -56,29 +57,29 @@ def by_rewind_step(rows: Rows, measure: str = "test_accuracy", **where: Any) -> 
     shared = [*_shared(numbers), "level"]
     steps = numbers.groupby(shared, dropna=False)["rewind_step"].transform("nunique")
     lines = numbers.assign(flat=False, x=numbers["rewind_step"])[steps > 1]
-    lines = lines[lines["level"].isin(_some(lines["level"]))]
-    lines = lines.sort_values([*shared, "x"]).assign(label=lines["branch"])
-    names = zip(_names(lines, steps=False), _shares(lines))
-    lines["panel"] = [", ".join(filter(None, name)) for name in names]
+    lines = lines[lines["level"].isin(few(lines["level"]))]
+    lines = _of_levels(lines).sort_values([*shared, "x"])
+    lines["panel"] = in_words(lines, [*_shared(lines), "density"])
     dense = _dense(numbers, lines[lines["level"] > 0]).assign(x=np.nan)
     lines = pd.concat([dense, lines])
-    labels = ("rewound to step", titles.title(measure, **where))
-    return draw(lines, branches(rows), measure, labels, "symlog")
+    return draw(rows, lines, measure, where, "rewound to step", "symlog")
 
 
-def along_paths(rows: Rows, split: str = "test") -> Drawn:
+def along_paths(rows: Rows, split: str = "test") -> Figure | None:
     """Draw the error on the straight path between two copies (Frankle et al., 2020).
 
     Rows of panels are rewind steps, columns are levels: some of each.
     """
     numbers = frames.summary(rows, "error", split=split, alpha=...)
     numbers = numbers.rename(columns={"alpha": "x"})
-    labels = ("way from one copy to the other", titles.title("error", split=split))
-    return _by_training(rows, numbers, "error", labels)
+    label = "way from one copy to the other"
+    return _by_training(rows, numbers, "error", {"split": split}, label)
 
 
-def while_training(rows: Rows, measure: str = "train_loss", **where: Any) -> Drawn:
-    """Draw a measure against the training step.
+def while_training(
+    rows: Rows, measure: str = "train_loss", **where: Any
+) -> Figure | None:
+    """Draw a measure against the training step, if it was measured on the way.
 
     Rows of panels are rewind steps, columns are levels: some of each.
     """
@@ -86,75 +87,73 @@ def while_training(rows: Rows, measure: str = "train_loss", **where: Any) -> Dra
     networks = [*NETWORK, *extras(numbers)]
     copies = numbers.groupby([*networks, "step", "replicate"], dropna=False)
     copies = copies[["density", "value"]].mean().reset_index()
-    numbers = frames.over_replicates(copies, [*networks, "step"])
+    numbers = frames.statistics(copies, [*networks, "step"])
     sparse = numbers[numbers["level"] > 0]
     looked_at = (numbers if sparse.empty else sparse).groupby(networks, dropna=False)
     if not (looked_at["step"].nunique() > 1).any():
         return None
-    labels = ("step", titles.title(measure, **where))
-    return _by_training(rows, numbers.assign(x=numbers["step"]), measure, labels)
+    numbers = numbers.assign(x=numbers["step"])
+    return _by_training(rows, numbers, measure, where, "step")
 
 
 def _by_training(
-    rows: Rows, numbers: pd.DataFrame, measure: str, labels: tuple[str, str]
-) -> Drawn:
-    """Draw numbers against their `x`: some rewind steps by some levels.
-
-    The dense networks are in every panel: those of the rewind step, or else of step 0.
-    """
+    rows: Rows, numbers: pd.DataFrame, measure: str, where: dict[str, Any], label: str
+) -> Figure | None:
+    """Draw numbers against their `x`: some rewind steps by some levels."""
     if numbers.empty:
         return None
     sparse = numbers["level"] > 0
     lines = numbers[sparse | (not sparse.any())].assign(flat=False)
-    steps, levels = _some(lines["rewind_step"]), _some(lines["level"])
+    steps, levels = few(lines["rewind_step"]), few(lines["level"])
     lines = lines[lines["rewind_step"].isin(steps) & lines["level"].isin(levels)]
     lines = lines.sort_values([*_shared(numbers), "rewind_step", "level", "x"])
-    names = zip(_names(lines), _shares(lines))
-    lines = lines.assign(panel=["\n".join(n) for n in names], label=lines["branch"])
+    lines = _of_levels(lines)
+    names = in_words(lines, [*_shared(lines), "rewind_step"])
+    lines["panel"] = [*map("\n".join, zip(names, in_words(lines, ["density"])))]
     if sparse.any():
-        own = _dense(numbers, lines, same_step=True)
+        own = _dense(numbers, lines, same_step=True)  # or else those of step 0
         others = _dense(numbers, lines[~lines["panel"].isin(own["panel"])])
         lines = pd.concat([own, others, lines])
     columns = len(levels) if len(levels) > 1 else len(steps)
     share_y = "col" if len(levels) > 1 and measure == "error" else "all"
-    return draw(lines, branches(rows), measure, labels, "linear", columns, share_y)
+    return draw(rows, lines, measure, where, label, "linear", columns, share_y)
 
 
-def layers(rows: Rows) -> Drawn:
+@matplotlib.rc_context(drawing.TEXT)
+def layers(rows: Rows) -> Figure | None:
     """Draw what remains of every layer of the tickets, by level."""
     numbers = frames.summary(rows, "density", layer=...)
     numbers = numbers[(numbers["level"] > 0) & (numbers["branch"] == "ticket")]
     if numbers.empty:
         return None
-    numbers = numbers.assign(panel=_names(numbers.drop(columns="layer")))
-    panels = list(numbers.groupby("panel", sort=False))[: 2 * FEW]
+    columns = [*_shared(numbers.drop(columns="layer")), "rewind_step"]
+    numbers = numbers.assign(panel=in_words(numbers, columns))
+    panels = dict(list(numbers.groupby("panel", sort=False))[: 2 * FEW])
     names = [*dict.fromkeys(select(rows, "density", layer=...)["layer"])]
     least = numbers.loc[numbers["mean"] > 0, "mean"].min()
     norm = colors.LogNorm(100 * min(0.5, least), 100)
-    with matplotlib.rc_context({**drawing.TEXT, "axes.grid": False}):
-        size = (3.4, 0.8 + 0.15 * len(names))
-        figure, axes = drawing.grid(len(panels), min(len(panels), FEW), size)
-        for ax, (panel, ticket) in zip(axes, panels):
-            shown = ticket.pivot(index="layer", columns="level", values="mean")
-            shown = 100 * shown.where(shown > 0).reindex(names).to_numpy()
-            shown = np.ma.masked_invalid(shown)
-            ax.imshow(shown, "cividis", norm, aspect="auto")
-            ax.set_title(panel)
-            paths = [name.removesuffix("/kernel") for name in names]
-            ax.set_yticks(range(len(names)), paths, fontsize=6)
-            density = ticket.groupby("level")["density"].first()
-            ticks = few(range(len(density)))
-            ax.set_xticks(ticks, [f"{100 * density.iloc[i]:.3g}" for i in ticks])
-        figure.supxlabel("weights remaining in the network in %", fontsize=8)
-        shades, label = ScalarMappable(norm, "cividis"), "remaining in the layer in %"
-        bar = figure.colorbar(shades, ax=axes, label=label)
-        bar.ax.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-        bar.ax.yaxis.set_major_formatter("{x:.3g}")
-        bar.ax.yaxis.set_minor_formatter(ticker.NullFormatter())
+    size = (3.4, 0.8 + 0.15 * len(names))
+    figure, axes = drawing.grid([*panels], min(len(panels), FEW), size)
+    for ax, ticket in zip(axes, panels.values()):
+        shown = ticket.pivot(index="layer", columns="level", values="mean")
+        shown = 100 * shown.where(shown > 0).reindex(names).to_numpy()
+        ax.imshow(np.ma.masked_invalid(shown), "cividis", norm, aspect="auto")
+        ax.grid(visible=False)
+        paths = [name.removesuffix("/kernel") for name in names]
+        ax.set_yticks(range(len(names)), paths, fontsize=6)
+        density = ticket.groupby("level")["density"].first()
+        places = few(range(len(density)))
+        ax.set_xticks(places, [f"{100 * density.iloc[i]:.3g}" for i in places])
+    figure.supxlabel("weights remaining in the network in %")
+    shades, label = ScalarMappable(norm, "cividis"), "remaining in the layer in %"
+    ticks = ticker.LogLocator(subs=(1, 2, 5))
+    bar = figure.colorbar(shades, ax=axes, label=label, ticks=ticks, format="{x:.3g}")
+    bar.ax.yaxis.set_minor_formatter(ticker.NullFormatter())
     return figure
 
 
-def overlaps(rows: Rows, pair: str) -> Drawn:
+@matplotlib.rc_context(drawing.TEXT)
+def overlaps(rows: Rows, pair: str) -> Figure | None:
     """Draw R_p (Liu et al., 2021) as bars, each with what chance would give.
 
     A panel for every rewind step (and setting). Of `start_to_end` the dense networks,
@@ -167,46 +166,43 @@ def overlaps(rows: Rows, pair: str) -> Drawn:
         numbers = numbers[(numbers["level"] == 0) & (numbers["branch"] == "dense")]
     else:
         away = (numbers["p"] - 0.2).abs()
-        chosen = numbers["level"].isin(_some(numbers["level"]))
+        chosen = numbers["level"].isin(few(numbers["level"]))
         numbers = numbers[(away == away.min()) & chosen]
     if numbers.empty:
         return None
     share = (100 * numbers["density"]).map("{:.3g} %".format)
     group = numbers["branch"].str.replace("_", "\n") + "\n" + share
     start = numbers["other"].map("dense from\nstep {:g}".format)
-    from_0 = not numbers[["level", "rewind_step"]].any(axis=None)
-    names = _names(numbers.drop(columns=["pair", "other", "p"]), steps=not from_0)
     group = group.where(numbers["other"].isna(), start)
-    numbers = numbers.assign(panel=names, group=group)
+    rewound = numbers[["level", "rewind_step"]].any(axis=None)
+    steps = ["rewind_step"] if rewound else []
+    panel = in_words(numbers, ["run", "setting", *steps])
+    numbers = numbers.assign(panel=panel, group=group)
     numbers = numbers.sort_values("other", na_position="first", kind="stable")
-    panels = list(numbers.groupby("panel", sort=False))
+    panels = dict(list(numbers.groupby("panel", sort=False)))
     shares = sorted(numbers["p"].unique())
-    most = max(bars["group"].nunique() for _, bars in panels)
-    with matplotlib.rc_context(drawing.TEXT):
-        size = (max(2.4, 0.4 + most * max(0.6, 0.25 * len(shares))), 2.6)
-        figure, axes = drawing.grid(len(panels), min(len(panels), 2), size)
-        for ax, (panel, bars) in zip(axes, panels):
-            ax.set_title(panel)
-            _bars(ax, bars, shares)
-        label = "overlap of the largest weights, $R_p$ in %"
-        figure.supylabel(label, fontsize=8, parse_math=True)
-        drawing.legend(figure, *axes[0].get_legend_handles_labels(), numbers, 3)
+    most = max(bars["group"].nunique() for bars in panels.values())
+    size = (max(2.4, 0.4 + most * max(0.6, 0.25 * len(shares))), 2.6)
+    figure, axes = drawing.grid([*panels], min(len(panels), 2), size)
+    for ax, bars in zip(axes, panels.values()):
+        _bars(ax, bars, shares)
+    figure.supylabel("overlap of the largest weights, $R_p$ in %", parse_math=True)
+    drawing.legend(figure, *axes[0].get_legend_handles_labels(), numbers["n"], 3)
     return figure
 
 
-def _bars(ax: Axes, numbers: pd.DataFrame, shares: Sequence[float]) -> None:
+def _bars(ax: Axes, numbers: pd.DataFrame, shares: list[float]) -> None:
     """Draw `mean`, `std` and `chance`: a place for a `group`, a shade for a `p`."""
     groups, width = numbers["group"].unique(), 0.8 / len(shares)
     shades = matplotlib.colormaps["cividis"](np.linspace(0.15, 0.85, len(shares)))
     for i, (p, shade) in enumerate(zip(shares, shades)):
         bars = numbers[numbers["p"] == p].set_index("group").reindex(groups)
+        bars = 100 * bars[["mean", "std", "chance"]]
         x = np.arange(len(groups)) + (i - (len(shares) - 1) / 2) * width
-        spread, label = 100 * bars["std"].fillna(0), titles.words_of("p", p)
-        heights = 100 * bars["mean"]
-        ax.bar(x, heights, 0.9 * width, yerr=spread, color=shade, label=label)
-        ends, label = (x - width / 2, x + width / 2), "_" if i else "by chance"
-        look = {"colors": "#D55E00", "linewidth": 2, "label": label}
-        ax.hlines(100 * bars["chance"], *ends, **look)
+        look = {"yerr": bars["std"].fillna(0), "color": shade}
+        ax.bar(x, bars["mean"], 0.9 * width, label=words_of("p", p), **look)
+        look = {"colors": "#D55E00", "linewidth": 2, "label": "_" if i else "by chance"}
+        ax.hlines(bars["chance"], x - width / 2, x + width / 2, **look)
     ax.set_xticks(range(len(groups)), groups, fontsize=7)
     ax.tick_params(labelbottom=True)
     ax.grid(visible=False, axis="x")
@@ -226,26 +222,13 @@ def _dense(
         shared += ["rewind_step"]
     else:
         dense = dense[dense["rewind_step"] == 0]
+    label = ("dense, " + dense["branch"]).replace("dense, dense", "dense")
     panels = lines.drop_duplicates([*shared, "panel"])
-    panels = panels[[*shared, *(n for n in ("panel", "run_number") if n in lines)]]
-    labels = {name: f"dense, {name}" for name in dense["branch"]} | {"dense": "dense"}
-    dense = dense.assign(flat=True, label=dense["branch"].map(labels))
-    return panels.merge(dense, on=shared)
+    panels = panels.filter([*shared, "panel", "run_number"])
+    return panels.merge(dense.assign(flat=True, label=label), on=shared)
 
 
-def _names(numbers: pd.DataFrame, *, steps: bool = True) -> list[str]:
-    """Return the training of every number in words, and what else tells it apart."""
-    columns = [*_shared(numbers), *(["rewind_step"] if steps else [])]
-    columns = columns if numbers["run"].nunique() > 1 else columns[1:]
-    values = numbers[columns].itertuples(index=False)
-    return [titles.join(columns, row) for row in values]
-
-
-def _shares(lines: pd.DataFrame) -> pd.Series:
-    """Return the densities of the levels in words."""
+def _of_levels(lines: pd.DataFrame) -> pd.DataFrame:
+    """Return lines with one density a level, and branches as labels."""
     density = lines.groupby(["run", "setting", "level"])["density"].transform("first")
-    return (100 * density).map("{:.3g} % of the weights".format)
-
-
-def _some(column: pd.Series) -> list:
-    return few(sorted(column.unique().tolist()))
+    return lines.assign(density=density, label=lines["branch"])

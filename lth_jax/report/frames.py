@@ -1,8 +1,11 @@
 """Frames: from rows to numbers by network.
 
-Frames begin with the columns run, setting, rewind_step, level and branch. Numbers that
-differ in an optional column stay apart, and it follows these. `where` chooses values of
-such columns, as `rows.select` has it: `summary(rows, "instability", split="test")`.
+Numbers that differ in an optional column stay apart, and the column stands in the
+frame. `where` gives such columns one value, or a tuple of some; `None` is for rows
+without the column, `...` for rows with it:
+
+    frame(rows, "distance", pair="copies")
+    summary(rows, "instability", split="test", alpha=None)
 """
 
 from typing import Any
@@ -19,7 +22,8 @@ def frame(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
     come as far as others of its branch is on its way, and left out; so is what ADMM
     trains before it prunes. `density` is that of the level's ticket.
 
-    Columns: the network's, replicate, optional ones, density, value.
+    Columns: run, setting, rewind_step, level, branch, replicate, optional ones,
+    density, value.
     """
     found, everything = _ends(rows, measure, where), tidy(rows)
     keys = [*NETWORK, "replicate", *extras(found)]
@@ -28,20 +32,17 @@ def frame(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
     means = found.groupby(keys, as_index=False, dropna=False)[["density", "value"]]
     means = means.mean()
     tickets = everything[everything["branch"].isin(["ticket", "dense"])]
-    of_ticket = tickets.groupby([*TRAINING, "level"])["density"].mean()
-    means = means.join(of_ticket.rename("of_ticket"), on=[*TRAINING, "level"])
-    means["density"] = means.pop("of_ticket").fillna(means["density"])
-    return means
+    of_tickets = tickets.groupby([*TRAINING, "level"])["density"].mean()
+    of_tickets = means[[*TRAINING, "level"]].join(of_tickets, on=[*TRAINING, "level"])
+    return means.assign(density=of_tickets["density"].fillna(means["density"]))
 
 
 def _ends(rows: Rows, measure: str, where: dict[str, Any]) -> pd.DataFrame:
     """Return a measure's rows at the ends of trainings that are done."""
     everything, found = tidy(rows), select(rows, measure, **where)
-    lost = everything[everything["measure"] == DIVERGED]
-    if not lost.empty:
-        keys = [*NETWORK, "replicate", "copy"]
-        left = found.merge(lost[keys], on=keys, how="left", indicator=True)["_merge"]
-        found = found[(left == "left_only").to_numpy()]
+    networks = found.set_index([*NETWORK, "replicate", "copy"]).index
+    lost = everything[everything["measure"] == DIVERGED].set_index(networks.names)
+    found = found[~networks.isin(lost.index)]
     keys = ["run", "branch", *extras(found)]
     last = found.groupby(keys, dropna=False)["step"].transform("max")
     return found[found["step"] == last]
@@ -50,34 +51,26 @@ def _ends(rows: Rows, measure: str, where: dict[str, Any]) -> pd.DataFrame:
 def summary(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
     """Return a measure by network: mean and standard deviation over n replicates.
 
-    Columns: the network's, optional ones, density, mean, std (of a sample; NaN of one
-    replicate), n.
+    The deviation is that of a sample, NaN for one replicate.
+
+    Columns: run, setting, rewind_step, level, branch, optional ones, density, mean,
+    std, n.
     """
     numbers = frame(rows, measure, **where)
-    return over_replicates(numbers, [*NETWORK, *extras(numbers)])
+    return statistics(numbers, [*NETWORK, *extras(numbers)])
 
 
 def samples(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
-    """Return mean, min, max and n of a comparison over all its samples.
-
-    A sample is a pair of copies of a replicate, or a copy and the dense network of the
-    same data order. Replicates have the same number of samples, so that the mean is
-    that of `summary`.
-    """
+    """Return a comparison's statistics over all samples: pairs of copies, or dense."""
     found = _ends(rows, measure, where)
-    values = found.groupby([*NETWORK, *extras(found)], dropna=False)["value"]
-    counted = values.agg(["mean", "min", "max", "count"]).reset_index()
-    return counted.rename(columns={"count": "n"})
+    return statistics(found, [*NETWORK, *extras(found)], "min", "max")
 
 
-def over_replicates(numbers: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Return mean, std (of a sample) and n of `value`, over what shares `keys`."""
-    return numbers.groupby(keys, as_index=False, dropna=False).agg(
-        density=("density", "mean"),
-        mean=("value", "mean"),
-        std=("value", "std"),
-        n=("value", "count"),
-    )
+def statistics(numbers: pd.DataFrame, keys: list[str], *more: str) -> pd.DataFrame:
+    """Return mean, std (of a sample), n and more of what shares `keys`."""
+    asked = {name: ("value", name) for name in ("mean", "std", *more)}
+    groups = numbers.groupby(keys, as_index=False, dropna=False)
+    return groups.agg(density=("density", "mean"), **asked, n=("value", "count"))
 
 
 def matching(
@@ -85,12 +78,12 @@ def matching(
 ) -> pd.DataFrame:
     """Return whether sparse networks match dense ones: replicates in pairs.
 
-    Dense networks are those of a branch at level 0: "dense", which had one training, or
-    "long", which had as many steps in all as fine-tuned weights.
+    Dense networks are those of a branch at level 0, of copy 0: "dense", which had one
+    training, or "long", which had as many steps in all as fine-tuned weights.
 
-    Columns: the network's, density; `difference` to the dense network (of copy 0) of
-    the same replicate, its mean over `n` replicates, and `std` (of a sample); and what
-    the papers call a match, of the means:
+    Columns: run, setting, rewind_step, level, branch, density; `difference` to the
+    dense network of the same replicate, its mean over `n` replicates, and `std` (of a
+    sample); and what the papers call a match, of the means:
 
     - `reaches_dense`: at least as high as dense (Frankle et al., 2019, Section 1);
     - `within_std`: at most one standard deviation of dense below it (Frankle et al.,
@@ -105,7 +98,7 @@ def matching(
     dense = numbers[(numbers["level"] == 0) & of_dense]
     shared = ["run", "setting", *extras(numbers)]
     paired = _subtract(numbers[numbers["level"] > 0], dense, [*shared, "replicate"])
-    found = over_replicates(paired, [*NETWORK, *shared[2:]])
+    found = statistics(paired, [*NETWORK, *shared[2:]])
     found = found.rename(columns={"mean": "difference"})
     found["difference"] = found["difference"].round(9) + 0.0  # of equal means exactly 0
     spread = dense.groupby(shared, as_index=False, dropna=False)["value"].std()
@@ -123,45 +116,35 @@ def differences(
 ) -> pd.DataFrame:
     """Return how much more a branch has than another one: replicates in pairs.
 
-    Columns: the network's but for branch, optional ones, density, mean, std, n.
+    Columns: run, setting, rewind_step, level, optional ones, density, mean, std (of a
+    sample), n.
     """
     numbers = frame(rows, measure, **where)
     keys = [*TRAINING, "level", *extras(numbers)]
     one, two = (numbers[numbers["branch"] == name] for name in (branch, other))
-    return over_replicates(_subtract(one, two, [*keys, "replicate"]), keys)
+    return statistics(_subtract(one, two, [*keys, "replicate"]), keys)
 
 
-def _subtract(
-    numbers: pd.DataFrame, others: pd.DataFrame, keys: list[str]
-) -> pd.DataFrame:
-    """Return numbers with `value` less that of the other with the same keys."""
-    paired = numbers.merge(others[[*keys, "value"]], on=keys, suffixes=("", "_other"))
+def _subtract(one: pd.DataFrame, two: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return one frame with its `value` less that of the other, paired by keys."""
+    paired = one.merge(two[[*keys, "value"]], on=keys, suffixes=("", "_other"))
     return paired.assign(value=paired["value"] - paired.pop("value_other"))
 
 
 def pairs(rows: Rows) -> list[str]:
     """Return of what pairs of networks `overlaps` has numbers, as `start_to_end`."""
     found = select(rows, "overlap", pair=..., p=..., layer=None)
-    if found.empty:
-        return []
-    return [*dict.fromkeys(found["pair"].replace("rewound_to_end", "start_to_end"))]
+    its = found["pair"].unique() if len(found) else []
+    return [*dict.fromkeys("start_to_end" if p == "rewound_to_end" else p for p in its)]
 
 
 def overlaps(rows: Rows, pair: str) -> pd.DataFrame:
-    """Return the summary of R_p (Liu et al., 2021) of a pair, with what chance gives.
-
-    With `start_to_end` stand the dense networks of `rewound_to_end`: after step `other`
-    and at the end.
-    """
+    """Return the summary of R_p (Liu et al., 2021) of a pair, and what chance gives."""
+    # Dense networks after step `other`, and at the end, stand with the whole training.
     both = (pair, "rewound_to_end") if pair == "start_to_end" else pair
     where = {"pair": both, "p": ..., "layer": None}
+    keys = [*NETWORK, "pair", "other", "p"]
     numbers = summary(rows, "overlap", **where)
-    keys = [*NETWORK, *extras(numbers)]
-    chance = summary(rows, "chance_overlap", **where)
-    if chance.empty:
-        numbers["chance"] = float("nan")
-    else:
-        chance = chance.rename(columns={"mean": "chance"})[[*keys, "chance"]]
-        numbers = numbers.merge(chance, on=keys, how="left")
-    columns = [*NETWORK, "pair", "other", "p", "density", "mean", "std", "n", "chance"]
-    return numbers.reindex(columns=columns)
+    numbers = numbers.reindex(columns=[*keys, "density", "mean", "std", "n"])
+    chance = summary(rows, "chance_overlap", **where).rename(columns={"mean": "chance"})
+    return numbers.merge(chance.reindex(columns=[*keys, "chance"]), on=keys, how="left")

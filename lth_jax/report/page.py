@@ -15,6 +15,7 @@ from lth_jax.report import drawing, figures, frames, tables, titles
 from lth_jax.report.drawing import FEW
 from lth_jax.report.rows import DIVERGED, Rows, extras, load, measures, names, select
 
+# Title, name of files, figure, and tables under their headings.
 Section = tuple[str, str, Figure | None, list[tuple[str, tables.Tables]]]
 
 _PAGE = """<!doctype html>
@@ -67,17 +68,10 @@ _MOST = 2 * FEW  # kinds of numbers of a measure
 
 
 def write(*workdirs: Path | str, directory: Path | str | None = None) -> Path:
-    """Write the report of a run, or of several runs in the same figures.
+    """Write the report of a run, or of several in the same figures; return its path.
 
     Every figure is written as PNG and SVG beside the page, which holds them too: it can
-    be moved, and needs no network.
-
-    Args:
-        workdirs: folders of runs; a run may be on its way.
-        directory: where; by default `report` in the first folder.
-
-    Returns:
-        The path of the page.
+    be moved, and needs no network. By default they go to `report` in the first folder.
 
     Raises:
         FileNotFoundError: a folder has no results.jsonl.
@@ -99,11 +93,8 @@ def write(*workdirs: Path | str, directory: Path | str | None = None) -> Path:
 
 
 def sections(rows: pd.DataFrame) -> Iterator[Section]:
-    """Yield (title, name of files, figure, tables): whatever there are numbers for.
-
-    Accuracies come first. What a training does on its way is shown of a run alone.
-    """
-    alone = rows["run"].nunique() == 1
+    """Yield a section for all that there are numbers for, accuracies first."""
+    alone = rows["run"].nunique() == 1  # then what trainings do on their way is shown
     for measure in sorted(measures(rows), key=lambda m: not m.endswith("accuracy")):
         for where in kinds(rows, measure):
             yield from _of_measure(rows, measure, where, alone)
@@ -150,8 +141,6 @@ def kinds(rows: Rows, measure: str) -> list[dict[str, Any]]:
     columns = extras(found)
     if measure in _OWN:
         found = found.drop(select(rows, measure, **_OWN[measure]).index)
-    if not columns:
-        return [{}] if len(found) else []
     found = found[columns].astype(object).where(found[columns].notna(), None)
     for name in sorted(columns, key=lambda n: found[n].nunique(), reverse=True):
         if found[name].nunique() > FEW or len(found.drop_duplicates()) > _MOST:

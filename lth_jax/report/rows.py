@@ -14,22 +14,21 @@ from typing import Any
 import pandas as pd
 
 from lth_jax.errors import RecordsError
+from lth_jax.report.titles import in_words
 
 Rows = pd.DataFrame | Iterable[dict[str, Any]]
 
-# These two as in `workdir`, which needs JAX.
-MEMBER = ("replicate", "rewind_step", "level", "branch", "copy")
-MEMBER += ("learning_rate", "weight_decay")
+# These as in `workdir`, which needs JAX.
+_SWEPT = ("learning_rate", "weight_decay")
+MEMBER = ("replicate", "rewind_step", "level", "branch", "copy", *_SWEPT)
 DIVERGED = "diverged"
 
 TRAINING = ["run", "setting", "rewind_step"]
 NETWORK = [*TRAINING, "level", "branch"]
-
+FIXED = (*dict.fromkeys([*MEMBER, *NETWORK]), "density", "step", "measure", "value")
 _OPTIONAL = ("split", "pair", "other", "alpha", "p", "layer")
 _TAKEN = ("mean", "std", "n", "min", "max", "chance", "difference", "cell")
 _TAKEN += ("panel", "label", "x", "flat", "order", "run_number", "rows")
-FIXED = (*dict.fromkeys([*MEMBER, *NETWORK]), "density", "step", "measure", "value")
-_SWEPT = {"learning_rate": "learning rate", "weight_decay": "weight decay"}
 
 
 def load(*workdirs: Path | str) -> pd.DataFrame:
@@ -69,22 +68,14 @@ def names(*workdirs: Path | str) -> list[str]:
 
 
 def tidy(rows: Rows) -> pd.DataFrame:
-    """Return rows as a data frame with `run` and `setting`.
-
-    A column of one's own that is called as one of the report's gets an underscore.
-    """
+    """Return rows as a data frame with `run` and `setting`."""
     found = pd.DataFrame(rows)
     if found.empty:
         return pd.DataFrame(columns=FIXED)
     if "setting" in found:
         return found
-    found = found.rename(columns={name: f"{name}_" for name in _TAKEN})
-    swept = [
-        found[name].map(f"{text} {{:g}}".format, na_action="ignore")
-        for name, text in _SWEPT.items()
-        if name in found
-    ]
-    setting = [", ".join(x for x in row if x == x) for row in zip(*swept)] or ""
+    found = found.rename(columns={name: f"{name}_" for name in _TAKEN})  # of one's own
+    setting = in_words(found, [name for name in _SWEPT if name in found]) or ""
     value = found["value"].astype(float)
     return found.assign(setting=setting, run=found.get("run", ""), value=value)
 
@@ -102,12 +93,7 @@ def varying(numbers: pd.DataFrame) -> list[str]:
 
 
 def select(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
-    """Return the rows of a measure, but for those of what ADMM trains.
-
-    `where` gives optional columns one value, or a tuple of some; `None` is for rows
-    without the column, `...` for rows with it. Which copy another was compared with is
-    forgotten after that: `other` of pairs of copies is empty.
-    """
+    """Return the rows of a measure, but for those of what ADMM trains."""
     found = tidy(rows)
     found = found[(found["measure"] == measure) & (found["branch"] != "admm")].copy()
     for name in extras(found):
@@ -116,14 +102,12 @@ def select(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
             found[name] = found[name].map(str, na_action="ignore")
         found[name] = found[name].infer_objects()
     for name, value in where.items():
-        column = found[name] if name in found else pd.Series(None, found.index, object)
-        if value is None:
-            found = found[column.isna()]
-        elif value is ...:
-            found = found[column.notna()]
+        column = found.get(name, pd.Series(None, found.index, object))
+        if value is None or value is ...:
+            found = found[column.isna() == (value is None)]
         else:
             found = found[column.isin(value if isinstance(value, tuple) else [value])]
-    if {"pair", "other"} <= {*found}:
+    if {"pair", "other"} <= {*found}:  # which copy it was is of no more interest
         found = found.assign(other=found["other"].mask(found["pair"] == "copies"))
     return found
 

@@ -1,28 +1,23 @@
-"""Titles: what measures and trainings are called in tables and figures."""
+"""Titles: what measures and networks are called in tables and figures."""
 
-from collections.abc import Iterable
 from typing import Any
+
+import pandas as pd
 
 _UNITS = {"accuracy": (100, "%"), "error": (100, "%"), "instability": (100, "%")}
 _UNITS |= {"overlap": (100, "%"), "angle": (1, "degrees"), "loss": (1, "nats")}
 _BEFORE = {"split": "on ", "other": "from ", "layer": "in ", "run": "", "setting": ""}
-_BEFORE |= {"rewind_step": "rewound to step "}
+_BEFORE["rewind_step"] = "rewound to step "
 _PAIRS = {"copies": "between copies", "dense": "to dense"}
 
 
 def unit(measure: str) -> tuple[int, str]:
     """Return what to multiply a measure by to show it, and the unit then."""
-    known = [shown for name, shown in _UNITS.items() if name in measure]
-    return known[0] if known else (1, "")
+    return next((_UNITS[name] for name in _UNITS if name in measure), (1, ""))
 
 
 def title(measure: str, **where: Any) -> str:
-    """Return a measure's name, the values of optional columns and the unit in words.
-
-    Example:
-        >>> title("test_accuracy"), title("instability", split="test", pair="copies")
-        ('test accuracy in %', 'instability on test, between copies, in %')
-    """
+    """Return what numbers are called: `instability on test, between copies, in %`."""
     words = {name: words_of(name, value) for name, value in where.items()}
     text = f"{measure.replace('_', ' ')} {words.pop('split', '')}".strip()
     text = ", ".join(filter(None, [text, *words.values()]))
@@ -30,18 +25,36 @@ def title(measure: str, **where: Any) -> str:
     return text + ("," if shown and any(words.values()) else "") + shown
 
 
+def file_name(measure: str, **where: Any) -> str:
+    """Return what files of their figures are called: `test_error_between_copies`."""
+    words = {name: words_of(name, value) for name, value in where.items()}
+    split = words.pop("split", "").removeprefix("on ")
+    return "_".join(filter(None, [split, measure, *words.values()])).replace(" ", "_")
+
+
+def in_words(rows: pd.DataFrame, columns: list[str]) -> list[str]:
+    """Return the values of columns in words, a text a row; a lone run is not named."""
+    named = [c for c in columns if c != "run" or rows["run"].nunique() > 1]
+    return [
+        ", ".join(filter(None, map(words_of, named, values)))
+        for values in zip(*(rows[column] for column in named))
+    ]
+
+
 def words_of(column: str, value: Any) -> str:
-    """Return the value of an optional column in words; `...` stands for all of them."""
+    """Return the value of a column in words; `...` stands for all of them."""
     name = column.replace("_", " ")
     if not plain(value):
         return ""
     if value is ...:
         return f"by {name}"
+    if column == "density":
+        return f"{100 * value:.3g} % of the weights"
     if column == "pair":
         return _PAIRS.get(value, str(value).replace("_", " "))
     if column == "p" and not isinstance(value, str):
         return f"p = {100 * value:g} %"
-    return f"{_BEFORE.get(column, name + ' ')}{plain(value)}"
+    return _BEFORE.get(column, f"{name} ") + plain(value)
 
 
 def plain(value: Any) -> str:
@@ -49,20 +62,3 @@ def plain(value: Any) -> str:
     if value is None or value != value:
         return ""
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def file_name(measure: str, **where: Any) -> str:
-    """Return how a measure's figures are called, as `test_error_between_copies`."""
-    words = {name: words_of(name, value) for name, value in where.items()}
-    split = words.pop("split", "").removeprefix("on ")
-    return "_".join(filter(None, [split, measure, *words.values()])).replace(" ", "_")
-
-
-def join(columns: Iterable[str], values: Iterable) -> str:
-    """Return values of columns in words, as the title of a table or a panel.
-
-    Example:
-        >>> join(["setting", "rewind_step"], ["learning rate 0.1", 500])
-        'learning rate 0.1, rewound to step 500'
-    """
-    return ", ".join(filter(None, map(words_of, columns, values)))
