@@ -5,8 +5,7 @@ do not exceed four guesses. Quantiles of a small sample are the first guesses, a
 interpolation between the counts gives the next. Where it is shared by equals, one more
 pass finds the place from which they go. Memory beside the numbers: an eighth of them.
 
-Everything is elementwise or a sum: arrays that are sharded along their first axis stay
-where they are, and other shardings give the same result.
+Everything is elementwise or a sum: arrays sharded along their first axis stay there.
 """
 
 import itertools
@@ -23,17 +22,11 @@ _SAMPLE = 16_384  # numbers that are sorted for the first guesses
 
 
 class Ranked(NamedTuple):
-    """Arrays of numbers to rank: those of one group among each other.
+    """Arrays of numbers to rank: those of one group among each other."""
 
-    Attributes:
-        scores: the numbers, floating-point, of one dtype.
-        kept: False where a number does not take part.
-        group: which group an array belongs to, ascending from 0.
-    """
-
-    scores: list[Float[Array, "..."]]
-    kept: list[Bool[Array, "..."]]
-    group: list[int]
+    scores: list[Float[Array, "..."]]  # floating-point, of one dtype
+    kept: list[Bool[Array, "..."]]  # False where a number does not take part
+    group: list[int]  # which group an array belongs to, ascending from 0
 
 
 def without(ranked: Ranked, n: UInt32[Array, " groups"]) -> list[Bool[Array, "..."]]:
@@ -42,10 +35,9 @@ def without(ranked: Ranked, n: UInt32[Array, " groups"]) -> list[Bool[Array, "..
     Of equals, the last go: by array, then by flat index. -0 equals 0, and NaN is above
     infinity.
 
-    Example:
-        >>> numbers = Ranked([jnp.array([1.0, 2.0, 1.0])], [jnp.ones(3, bool)], [0])
-        >>> without(numbers, jnp.array([1], jnp.uint32))
-        [Array([ True,  True, False], dtype=bool)]
+    >>> numbers = Ranked([jnp.array([1.0, 2.0, 1.0])], [jnp.ones(3, bool)], [0])
+    >>> without(numbers, jnp.array([1], jnp.uint32))
+    [Array([ True,  True, False], dtype=bool)]
     """
     low, below = _threshold(ranked, n)
     first = lax.cond(
@@ -83,21 +75,14 @@ def _rank(scores: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
 def _threshold(
     ranked: Ranked, n: UInt32[Array, " groups"]
 ) -> tuple[Int[Array, " groups"], UInt32[Array, " groups"]]:
-    """Return a rank that at most `n` numbers do not exceed, and how many that is.
-
-    It is n, unless so many share the next rank that they would be more.
-    """
+    """Return a rank that n numbers do not exceed, and n; less if the next are ties."""
     guesses = _first_guess(ranked, n)
     ends = jnp.iinfo(guesses.dtype)
     sizes = jnp.array([m.size for m in ranked.kept], n.dtype)
     total = jax.ops.segment_sum(sizes, jnp.array(ranked.group), n.size)
-    bracket = _Bracket(
-        jnp.full(n.shape, ends.min, guesses.dtype),
-        jnp.full(n.shape, ends.max, guesses.dtype),
-        jnp.zeros_like(n),
-        total,
-        guesses,
-    )
+    low = jnp.full(n.shape, ends.min, guesses.dtype)
+    high = jnp.full(n.shape, ends.max, guesses.dtype)
+    bracket = _Bracket(low, high, jnp.zeros_like(n), total, guesses)
     bracket = lax.while_loop(
         lambda b: jnp.any((b.below != n) & (b.high != b.low + 1)),
         lambda b: jax.vmap(_narrow)(b, _count(ranked, b.guesses), n),
@@ -168,13 +153,12 @@ def _count(
     for s, m, g in zip(scores, kept, ranked.group):
         # XLA:CPU writes out what it sums over more than 32 rows; it vectorises over 8.
         rows = math.gcd(s.size, 8)
-        shape = (rows, s.size // rows)
-        rank = _rank(s.reshape(shape))
+        rank = _rank(s.reshape(rows, -1))
         word = sum(
             jnp.where(rank <= guess, jnp.uint32(1 << 8 * i), jnp.uint32(0))
             for i, guess in enumerate(guesses[g])
         )
-        word = jnp.sum(word * m.reshape(shape), axis=0, dtype=jnp.uint32)
+        word = jnp.sum(word * m.reshape(rows, -1), axis=0, dtype=jnp.uint32)
         words += [word, jnp.zeros(-word.size % 512, jnp.uint32)]
         group += [g] * (-(-word.size // 512))
     words = jnp.concatenate(words).reshape(-1, 16).sum(axis=1, dtype=jnp.uint32)

@@ -26,10 +26,9 @@ def distance(a: Params, b: Params, masks: Masks | None = None) -> Float[Array, "
 
     Frankle et al. (2019), Section 2: stability is small distance.
 
-    Example:
-        >>> a, b = {"w": jnp.array([1.0, 2, 3])}, {"w": jnp.array([1.0, 0, 0])}
-        >>> float(distance(a, b, {"w": jnp.array([True, True, False])}))
-        2.0
+    >>> a, b = {"w": jnp.array([1.0, 2, 3])}, {"w": jnp.array([1.0, 0, 0])}
+    >>> float(distance(a, b, {"w": jnp.array([True, True, False])}))
+    2.0
     """
     return _norm([x - y for x, y, _ in _weights(a, b, masks)])
 
@@ -41,10 +40,9 @@ def angle(a: Params, b: Params, masks: Masks | None = None) -> Float[Array, ""]:
     Frankle et al. (2019), Appendix B. Exactly 0 for equal weights (the half-angle form,
     which arccos is not near 0); NaN if either side is all 0.
 
-    Example:
-        >>> a, b = {"w": jnp.array([3.0, 4.0])}, {"w": jnp.array([4.0, -3.0])}
-        >>> round(float(angle(a, b)))
-        90
+    >>> a, b = {"w": jnp.array([3.0, 4.0])}, {"w": jnp.array([4.0, -3.0])}
+    >>> round(float(angle(a, b)))
+    90
     """
     xs, ys, _ = zip(*_weights(a, b, masks))
     x_norm, y_norm = _norm(xs), _norm(ys)
@@ -57,10 +55,9 @@ def angle(a: Params, b: Params, masks: Masks | None = None) -> Float[Array, ""]:
 def cosine(a: Params, b: Params, masks: Masks | None = None) -> Float[Array, ""]:
     """Return the cosine of the angle between the surviving weights, -1 to 1.
 
-    Example:
-        >>> a, b = {"w": jnp.array([1.0, 1.0])}, {"w": jnp.array([-2.0, -2.0])}
-        >>> round(float(cosine(a, b)), 3)
-        -1.0
+    >>> a, b = {"w": jnp.array([1.0, 1.0])}, {"w": jnp.array([-2.0, -2.0])}
+    >>> round(float(cosine(a, b)), 3)
+    -1.0
     """
     return jnp.cos(jnp.radians(angle(a, b, masks)))
 
@@ -71,10 +68,9 @@ def pearson(a: Params, b: Params, masks: Masks | None = None) -> Float[Array, ""
 
     NaN if either side does not vary.
 
-    Example:
-        >>> a, b = {"w": jnp.array([1.0, 2.0, 3.0])}, {"w": jnp.array([5.0, 7.0, 9.0])}
-        >>> round(float(pearson(a, b)), 3)
-        1.0
+    >>> a, b = {"w": jnp.array([1.0, 2.0, 3.0])}, {"w": jnp.array([5.0, 7.0, 9.0])}
+    >>> round(float(pearson(a, b)), 3)
+    1.0
     """
     xs, ys, kept = zip(*_weights(a, b, masks))
     number = sum(m.sum() for m in kept)
@@ -98,18 +94,14 @@ def top_overlap(
 
     Args:
         a, b: parameters.
-        p: in (0, 1), with at most 4 decimals.
+        p: in (0, 1), with at most 4 decimals, else ValueError.
         masks: surviving weights of both sides, of whose number in a layer `p` is taken.
             To compare a sparse network with a dense one, give the dense masks, and p
             below the density.
 
-    Raises:
-        ValueError: p is out of range, or has more decimals.
-
-    Example:
-        >>> a, b = {"w": jnp.array([4.0, 3, 2, 1])}, {"w": jnp.array([1.0, -5, 2, 6])}
-        >>> float(top_overlap(a, b, 0.5))
-        0.5
+    >>> a, b = {"w": jnp.array([4.0, 3, 2, 1])}, {"w": jnp.array([1.0, -5, 2, 6])}
+    >>> float(top_overlap(a, b, 0.5))
+    0.5
     """
     masks = _all(a) if masks is None else masks
     x, y = _top(a, p, masks), _top(b, p, masks)
@@ -124,18 +116,12 @@ def chance_overlap(b: Params, p: float, masks: Masks, dense: Masks) -> Float[Arr
     while `b` has its own anywhere under `dense`. With equal masks this is `p`; with
     masks made from `b` itself by magnitude, at sparsity s in every layer, it is
     p / (1 - s): hold against it what a sparse network shares with the dense one that
-    its masks are made of.
+    its masks are made of. `p`, of the number under `dense` in a layer, is at most the
+    density of every layer.
 
-    Args:
-        b: parameters of the dense network.
-        p: as in `top_overlap`; at most the density of every layer.
-        masks: what survives in the sparse network.
-        dense: masks of the dense network, of whose number in a layer `p` is taken.
-
-    Example:
-        >>> b, dense = {"w": jnp.array([4.0, 3, 2, 1])}, {"w": jnp.ones(4, bool)}
-        >>> float(chance_overlap(b, 0.25, {"w": jnp.array([1, 1, 0, 0], bool)}, dense))
-        0.5
+    >>> b, dense = {"w": jnp.array([4.0, 3, 2, 1])}, {"w": jnp.ones(4, bool)}
+    >>> float(chance_overlap(b, 0.25, {"w": jnp.array([1, 1, 0, 0], bool)}, dense))
+    0.5
     """
     survivors = dict(masks_lib.leaves(masks))
     top = _top(b, p, dense)
@@ -151,16 +137,13 @@ def by_layer(
 ) -> dict[str, Float[Array, ""]]:
     """Return {path: measure} of every prunable parameter alone.
 
-    Example:
-        >>> a, b = {"w": jnp.ones((1, 4))}, {"w": jnp.zeros((1, 4))}
-        >>> by_layer(distance, a, b, masks_lib.full(a))
-        {'w': Array(2., dtype=float32)}
+    >>> a, b = {"w": jnp.ones((1, 4))}, {"w": jnp.zeros((1, 4))}
+    >>> by_layer(distance, a, b, masks_lib.full(a))
+    {'w': Array(2., dtype=float32)}
     """
     lefts, rights = dict(masks_lib.leaves(a)), dict(masks_lib.leaves(b))
-    return {
-        path: measure(lefts[path], rights[path], masks=mask)
-        for path, mask in masks_lib.leaves(masks)
-    }
+    named = masks_lib.leaves(masks)
+    return {path: measure(lefts[path], rights[path], masks=m) for path, m in named}
 
 
 def interpolate(a: Params, b: Params, alphas: Float[Array, " points"]) -> Params:
@@ -168,9 +151,8 @@ def interpolate(a: Params, b: Params, alphas: Float[Array, " points"]) -> Params
 
     Frankle et al. (2020), Section 2. Leaves are [points, ...].
 
-    Example:
-        >>> interpolate({"w": jnp.zeros(1)}, {"w": jnp.ones(1)}, jnp.array([0.0, 0.5]))
-        {'w': Array([[0. ], [0.5]], dtype=float32)}
+    >>> interpolate({"w": jnp.zeros(1)}, {"w": jnp.ones(1)}, jnp.array([0.0, 0.5]))
+    {'w': Array([[0. ], [0.5]], dtype=float32)}
     """
     line = jax.vmap(lambda x, y, alpha: (1 - alpha) * x + alpha * y, (None, None, 0))
     return jax.tree.map(lambda x, y: line(x, y, alphas), a, b)
@@ -184,9 +166,8 @@ def instability(errors: Float[Array, "*pairs points"]) -> Float[Array, "*pairs"]
     Args:
         errors: errors (or losses) along the line, the ends first and last.
 
-    Example:
-        >>> float(instability(jnp.array([0.125, 0.625, 0.125])))
-        0.5
+    >>> float(instability(jnp.array([0.125, 0.625, 0.125])))
+    0.5
     """
     return errors.max(-1) - (errors[..., 0] + errors[..., -1]) / 2
 
@@ -201,10 +182,8 @@ def _weights(
     def one(weights: Weights, mask: Bool[Array, "..."]) -> Weights:
         return jnp.where(mask, jnp.asarray(weights, jnp.float32), 0)
 
-    return [
-        (one(lefts[path], mask), one(rights[path], mask), mask)
-        for path, mask in masks_lib.leaves(masks)
-    ]
+    named = masks_lib.leaves(masks)
+    return [(one(lefts[path], m), one(rights[path], m), m) for path, m in named]
 
 
 def _all(params: Params) -> Masks:

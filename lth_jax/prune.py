@@ -2,9 +2,8 @@
 
 Counting rule: the number pruned is ceil(fraction * remaining), the fraction read as a
 decimal and the product taken in integers. Among equal scores the lower flat index
-survives, leaves taken in sorted path order, so that the result does not depend on
-compilation or on how the leaves are sharded over devices. Masks that are pruned never
-grow. A layer may become empty; a network does not.
+survives, leaves taken in sorted path order, whatever the compilation and sharding. A
+pruned mask never grows. A layer may become empty; a network does not.
 """
 
 import math
@@ -17,10 +16,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Integer, Key, PyTree
 
-from lth_jax import _lowest as lowest
 from lth_jax import masks as masks_lib
 from lth_jax import scores as scores_lib
-from lth_jax._lowest import Ranked
+from lth_jax._lowest import Ranked, without
 from lth_jax.masks import Masks, Params
 from lth_jax.scores import Scores
 
@@ -40,18 +38,14 @@ def drop(scores: Scores, masks: Masks, n: PyTree[int | Integer[Array, ""]]) -> M
     is left.
 
     Args:
-        scores: one floating-point score a weight, shaped as the masks; a leaf whose
-            mask is `None` is not looked at.
+        scores: one floating-point score a weight, else ValueError; a leaf whose mask is
+            `None` is not looked at.
         masks: current masks.
         n: number of weights to remove, 0 or more. A tree of numbers, one a mask, ranks
             and removes in every leaf by itself.
 
-    Raises:
-        ValueError: scores are missing, of another shape or not floating-point.
-
-    Example:
-        >>> drop({"w": jnp.ones(4)}, {"w": jnp.ones(4, bool)}, 1)
-        {'w': Array([ True,  True,  True, False], dtype=bool)}
+    >>> drop({"w": jnp.ones(4)}, {"w": jnp.ones(4, bool)}, 1)
+    {'w': Array([ True,  True,  True, False], dtype=bool)}
     """
     paths, scored, kept = _aligned(scores, masks)
     if not sum(m.size for m in kept):
@@ -62,7 +56,7 @@ def drop(scores: Scores, masks: Masks, n: PyTree[int | Integer[Array, ""]]) -> M
         by_path = dict(masks_lib.leaves(n))
         group, numbers = list(range(len(kept))), [by_path[path] for path in paths]
     numbers = jnp.stack([jnp.asarray(number, jnp.uint32) for number in numbers])
-    left = dict(zip(paths, lowest.without(Ranked(scored, kept, group), numbers)))
+    left = dict(zip(paths, without(Ranked(scored, kept, group), numbers)))
     return jax.tree_util.tree_map_with_path(lambda p, _: left[masks_lib.name(p)], masks)
 
 
@@ -72,9 +66,7 @@ def by_fraction(
     """Remove the lowest-scored `fraction` of what remains.
 
     Args:
-        scores: one score a weight, shaped as the masks (a leaf whose mask is `None` is
-            not looked at).
-        masks: current masks, concrete.
+        scores, masks: as of `drop`, concrete.
         fraction: in (0, 1); ceil(fraction * remaining) weights go.
         scope: rank over the whole network, or remove that fraction of every layer.
 
@@ -82,9 +74,8 @@ def by_fraction(
         ScoreError: a score is NaN where a weight is kept; names its path.
         ValueError: bad fraction or scope, or nothing left.
 
-    Example:
-        >>> by_fraction({"w": jnp.arange(5.0)}, {"w": jnp.ones(5, bool)}, 0.2)
-        {'w': Array([False,  True,  True,  True,  True], dtype=bool)}
+    >>> by_fraction({"w": jnp.arange(5.0)}, {"w": jnp.ones(5, bool)}, 0.2)
+    {'w': Array([False,  True,  True,  True,  True], dtype=bool)}
     """
     share = Fraction(str(fraction))
     if not 0 < share < 1:
@@ -97,16 +88,11 @@ def to_density(
 ) -> Masks:
     """Remove the lowest-scored weights until `density` of the total remains.
 
-    total - ceil((1 - density) * total) weights are kept.
+    total - ceil((1 - density) * total) weights are kept. Raises as `by_fraction`, and
+    ValueError for a density not in (0, 1] or above the present one.
 
-    Raises:
-        ScoreError: a score is NaN where a weight is kept; names its path.
-        ValueError: density not in (0, 1] or above the present one (a mask never grows),
-            bad scope, or nothing left.
-
-    Example:
-        >>> to_density({"w": jnp.arange(4.0)}, {"w": jnp.ones(4, bool)}, 0.5)
-        {'w': Array([False, False,  True,  True], dtype=bool)}
+    >>> to_density({"w": jnp.arange(4.0)}, {"w": jnp.ones(4, bool)}, 0.5)
+    {'w': Array([False, False,  True,  True], dtype=bool)}
     """
     share = Fraction(str(density))
     if not 0 < share <= 1:
@@ -117,9 +103,8 @@ def to_density(
 def after_fraction(kept: int, fraction: float | Fraction) -> int:
     """Return how many of `kept` weights are left when a fraction of them is removed.
 
-    Example:
-        >>> after_fraction(266_200, 0.2)
-        212960
+    >>> after_fraction(266_200, 0.2)
+    212960
     """
     return kept - math.ceil(Fraction(str(fraction)) * kept)
 
@@ -127,9 +112,8 @@ def after_fraction(kept: int, fraction: float | Fraction) -> int:
 def at_density(total: int, density: float | Fraction) -> int:
     """Return how many of `total` weights are left at a density.
 
-    Example:
-        >>> at_density(7, 0.5)
-        3
+    >>> at_density(7, 0.5)
+    3
     """
     return total - math.ceil((1 - Fraction(str(density))) * total)
 
@@ -142,10 +126,9 @@ def magnitude(
     The pruning step of iterative magnitude pruning (Frankle et al., 2019, Algorithm 1).
     Raises as `by_fraction`.
 
-    Example:
-        >>> params = {"w": jnp.array([[0.1, 0.9], [-0.2, 0.5]])}
-        >>> magnitude(params, masks_lib.full(params), 0.5)
-        {'w': Array([[False,  True], [False,  True]], dtype=bool)}
+    >>> params = {"w": jnp.array([[0.1, 0.9], [-0.2, 0.5]])}
+    >>> magnitude(params, masks_lib.full(params), 0.5)
+    {'w': Array([[False,  True], [False,  True]], dtype=bool)}
     """
     return by_fraction(scores_lib.magnitude(params), masks, fraction, scope)
 
@@ -154,19 +137,11 @@ def magnitude(
 def as_many(scores: Scores, masks: Masks, scope: Scope = "layer") -> Masks:
     """Return masks of the highest scores that keep as many weights as `masks` do.
 
-    Any prunable weight may be kept, whether `masks` keep it or not.
+    As many in every layer, or in the whole network ("global"); any prunable weight may
+    be kept, whether `masks` keep it or not. Raises ValueError for a bad scope.
 
-    Args:
-        scores: one score a weight.
-        masks: say how many weights to keep.
-        scope: as many in every layer, or as many in the whole network ("global").
-
-    Raises:
-        ValueError: bad scope.
-
-    Example:
-        >>> as_many({"w": jnp.arange(3.0)}, {"w": jnp.array([True, False, False])})
-        {'w': Array([False, False,  True], dtype=bool)}
+    >>> as_many({"w": jnp.arange(3.0)}, {"w": jnp.array([True, False, False])})
+    {'w': Array([False, False,  True], dtype=bool)}
     """
     _check_scope(scope)
     dense = jax.tree.map(jnp.ones_like, masks)
@@ -182,10 +157,9 @@ def shuffle(key: Key[Array, ""], masks: Masks, scope: Scope = "layer") -> Masks:
     The control "random subnetwork" of Frankle et al. (2019), Section 2, keeps as many
     in every layer; scope "global" leaves the layers' shares to chance.
 
-    Example:
-        >>> masks = {"w": jnp.arange(8) < 3}
-        >>> masks_lib.by_layer(shuffle(jax.random.key(0), masks))
-        {'w': (3, 8)}
+    >>> masks = {"w": jnp.arange(8) < 3}
+    >>> masks_lib.by_layer(shuffle(jax.random.key(0), masks))
+    {'w': (3, 8)}
     """
     return as_many(scores_lib.random(key, masks), masks, scope)
 
@@ -195,9 +169,8 @@ def random(key: Key[Array, ""], masks: Masks, density: float) -> Masks:
 
     Layer proportions are left to chance. Raises ValueError as `to_density`.
 
-    Example:
-        >>> masks_lib.count(random(jax.random.key(0), {"w": jnp.ones(10, bool)}, 0.3))
-        (3, 10)
+    >>> masks_lib.count(random(jax.random.key(0), {"w": jnp.ones(10, bool)}, 0.3))
+    (3, 10)
     """
     dense = jax.tree.map(jnp.ones_like, masks)
     return to_density(scores_lib.random(key, masks), dense, density)
@@ -211,9 +184,8 @@ def project(
     The Z-step of ADMM pruning (Zhang et al., 2018). Parameters that are never pruned
     stay as they are. Raises ValueError as `to_density`.
 
-    Example:
-        >>> project({"w": jnp.array([1.0, -3.0])}, {"w": jnp.ones(2, bool)}, 0.5)
-        {'w': Array([ 0., -3.], dtype=float32)}
+    >>> project({"w": jnp.array([1.0, -3.0])}, {"w": jnp.ones(2, bool)}, 0.5)
+    {'w': Array([ 0., -3.], dtype=float32)}
     """
     nearest = to_density(scores_lib.magnitude(params), masks, density, scope)
     return masks_lib.apply(params, nearest)
@@ -266,13 +238,11 @@ def _aligned(scores: Scores, masks: Masks) -> tuple[list[str], list[Any], list[A
     for path, mask in named:
         if path not in by_path:
             raise ValueError(f"scores: {path} is missing")
-        found = by_path[path]
-        if found.shape != mask.shape:
-            raise ValueError(
-                f"scores: {path} has shape {found.shape}, not {mask.shape}"
-            )
-        if not jnp.issubdtype(found.dtype, jnp.floating):
-            raise ValueError(f"scores: {path} is {found.dtype}, not floating-point")
+        here, shape, dtype = f"scores: {path}", by_path[path].shape, by_path[path].dtype
+        if shape != mask.shape:
+            raise ValueError(f"{here} has shape {shape}, not {mask.shape}")
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise ValueError(f"{here} is {dtype}, not floating-point")
     paths = [path for path, _ in named]
     dtype = jnp.result_type(*(by_path[path].dtype for path in paths))
     return paths, [by_path[path].astype(dtype) for path in paths], [m for _, m in named]

@@ -26,45 +26,35 @@ def to(state: State, masks: Masks) -> State:
     Every part of the state that is shaped like the masks is put under them: the
     parameters, the optimizer's moments, and the state's own masks if it has some. Step,
     batch statistics and seeds stay as they are. Frankle et al. (2019), Algorithm 1,
-    step 6.
+    step 6. Raises ValueError if nothing in `state` is shaped like the masks.
 
-    Raises:
-        ValueError: nothing in `state` is shaped like the masks.
-
-    Example:
-        >>> to({"w": jnp.array([[1.0, 2.0]])}, {"w": jnp.array([[True, False]])})
-        {'w': Array([[1., 0.]], dtype=float32)}
+    >>> to({"w": jnp.array([[1.0, 2.0]])}, {"w": jnp.array([[True, False]])})
+    {'w': Array([[1., 0.]], dtype=float32)}
     """
-
     fits = partial(_fits, masks=masks)
     if not any(map(fits, jax.tree.leaves(state, is_leaf=fits))):
         raise ValueError("rewind: nothing in the state is shaped like the masks")
-    return jax.tree.map(
-        lambda tree: masks_lib.apply(tree, masks) if fits(tree) else tree,
-        state,
-        is_leaf=fits,
-    )
+
+    def one(tree):
+        return masks_lib.apply(tree, masks) if fits(tree) else tree
+
+    return jax.tree.map(one, state, is_leaf=fits)
 
 
 def reinit(state: State, fresh: State, masks: Masks) -> State:
     """Return newly initialised weights under `masks`, at the step of `state`.
 
     The control "random reinitialisation": the ticket's structure without its weights.
-    It trains for as many steps as the ticket, on the same part of the schedule.
+    It trains for as many steps as the ticket, on the same part of the schedule. `fresh`
+    is a state of the same network from another seed, at step 0.
 
-    Args:
-        state: the rewind state that the ticket starts from.
-        fresh: a state of the same network from another seed, step 0.
-        masks: the ticket's masks.
-
-    Example:
-        >>> State = dataclasses.make_dataclass("State", ["params", "step"])
-        >>> _ = jax.tree_util.register_dataclass(State, ["params", "step"], [])
-        >>> rewound = State({"w": jnp.array([1.0, 2.0])}, step=jnp.int32(500))
-        >>> fresh = State({"w": jnp.array([3.0, 4.0])}, step=jnp.int32(0))
-        >>> start = reinit(rewound, fresh, {"w": jnp.array([True, False])})
-        >>> start.params, int(start.step)
-        ({'w': Array([3., 0.], dtype=float32)}, 500)
+    >>> State = dataclasses.make_dataclass("State", ["params", "step"])
+    >>> _ = jax.tree_util.register_dataclass(State, ["params", "step"], [])
+    >>> rewound = State({"w": jnp.array([1.0, 2.0])}, step=jnp.int32(500))
+    >>> fresh = State({"w": jnp.array([3.0, 4.0])}, step=jnp.int32(0))
+    >>> start = reinit(rewound, fresh, {"w": jnp.array([True, False])})
+    >>> start.params, int(start.step)
+    ({'w': Array([3., 0.], dtype=float32)}, 500)
     """
     return to(dataclasses.replace(fresh, step=state.step), masks)
 
@@ -73,20 +63,14 @@ def learning_rate(final: State, masks: Masks, step: int | Int[Array, ""] = 0) ->
     """Return the trained weights under `masks`, with only the schedule rewound.
 
     Learning-rate rewinding (Renda et al., 2020, Section 2): weights, batch statistics
-    and moments of the trained network; learning rate and data order from `step` on.
+    and moments of the trained, dense state; learning rate and data order from `step`.
 
-    Args:
-        final: the trained, dense state.
-        masks: masks to train under.
-        step: step to continue from.
-
-    Example:
-        >>> State = dataclasses.make_dataclass("State", ["params", "step"])
-        >>> _ = jax.tree_util.register_dataclass(State, ["params", "step"], [])
-        >>> final = State({"w": jnp.array([1.0, 2.0])}, step=jnp.int32(500))
-        >>> start = learning_rate(final, {"w": jnp.array([True, False])}, step=100)
-        >>> start.params, int(start.step)
-        ({'w': Array([1., 0.], dtype=float32)}, 100)
+    >>> State = dataclasses.make_dataclass("State", ["params", "step"])
+    >>> _ = jax.tree_util.register_dataclass(State, ["params", "step"], [])
+    >>> final = State({"w": jnp.array([1.0, 2.0])}, step=jnp.int32(500))
+    >>> start = learning_rate(final, {"w": jnp.array([True, False])}, step=100)
+    >>> start.params, int(start.step)
+    ({'w': Array([1., 0.], dtype=float32)}, 100)
     """
     step = jnp.asarray(step, final.step.dtype)
     return to(dataclasses.replace(final, step=step), masks)

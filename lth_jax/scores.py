@@ -19,9 +19,8 @@ Scores = PyTree[Shaped[Array | np.ndarray, "..."]]
 def magnitude(params: Params) -> Scores:
     """Score each weight by its absolute value (Han et al., 2015).
 
-    Example:
-        >>> magnitude({"w": jnp.array([1.0, -2.0])})
-        {'w': Array([1., 2.], dtype=float32)}
+    >>> magnitude({"w": jnp.array([1.0, -2.0])})
+    {'w': Array([1., 2.], dtype=float32)}
     """
     return jax.tree.map(jnp.abs, params)
 
@@ -29,33 +28,28 @@ def magnitude(params: Params) -> Scores:
 def random(key: Key[Array, ""], params: Params) -> Scores:
     """Score each weight by an independent uniform draw from [0, 1).
 
-    Every leaf's draw depends only on `key` and its place in sorted path order.
+    A leaf's draw depends only on `key` and its place in sorted path order.
 
-    Example:
-        >>> random(jax.random.key(0), {"w": jnp.zeros((2, 3))})["w"].shape
-        (2, 3)
+    >>> random(jax.random.key(0), {"w": jnp.zeros((2, 3))})["w"].shape
+    (2, 3)
     """
     number = {path: i for i, (path, _) in enumerate(masks_lib.leaves(params))}
-    return jax.tree_util.tree_map_with_path(
-        lambda path, w: jax.random.uniform(
-            jax.random.fold_in(key, number[masks_lib.name(path)]), w.shape
-        ),
-        params,
-    )
+
+    def one(path, w):
+        place = number[masks_lib.name(path)]
+        return jax.random.uniform(jax.random.fold_in(key, place), w.shape)
+
+    return jax.tree_util.tree_map_with_path(one, params)
 
 
 def snip(loss: Callable[[Params], Array], params: Params) -> Scores:
     """Score each weight by |gradient * weight|: how much the loss feels its loss.
 
-    Connection sensitivity (Lee et al., 2019, Section 4.1), before training.
+    Connection sensitivity (Lee et al., 2019, Section 4.1), before training: `loss` is
+    the mean loss of a training batch.
 
-    Args:
-        loss: the mean loss of a training batch, of the parameters.
-        params: parameters at initialisation.
-
-    Example:
-        >>> snip(lambda p: (p["w"] ** 2).sum(), {"w": jnp.array([1.0, -2.0])})
-        {'w': Array([2., 8.], dtype=float32)}
+    >>> snip(lambda p: (p["w"] ** 2).sum(), {"w": jnp.array([1.0, -2.0])})
+    {'w': Array([2., 8.], dtype=float32)}
     """
     gradient = jax.grad(loss)(params)
     return jax.tree.map(lambda w, g: jnp.abs(w * g), params, gradient)
@@ -65,24 +59,18 @@ def grasp(loss: Callable[[Params], Array], params: Params, masks: Masks) -> Scor
     """Score each weight by what its removal does to the gradient's norm.
 
     Gradient signal preservation (Wang et al., 2020, Section 4.2), before training: the
-    weight times the Hessian's product with the gradient. The lowest are those whose
-    removal raises the gradient's norm the most, so they are pruned first.
+    weight times the Hessian's product with the gradient of what `masks` keep. Removing
+    the lowest raises the gradient's norm the most. `loss` is as of `snip`.
 
-    Args:
-        loss: the mean loss of a training batch, of the parameters.
-        params: parameters at initialisation.
-        masks: only the gradient of what they keep counts.
-
-    Example:
-        >>> params = {"w": jnp.array([1.0, -2.0])}
-        >>> grasp(lambda p: (p["w"] ** 2).sum(), params, {"w": jnp.ones(2, bool)})
-        {'w': Array([ 4., 16.], dtype=float32)}
+    >>> params = {"w": jnp.array([1.0, -2.0])}
+    >>> grasp(lambda p: (p["w"] ** 2).sum(), params, {"w": jnp.ones(2, bool)})
+    {'w': Array([ 4., 16.], dtype=float32)}
     """
-    gradient = jax.tree.map(
-        lambda g, m: jnp.zeros_like(g) if m is None else g * m,
-        jax.grad(loss)(params),
-        masks,
-    )
+
+    def one(g, m):
+        return jnp.zeros_like(g) if m is None else g * m
+
+    gradient = jax.tree.map(one, jax.grad(loss)(params), masks)
     _, product = jax.jvp(jax.grad(loss), (params,), (gradient,))
     return jax.tree.map(jnp.multiply, params, product)
 
@@ -91,17 +79,12 @@ def synflow(flow: Callable[[Params], Array], params: Params) -> Scores:
     """Score each weight by its share of the flow from inputs to outputs.
 
     Synaptic flow (Tanaka et al., 2020, Section 6): |weight| times the gradient of the
-    summed outputs of the network with absolute weights, for an input of ones. Meant for
-    many small rounds, each of which scores what the last one left.
+    summed outputs (`flow`) of the network with absolute weights, for an input of ones.
+    Meant for many small rounds, each of which scores what the last one left, masked.
 
-    Args:
-        flow: the outputs for an input of ones, of the parameters.
-        params: parameters, masked.
-
-    Example:
-        >>> params = {"a": jnp.float32(-2), "b": jnp.float32(3)}
-        >>> synflow(lambda p: p["a"] * p["b"], params)
-        {'a': Array(6., dtype=float32), 'b': Array(6., dtype=float32)}
+    >>> params = {"a": jnp.float32(-2), "b": jnp.float32(3)}
+    >>> synflow(lambda p: p["a"] * p["b"], params)
+    {'a': Array(6., dtype=float32), 'b': Array(6., dtype=float32)}
     """
     absolute = magnitude(params)
     gradient = jax.grad(lambda params: flow(params).sum())(absolute)

@@ -17,23 +17,15 @@ def sparse_optimizer(
     What `tx` sees is under the masks: gradients, parameters, and every part of its
     state that is shaped like them. Updates set a pruned weight to 0 whatever it was. If
     the parameters start under the masks, training is that of a loss with
-    `masks.apply(params, masks)` in it.
+    `masks.apply(params, masks)` in it. Masks may be traced: under jit, others recompile
+    nothing. `update` needs the parameters, else it raises ValueError.
 
-    Args:
-        tx: any optimizer.
-        masks: True where a weight is kept, None where a parameter is never pruned. They
-            may be traced: under jit, other masks of the same shapes recompile nothing.
-
-    Raises:
-        ValueError: `update` is called without the parameters.
-
-    Example:
-        >>> params = {"w": jnp.array([[1.0, 2.0]]), "b": jnp.array([3.0])}
-        >>> masks = {"w": jnp.array([[True, False]]), "b": None}
-        >>> tx = sparse_optimizer(optax.sgd(0.1), masks)
-        >>> updates, _ = tx.update(params, tx.init(params), params)
-        >>> optax.apply_updates(params, updates)
-        {'b': Array([2.7], dtype=float32), 'w': Array([[0.9, 0. ]], dtype=float32)}
+    >>> params = {"w": jnp.array([[1.0, 2.0]]), "b": jnp.array([3.0])}
+    >>> masks = {"w": jnp.array([[True, False]]), "b": None}
+    >>> tx = sparse_optimizer(optax.sgd(0.1), masks)
+    >>> updates, _ = tx.update(params, tx.init(params), params)
+    >>> optax.apply_updates(params, updates)
+    {'b': Array([2.7], dtype=float32), 'w': Array([[0.9, 0. ]], dtype=float32)}
     """
     tx = optax.with_extra_args_support(tx)
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int32, UInt8
+from jaxtyping import Int32, UInt8
 
+from lth_jax.data.augment import Channels
 from lth_jax.errors import DataError
 
+Pixels = UInt8[np.ndarray, "n h w c"]
 _CHUNK = 1_000  # images: bounds the memory of intermediate results
 
 
@@ -16,7 +18,7 @@ _CHUNK = 1_000  # images: bounds the memory of intermediate results
 class Split:
     """Images and their labels, in memory."""
 
-    images: UInt8[np.ndarray, "n h w c"]
+    images: Pixels
     labels: Int32[np.ndarray, "n"]
 
     def __len__(self) -> int:
@@ -35,11 +37,9 @@ class Dataset:
     validation: Any  # likewise, or None
     test: Any
     num_classes: int
-    # Of the training images in memory, by channel on the scale 0 to 1.
-    mean: Float32[np.ndarray, "c"] | None
-    std: Float32[np.ndarray, "c"] | None
-    # Of a set on disk: its version, and the size of every split there, in bytes.
-    about: dict[str, Any]
+    mean: Channels | None  # of the training images in memory, on the scale 0 to 1
+    std: Channels | None
+    about: dict[str, Any]  # of a set on disk: its version, and bytes of every split
 
     @property
     def splits(self) -> dict[str, Any]:
@@ -56,13 +56,9 @@ def assemble(
     validation: int = 0,
     about: dict[str, Any] | None = None,
 ) -> Dataset:
-    """Return the Dataset whose validation split is held out of `train`.
+    """Return the Dataset whose validation split is held out of `train`, or DataError.
 
-    These are its first `validation` examples in one fixed permutation, the same in
-    every run, whatever its seed.
-
-    Raises:
-        DataError: `validation` is negative or leaves no training image.
+    These are its first examples in one permutation, the same whatever a run's seed.
     """
     if not 0 <= validation < len(train):
         raise DataError(
@@ -75,17 +71,15 @@ def assemble(
         order = np.random.RandomState(0).permutation(len(train))
         held_out = train.take(np.sort(order[:validation]))
         train = train.take(np.sort(order[validation:]))
-    statistics = (None, None)
-    if isinstance(train, Split):
-        statistics = channel_statistics(train.images)
+    in_memory = isinstance(train, Split)
+    statistics = channel_statistics(train.images) if in_memory else (None, None)
     return Dataset(train, held_out, test, num_classes, *statistics, about or {})
 
 
 def fingerprint(dataset: Dataset) -> dict[str, Any]:
-    """Return what tells a data set from another.
+    """Return what tells a data set from another: its sizes, and a SHA-256 of all of it.
 
-    Numbers of examples and, of a set in memory, a SHA-256 of all that it holds; a set
-    on disk, which is not read, has its `about` instead.
+    A set on disk, which is not read, has its `about` instead.
     """
     examples = {name: len(split) for name, split in dataset.splits.items()}
     found = dataset.about | {"examples": examples}
@@ -99,14 +93,9 @@ def fingerprint(dataset: Dataset) -> dict[str, Any]:
     return found | {"sha256": digest.hexdigest()}
 
 
-def channel_statistics(
-    images: UInt8[np.ndarray, "n h w c"],
-) -> tuple[Float32[np.ndarray, "c"], Float32[np.ndarray, "c"]]:
-    """Return mean and standard deviation of each channel, on the scale 0 to 1.
-
-    Sums are exact integers. The deviation of a constant channel is given as 1.
-    """
-    total = squares = np.zeros(images.shape[1:], np.int64)
+def channel_statistics(images: Pixels) -> tuple[Channels, Channels]:
+    """Return channels' mean and deviation (1 if constant), on the scale 0 to 1."""
+    total = squares = np.zeros(images.shape[1:], np.int64)  # exact
     for start in range(0, len(images), _CHUNK):
         chunk = images[start : start + _CHUNK].astype(np.uint16)  # 255**2 < 2**16
         total = total + chunk.sum(axis=0, dtype=np.int64)

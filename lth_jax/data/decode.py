@@ -1,9 +1,4 @@
-"""Decode: encoded images, or windows of them at the size that is needed.
-
-What EXIF says about an image's orientation is ignored: pixels come as they are stored.
-For a window, an image is decoded once, and only as large as needed: libjpeg-turbo
-scales by eighths while it decodes, which costs less from one half downwards.
-"""
+"""Decode: encoded images, or windows of them; what EXIF says of rotation is ignored."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -17,6 +12,8 @@ from lth_jax.errors import one_line
 
 ATTEMPTS = 10  # to draw a window that fits, before the centre is taken
 CHANNELS = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}
+Draws = Float[np.ndarray, "attempts 4"]
+Limits = tuple[float, float]
 
 
 class Window(NamedTuple):
@@ -50,21 +47,12 @@ def view(
     mirrored: bool = False,
     exact: bool = True,
 ) -> UInt8[np.ndarray, "size size 3"]:
-    """Return a window of an image, in RGB, resized to `size` x `size`.
+    """Return a window of an image, in RGB, resized to `size` x `size`, or ValueError.
 
-    Resizing is bilinear, which skips no pixel: what would shrink to less than half is
-    decoded at a smaller scale.
-
-    Args:
-        encoded: JPEG, PNG or whatever else OpenCV reads.
-        choose: from the image's height and width to the window, in pixels.
-        size: of the view, in pixels.
-        mirrored: flip it from left to right.
-        exact: decode JPEGs as their standard has it, not a tenth faster, with rounding
-            and colour edges that a random crop does not show.
-
-    Raises:
-        ValueError: it cannot be decoded, or not to its end.
+    `choose` takes the image's height and width. Resizing is bilinear, which skips no
+    pixel: what would shrink to less than half is decoded smaller, by eighths. If not
+    `exact`, JPEGs are decoded a tenth faster, with rounding and colour edges that a
+    random crop does not show.
     """
     if encoded[:2] == b"\xff\xd8":  # of JPEG
         height, width = simplejpeg.decode_jpeg_header(encoded)[:2]
@@ -100,18 +88,13 @@ def central(height: int, width: int, share: float) -> Window:
 
 
 def random_window(
-    height: int,
-    width: int,
-    draws: Float[np.ndarray, "attempts 4"],
-    area: tuple[float, float],
-    aspect: tuple[float, float],
+    height: int, width: int, draws: Draws, area: Limits, aspect: Limits
 ) -> Window:
-    """Return a window of random area, shape and place.
+    """Return a window of random area, shape and place (Szegedy et al. 2015, section 6).
 
-    Szegedy et al. (2015), Section 6: the area is uniform within limits, as a share of
-    the image's; the shape is, as has become usual, uniform in the logarithm of width /
-    height. The first draw (from [0, 1): area, shape, top and left) that fits into the
-    image counts; if none does, the largest central window of a shape within `aspect`.
+    The share of the area is uniform within limits, and the logarithm of width / height.
+    The first draw (from [0, 1): area, shape, top and left) that fits into the image
+    counts; if none does, the largest central window of a shape within `aspect`.
     """
     shares = area[0] + draws[:, 0] * (area[1] - area[0])
     shapes = aspect[0] * (aspect[1] / aspect[0]) ** draws[:, 1]

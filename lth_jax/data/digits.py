@@ -4,8 +4,7 @@ The test part of "Optical Recognition of Handwritten Digits" by E. Alpaydin and
 C. Kaynak (1998), UCI Machine Learning Repository, https://doi.org/10.24432/C50P49, also
 distributed by scikit-learn as `load_digits`. Licence: CC BY 4.0
 (https://creativecommons.org/licenses/by/4.0/). `digits.npz` holds it unchanged; the
-builder rescales its pixels from 0..16 to 0..255 and splits it. It prepares in a second,
-without network and without TensorFlow: images are handed to TFDS as PNG bytes.
+builder rescales its pixels from 0..16 to 0..255, and needs no TensorFlow.
 """
 
 import importlib.resources
@@ -27,14 +26,12 @@ class Digits(tfds.core.GeneratorBasedBuilder):
     RELEASE_NOTES = {"1.0.0": "Initial release."}
 
     def _info(self) -> tfds.core.DatasetInfo:
-        features = {
-            "image": tfds.features.Image(shape=(8, 8, 1)),
-            "label": tfds.features.ClassLabel(num_classes=10),
-        }
+        image = tfds.features.Image(shape=(8, 8, 1))
+        label = tfds.features.ClassLabel(num_classes=10)
         return tfds.core.DatasetInfo(
             builder=self,
             description=self.__doc__,
-            features=tfds.features.FeaturesDict(features),
+            features=tfds.features.FeaturesDict({"image": image, "label": label}),
             supervised_keys=("image", "label"),
             homepage="https://doi.org/10.24432/C50P49",
             redistribution_info={"license": "CC BY 4.0"},
@@ -47,9 +44,9 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         with file.open("rb") as stream, np.load(stream) as arrays:
             images, labels = arrays["images"], arrays["labels"]
         test = np.arange(len(labels)) % 3 == 2
+        parts = {"train": ~test, "test": test}
         return {
-            "train": self._generate_examples(images[~test], labels[~test]),
-            "test": self._generate_examples(images[test], labels[test]),
+            k: self._generate_examples(images[p], labels[p]) for k, p in parts.items()
         }
 
     def _generate_examples(

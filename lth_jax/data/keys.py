@@ -7,9 +7,7 @@ from jaxtyping import Array, Integer, Key
 
 Count = Integer[ArrayLike, ""]  # a seed, step or epoch: a Python, NumPy or JAX integer
 
-ORDER = 0  # counted in epochs
-AUGMENTATION = 1  # counted in steps
-DROPOUT = 2  # counted in steps
+ORDER, AUGMENTATION, DROPOUT = 0, 1, 2  # counted in epochs, in steps, in steps
 
 
 def derive(data_seed: Count, purpose: int, count: Count) -> Key[Array, ""]:

@@ -1,17 +1,13 @@
-"""Memory: the feed of a data set that fits on the device.
-
-The images stay on the device as bytes; each step gathers, augments and normalises its
-batch inside the compiled program, so that the host has nothing to do.
-"""
+"""Memory: the feed of a data set that fits on the device, which makes the batches."""
 
 import dataclasses
 
 import jax
-import numpy as np
 from jax import lax
-from jaxtyping import Array, Float32
+from jaxtyping import Array
 
 from lth_jax.data import augment, keys, order
+from lth_jax.data.augment import Channels
 from lth_jax.data.dataset import Split
 from lth_jax.data.keys import Count
 
@@ -23,15 +19,13 @@ class Memory:
     """Batches of a split as a pure function of data seed and step.
 
     The augmentation `flip_crop` mirrors half of the images, pads them by 4 pixels of 0
-    and crops them at random (He et al., 2016, section 4.2).
-
-    Raises:
-        ValueError: unknown `last` or `augmentation`, or `batch_size` leaves no step.
+    and crops them at random (He et al., 2016, section 4.2). Raises ValueError for an
+    unknown `last` or `augmentation`, or if there is no step.
     """
 
     split: Split
-    mean: Float32[np.ndarray, "c"]  # by channel, on the scale 0 to 1
-    std: Float32[np.ndarray, "c"]
+    mean: Channels  # on the scale 0 to 1
+    std: Channels
     batch_size: int  # examples a step, over all devices that share it
     last: str = "drop"  # an epoch's partial batch, or "wrap" around
     augmentation: str = "none"  # or "flip_crop"
@@ -39,10 +33,9 @@ class Memory:
     divided = False  # every device holds all of `arrays`
 
     def __post_init__(self):
-        augment.check(self.augmentation, AUGMENTATIONS)
-        self.steps_per_epoch = order.steps_per_epoch(
-            len(self.split), self.batch_size, self.last
-        )
+        order.check("augmentation", self.augmentation, AUGMENTATIONS)
+        n, size = len(self.split), self.batch_size
+        self.steps_per_epoch = order.steps_per_epoch(n, size, self.last)
         self.shape = self.split.images.shape[1:]
         # What `batch` needs on every device: to be put there once.
         self.arrays = {"images": self.split.images, "labels": self.split.labels}
@@ -58,20 +51,14 @@ class Memory:
         """Return one of `parts` equal, contiguous parts of a step's batch.
 
         Whatever `parts`, all parts together are the same batch. Pure and jittable; all
-        but `parts` may be traced (`part` may be a device's `lax.axis_index`).
-
-        Returns:
-            `image`: normalised, float32 [batch_size / parts, h, w, c];
-            `label`: int32 [batch_size / parts].
-
-        Raises:
-            ValueError: `parts` does not divide the batch size.
+        but `parts` may be traced (`part` may be a device's `lax.axis_index`). `image`
+        is normalised, float32 [batch_size / parts, h, w, c], and `label` int32. Raises
+        ValueError if `parts` does not divide the batch size.
         """
-        if self.batch_size % parts:
-            raise ValueError(
-                f"batch_size: {self.batch_size} cannot be divided over {parts} devices"
-            )
-        size = self.batch_size // parts
+        size, rest = divmod(self.batch_size, parts)
+        if rest:
+            reason = f"{self.batch_size} cannot be divided over {parts} devices"
+            raise ValueError(f"batch_size: {reason}")
 
         def share(whole: Array) -> Array:
             return lax.dynamic_slice_in_dim(whole, part * size, size)
@@ -80,6 +67,7 @@ class Memory:
         indices = share(order.batch_indices(data_seed, step, **epoch))
         if self.augmentation == "flip_crop":
             key = keys.derive(data_seed, keys.AUGMENTATION, step)
+            # Drawn for all devices by each, whatever their number.
             views = jax.tree.map(share, augment.draw_views(key, self.batch_size))
             images = augment.crop_flip(arrays["images"], indices, views)
         else:

@@ -1,7 +1,4 @@
-"""Sources: image-classification sets of TFDS, read without TensorFlow.
-
-TFDS is imported only when data is loaded: importing it takes as long as importing JAX.
-"""
+"""Sources: image-classification sets of TFDS (slow to import), without TensorFlow."""
 
 import contextlib
 import difflib
@@ -44,18 +41,15 @@ def load(
             1 or 3 channels; in memory all of one shape) and `label`.
         data_dir: TFDS's data folder, default `$TFDS_DATA_DIR` or ~/tensorflow_datasets.
         train_split, test_split: names of TFDS splits.
-        validation: number of training examples held out as the validation split: always
-            the same ones, whatever the seed of the run.
+        validation: number of training examples to hold out, the same for every seed.
         in_memory: splits are arrays; otherwise they are read record by record.
 
-    Raises:
-        DataError: unknown name, unsuitable features, data neither prepared nor
-            preparable here (with the command that prepares it), or bad `validation`.
+    Raises DataError for an unknown name, unsuitable features, data neither prepared nor
+    preparable here (with the command that prepares it), or bad `validation`.
 
-    Example:
-        >>> digits = load("digits")  # doctest: +SKIP
-        >>> digits.train.images.shape, digits.test.images.shape  # doctest: +SKIP
-        ((1198, 8, 8, 1), (599, 8, 8, 1))
+    >>> digits = load("digits")  # doctest: +SKIP
+    >>> digits.train.images.shape, digits.test.images.shape  # doctest: +SKIP
+    ((1198, 8, 8, 1), (599, 8, 8, 1))
     """
     data_dir = os.path.expanduser(data_dir) if data_dir else None
     builder = _builder(name, data_dir)
@@ -66,10 +60,8 @@ def load(
     info = builder.info
     for field, split in (("train_split", train_split), ("test_split", test_split)):
         if split not in info.splits:
-            raise DataError(
-                f"config.data.{field}: {name!r} has no split {split!r}; it has "
-                f"{', '.join(info.splits)}"
-            )
+            problem = f"config.data.{field}: {name!r} has no split {split!r}; it has "
+            raise DataError(problem + ", ".join(info.splits))
     formats = sorted(f.value for f in info.available_file_formats())
     if "array_record" not in formats:
         raise DataError(
@@ -91,11 +83,7 @@ def load(
 def describe(
     name: str, *, data_dir: str | None = None, in_memory: bool = True
 ) -> tuple[tuple[Any, ...], int]:
-    """Return the shape of a set's images and its number of classes, without reading it.
-
-    Raises:
-        DataError: unknown name, or features unsuitable to be held in memory.
-    """
+    """Return the shape of a set's images and its number of classes, or DataError."""
     builder = _builder(name, os.path.expanduser(data_dir) if data_dir else None)
     _check_features(builder, in_memory)
     features = builder.info.features
@@ -108,11 +96,8 @@ def _silence() -> Iterator[None]:
     disabled, unread = logging.root.manager.disable, io.StringIO()
     logging.disable(logging.CRITICAL)
     try:
-        with (
-            contextlib.redirect_stdout(unread),
-            contextlib.redirect_stderr(unread),
-            warnings.catch_warnings(action="ignore"),
-        ):
+        stdout, stderr = contextlib.redirect_stdout, contextlib.redirect_stderr
+        with stdout(unread), stderr(unread), warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logging.disable(disabled)
@@ -129,15 +114,11 @@ def _builder(name: str, data_dir: str | None) -> Builder:
     except tfds.core.DatasetNotFoundError:
         close = difflib.get_close_matches(name, KNOWN, n=1)
         guess = f"; did you mean {close[0]!r}?" if close else ""
-        raise DataError(
-            f"config.data.name: TFDS has no set {name!r}{guess} "
-            f"(known to work: {', '.join(KNOWN)})"
-        ) from None
+        problem = f"config.data.name: TFDS has no set {name!r}{guess} "
+        raise DataError(f"{problem}(known to work: {', '.join(KNOWN)})") from None
     except Exception as error:
-        said = one_line(f"{type(error).__name__}: {error}")
-        raise DataError(
-            f"config.data.name: TFDS cannot open {name!r} ({said})"
-        ) from error
+        problem = f"config.data.name: TFDS cannot open {name!r}"
+        raise DataError(f"{problem} ({_said(error)})") from error
 
 
 def _check_features(builder: Builder, in_memory: bool) -> None:
@@ -148,14 +129,14 @@ def _check_features(builder: Builder, in_memory: bool) -> None:
     if not (
         isinstance(image, tfds.features.Image)
         and isinstance(label, tfds.features.ClassLabel)
-        and getattr(image, "np_dtype", None) == np.uint8
-        and builder.info.features.shape["image"][-1] in decode.CHANNELS
+        and image.np_dtype == np.uint8
+        and image.shape[-1] in decode.CHANNELS
     ):
         raise DataError(
             f"config.data.name: {builder.name!r} is no set to classify images: that "
             "takes the features image (uint8, 1 or 3 channels) and label"
         )
-    if in_memory and None in builder.info.features.shape["image"]:
+    if in_memory and None in image.shape:
         raise DataError(
             f"config.data.feed: the images of {builder.name!r} are of many shapes and "
             "cannot be held in memory; use 'stream'"
@@ -166,18 +147,15 @@ def _prepare(builder: Builder, name: str, data_dir: str | None) -> None:
     """Download and write a set to disk, or raise DataError that says how to."""
     missing = f"config.data.dir: {name!r} is not in {builder.data_dir} and"
     command = _command(name, data_dir)
+    install = "run pip install 'lth_jax[tf]' and"
     if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
         instructions = " ".join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
-        raise DataError(
-            f"{missing} TFDS cannot download it. {instructions} The manual_dir is "
-            f"{builder.data_dir_root / 'downloads' / 'manual'}. Then run pip install "
-            f"'lth_jax[tf]' and {command}"
-        )
+        folder = builder.data_dir_root / "downloads" / "manual"
+        problem = f"{missing} TFDS cannot download it. {instructions} The manual_dir is"
+        raise DataError(f"{problem} {folder}. Then {install} {command}")
     if builder.name != "digits" and importlib.util.find_spec("tensorflow") is None:
-        raise DataError(
-            f"{missing} preparing it needs TensorFlow: run pip install 'lth_jax[tf]' "
-            f"and then {command}"
-        )
+        problem = f"{missing} preparing it needs TensorFlow"
+        raise DataError(f"{problem}: {install} then {command}")
     logging.getLogger(__name__).info("preparing %s in %s", name, builder.data_dir)
     try:
         with _silence():
@@ -186,29 +164,30 @@ def _prepare(builder: Builder, name: str, data_dir: str | None) -> None:
         # TFDS writes beside the folder and renames: of several processes that prepare
         # at once, all but the first fail at the very end and find the folder in place.
         if not builder.data_path.exists():
-            said = one_line(f"{type(error).__name__}: {error}")
-            raise DataError(
-                f"{missing} preparing it failed ({said}): to try again, run {command}"
-            ) from error
+            problem = f"{missing} preparing it failed ({_said(error)})"
+            raise DataError(f"{problem}: to try again, run {command}") from error
+
+
+def _said(error: Exception) -> str:
+    return one_line(f"{type(error).__name__}: {error}")
 
 
 def _command(name: str, data_dir: str | None) -> str:
     # Not `tfds build`: in TFDS 4.9.10 that program also needs Apache Beam.
     arguments = repr(name) if data_dir is None else f"{name!r}, data_dir={data_dir!r}"
-    return (
-        'python -c "import tensorflow_datasets as tfds; '
-        f"tfds.builder({arguments}).download_and_prepare(file_format='array_record')\""
-    )
+    prepare = f"tfds.builder({arguments}).download_and_prepare"
+    code = f"import tensorflow_datasets as tfds; {prepare}(file_format='array_record')"
+    return f'python -c "{code}"'
 
 
 @_silence()
 def _open(builder: Builder, split: str) -> Stored:
     import tensorflow_datasets as tfds
 
-    decoders = {"image": tfds.decode.SkipDecoding()}
+    encoded = {"image": tfds.decode.SkipDecoding()}
     features = builder.info.features.items()
     names = [name for name, kind in features if isinstance(kind, tfds.features.Text)]
-    source = builder.as_data_source(split, decoders=decoders)
+    source = builder.as_data_source(split, decoders=encoded)
     return Stored(source, key_feature=names[0] if names else None)
 
 
@@ -224,8 +203,7 @@ def _read(builder: Builder, split: str) -> Split:
         for i, record in enumerate(records):
             images[i] = decode.whole(record["image"], shape[-1])
     except ValueError as error:
-        raise DataError(
-            f"config.data.dir: {builder.name!r} in {builder.data_dir} holds an "
-            "image that cannot be decoded: remove that folder and prepare it again"
-        ) from error
+        problem = f"{builder.name!r} in {builder.data_dir} holds an image that cannot"
+        remedy = "be decoded: remove that folder and prepare it again"
+        raise DataError(f"config.data.dir: {problem} {remedy}") from error
     return Split(images, labels)

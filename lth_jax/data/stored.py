@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 from lth_jax.data import decode
 from lth_jax.errors import DataError
@@ -63,8 +62,8 @@ class Images:
     num_classes: int
     size: int  # pixels, height and width
     resize: int  # evaluation: shorter side, before the centre of `size` is taken
-    area: tuple[float, float] = (0.08, 1.0)  # as in `decode.random_window`
-    aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    area: decode.Limits = (0.08, 1.0)  # as in `decode.random_window`
+    aspect: decode.Limits = (3 / 4, 4 / 3)
     corrupt: str = "error"  # or "skip": what becomes of what cannot be decoded
 
     def fill(
@@ -72,9 +71,8 @@ class Images:
     ) -> dict[str, Any]:
         """Return `size` images and labels, and the keys of records that were skipped.
 
-        They are of the records at `indices`, each seen with what `see` takes from
-        `views`. What is skipped is replaced by the next record, or else has, as all
-        beyond the indices, the label `NO_LABEL`.
+        What is skipped of the records at `indices` is replaced by the next, or else
+        has, as all beyond the indices, the label `NO_LABEL`.
         """
         images = np.zeros((size, self.size, self.size, 3), np.uint8)
         labels = np.full(size, NO_LABEL, np.int32)
@@ -93,19 +91,15 @@ class Images:
         return {"image": images, "label": labels, "skipped": skipped}
 
     def see(
-        self,
-        record: Record,
-        draws: Float[np.ndarray, "attempts 4"] | None = None,
-        mirrored: bool | np.bool_ = False,
+        self, record: Record, draws: decode.Draws | None = None, mirrored: Any = False
     ) -> np.ndarray:
         """Return a random window of an image, or without draws its centre."""
         if draws is None:
             share = min(1.0, self.size / self.resize)
             choose = partial(decode.central, share=share)
         else:
-            choose = partial(
-                decode.random_window, draws=draws, area=self.area, aspect=self.aspect
-            )
+            limits = {"area": self.area, "aspect": self.aspect}
+            choose = partial(decode.random_window, draws=draws, **limits)
         flip, exact = bool(mirrored), draws is None
         return decode.view(record.image, choose, self.size, mirrored=flip, exact=exact)
 

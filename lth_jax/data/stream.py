@@ -1,9 +1,8 @@
 """Stream: the feed of a data set too large for memory.
 
 Worker processes of Grain read, decode, crop and resize what each device needs of a
-step, ahead of it. Everything that is drawn is drawn by JAX from data seed and step, so
-that a stream can start at any step, and gives the same batches whatever the number of
-workers, devices and restarts.
+step, ahead of it. JAX draws from data seed and step: a stream can start at any step,
+and gives the same batches whatever the number of workers, devices and restarts.
 """
 
 import dataclasses
@@ -16,10 +15,11 @@ from typing import Any
 import jax
 import numpy as np
 from absl import flags
-from jaxtyping import Array, Float32
+from jaxtyping import Array
 
 from lth_jax import machine
 from lth_jax.data import augment, decode, keys, order
+from lth_jax.data.augment import Channels
 from lth_jax.data.keys import Count
 from lth_jax.data.stored import Images
 from lth_jax.errors import DataError
@@ -36,13 +36,12 @@ Parts = Generator[list[Part], None, None]
 class Stream:
     """Batches of a split on disk as a pure function of data seed and step.
 
-    Raises:
-        ValueError: unknown `last` or `augmentation`, or `batch_size` leaves no step.
+    Raises ValueError for an unknown `last` or `augmentation`, or if there is no step.
     """
 
     images: Images
-    mean: Float32[np.ndarray, "3"]  # by channel, on the scale 0 to 1
-    std: Float32[np.ndarray, "3"]
+    mean: Channels  # on the scale 0 to 1
+    std: Channels
     batch_size: int  # examples a step, over all devices that share it
     last: str = "drop"  # an epoch's partial batch, or "wrap" around
     augmentation: str = "none"  # or "resized_crop": a random window, half mirrored
@@ -55,11 +54,10 @@ class Stream:
     divided = True  # arrays are one part of a batch
 
     def __post_init__(self):
-        augment.check(self.augmentation, AUGMENTATIONS)
+        order.check("augmentation", self.augmentation, AUGMENTATIONS)
         self.local = self.local or range(self.parts)
-        self.steps_per_epoch = order.steps_per_epoch(
-            len(self), self.batch_size, self.last
-        )
+        n, size = len(self), self.batch_size
+        self.steps_per_epoch = order.steps_per_epoch(n, size, self.last)
         self.shape = (self.images.size, self.images.size, 3)
         self._batches: Parts | None = None
         self._next: tuple[int, int] | None = None  # data seed and step
@@ -71,11 +69,8 @@ class Stream:
         """Return the local parts of a step's batch, and prefetch the next step's.
 
         A step that does not follow the one before, or another seed, makes a new start.
-
         In each, `image` is uint8 [batch_size / parts, h, w, 3] and `label` int32.
-
-        Raises:
-            DataError: a record has no class, or is corrupt and not to be skipped.
+        Raises DataError if a record has no class, or is corrupt and not to be skipped.
         """
         if self._batches is None or self._next != (data_seed, step):
             self.close()
@@ -93,10 +88,7 @@ class Stream:
         self._batches = None
 
     def in_order(self) -> Parts:
-        """Yield batches as `supply` returns them, every example once and as it is.
-
-        Where no example is, or one was skipped, the label is `NO_LABEL`.
-        """
+        """Yield batches as of `supply`, every example once; else label `NO_LABEL`."""
         idle, batches = dataclasses.replace(self), -(-len(self) // self.batch_size)
         return idle._prefetch(range(batches), None)
 
@@ -105,12 +97,9 @@ class Stream:
 
         Called on a copy, which workers are sent: what prefetches ends with the stream.
         """
-        local = len(self.local)
-        elements = _in_processes(
-            partial(self._part, data_seed=data_seed),
-            range(steps.start * local, steps.stop * local),
-            self.workers,
-        )
+        local, make = len(self.local), partial(self._part, data_seed=data_seed)
+        numbers = range(steps.start * local, steps.stop * local)
+        elements = _in_processes(make, numbers, self.workers)
         try:
             for _ in steps:
                 yield [self._next_part(elements) for _ in range(local)]
@@ -163,18 +152,15 @@ class Stream:
         `image` is normalised, float32 [examples, h, w, 3]; `label` int32 [examples].
         """
         images = arrays["image"].reshape(-1, *self.shape)
-        return {
-            "image": augment.normalise(images, self.mean, self.std),
-            "label": arrays["label"].reshape(-1),
-        }
+        images = augment.normalise(images, self.mean, self.std)
+        return {"image": images, "label": arrays["label"].reshape(-1)}
 
 
 @partial(jax.jit, static_argnames="batch_size")
 def _draw_views(data_seed: Count, step: Count, batch_size: int) -> tuple[Array, Array]:
     """Draw numbers for the windows of a step, and who is mirrored."""
-    window_key, mirror_key = jax.random.split(
-        keys.derive(data_seed, keys.AUGMENTATION, step)
-    )
+    key = keys.derive(data_seed, keys.AUGMENTATION, step)
+    window_key, mirror_key = jax.random.split(key)
     draws = jax.random.uniform(window_key, (batch_size, decode.ATTEMPTS, 4))
     return draws, jax.random.bernoulli(mirror_key, shape=(batch_size,))
 
@@ -185,19 +171,15 @@ def _in_processes(
     import grain  # takes as long as importing JAX
 
     elements = grain.MapDataset.range(numbers.start, numbers.stop).map(make)
-    elements = elements.to_iter_dataset(
-        grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
-    )
-    if workers < 0:
-        workers = machine.cores()
+    no_threads = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
+    elements = elements.to_iter_dataset(no_threads)
+    workers = machine.cores() if workers < 0 else workers
     if workers:
         if not flags.FLAGS.is_parsed():
             # Grain 0.2.18 reads a flag of its own (google/grain#1355).
             flags.FLAGS.mark_as_parsed()
-        elements = elements.mp_prefetch(
-            grain.MultiprocessingOptions(workers, per_worker_buffer_size=_AHEAD),
-            worker_init_fn=_start_worker,
-        )
+        ahead = grain.MultiprocessingOptions(workers, per_worker_buffer_size=_AHEAD)
+        elements = elements.mp_prefetch(ahead, worker_init_fn=_start_worker)
     return iter(elements)
 
 

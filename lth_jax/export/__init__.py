@@ -1,8 +1,4 @@
-"""Export: tickets to take away.
-
-`find` and `write` import what a run needs, such as Orbax and Flax, where it is used:
-`load_ticket` works without.
-"""
+"""Export: tickets to take away. `load_ticket` works without what `find` imports."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +8,8 @@ from lth_jax.errors import ExportError
 from lth_jax.export.ticket import Ticket, load_ticket, save_arrays, save_ticket
 
 if TYPE_CHECKING:
-    from lth_jax.workdir import Workdir
+    from lth_jax.workdir import Member, Workdir
     from lth_jax.workdir.checkpoints import Series
-    from lth_jax.workdir.records import Member
 
 __all__ = ["ExportError", "Ticket", "find", "load_ticket", "save_ticket", "write"]
 
@@ -33,33 +28,23 @@ def find(
 
     Args:
         workdir: folder of the run; it may be on its way.
-        level: number of pruning rounds.
-        replicate: which seed.
+        level, replicate: number of pruning rounds, and which seed.
         rewind_step: k; by default the run's first. A trained dense network has none.
-        learning_rate: where a run has several; by default the first.
-        weight_decay: likewise.
+        learning_rate, weight_decay: where a run has several; by default the first.
         rewound: the ticket as training finds it, W_k under the masks (with what
             `rewind.fresh` takes from W_0), and not trained.
 
-    Raises:
-        ExportError: there is no such ticket.
-        RunError: the folder is damaged.
+    Raises ExportError if there is no such ticket, RunError if the folder is damaged.
     """
     from lth_jax.workdir import Workdir, read
 
     run = Workdir(workdir)
     levels = run.levels.numbers()
     if level not in levels:
-        there = ", ".join(map(str, levels)) or "none"
-        raise ExportError(
-            f"--level: {level} is not in {workdir}; levels there: {there}"
-        )
-    wanted = {
-        "replicate": replicate,
-        "rewind_step": rewind_step if level else None,
-        "learning_rate": learning_rate,
-        "weight_decay": weight_decay,
-    }
+        missing = f"--level: {level} is not in {workdir}; levels there: "
+        raise ExportError(missing + (", ".join(map(str, levels)) or "none"))
+    wanted = {"replicate": replicate, "rewind_step": rewind_step if level else None}
+    wanted |= {"learning_rate": learning_rate, "weight_decay": weight_decay}
     series, number = run.levels, level
     if not level:
         series, number = run.dense, max(run.dense.numbers(), default=0)
@@ -85,11 +70,7 @@ def find(
 
 
 def write(path: Path, ticket: Ticket, kind: str) -> None:
-    """Write a ticket; `kind` "torch" for PyTorch's names and layouts.
-
-    Raises:
-        ExportError: a bad suffix, or a network without a counterpart in PyTorch.
-    """
+    """Write a ticket, of `kind` "torch" with PyTorch's layouts; or ExportError."""
     if kind != "torch":
         return save_ticket(path, ticket)
     from lth_jax.export import torch_layout

@@ -1,8 +1,4 @@
-"""Ticket: one sparse network in one file, to take away.
-
-The file holds the kept weights and one bit a weight for the mask, so that its size is
-that of the sparse network. It is read without Flax, Orbax or the run.
-"""
+"""Ticket: one sparse network in one file, read without Flax, Orbax or the run."""
 
 import hashlib
 import json
@@ -24,20 +20,12 @@ Arrays = dict[str, np.ndarray]
 
 
 class Ticket(NamedTuple):
-    """A network under its masks.
+    """A network under its masks."""
 
-    Attributes:
-        params: parameters, exactly 0 where a weight is pruned.
-        batch_stats: statistics of batch normalisation, or {}.
-        masks: True where a weight is kept, None where a parameter is never pruned.
-        about: where it comes from: level, density, the config's model, the data's mean
-            and standard deviation, ...
-    """
-
-    params: Params
-    batch_stats: Params
-    masks: Masks
-    about: dict[str, Any]
+    params: Params  # exactly 0 where a weight is pruned
+    batch_stats: Params  # statistics of batch normalisation, or {}
+    masks: Masks  # True where a weight is kept, None where a parameter is never pruned
+    about: dict[str, Any]  # level, density, the config's model, the data's mean, ...
 
 
 def save_ticket(path: Path | str, ticket: Ticket) -> None:
@@ -46,19 +34,15 @@ def save_ticket(path: Path | str, ticket: Ticket) -> None:
     A masked parameter is two vectors: `values/PATH`, the kept weights in row-major
     order, and `masks/PATH`, one bit a weight, the first in the highest bit. All others
     are `params/PATH` and `batch_stats/PATH`. Shapes are in the metadata, `about`.
-
-    Raises:
-        ExportError: another suffix.
+    Raises ExportError for another suffix.
     """
     arrays, shapes, masks = {}, {}, dict(masks_lib.leaves(ticket.masks))
     for name, w in masks_lib.leaves(jax.device_get(ticket.params)):
         shapes[name] = w.shape
         if name in masks:
             mask = np.asarray(masks[name])
-            arrays[f"values/{name}"], arrays[f"masks/{name}"] = (
-                w[mask],
-                np.packbits(mask),
-            )
+            arrays[f"values/{name}"] = w[mask]
+            arrays[f"masks/{name}"] = np.packbits(mask)
         else:
             arrays[f"params/{name}"] = w
     for name, x in masks_lib.leaves(jax.device_get(ticket.batch_stats)):
@@ -67,15 +51,11 @@ def save_ticket(path: Path | str, ticket: Ticket) -> None:
 
 
 def save_arrays(path: Path | str, arrays: Arrays, about: dict[str, Any]) -> None:
-    """Write arrays, what to know about them, and a checksum of both.
-
-    Raises:
-        ExportError: the suffix is neither .safetensors nor .npz.
-    """
+    """Write arrays, what to know about them, and a checksum of both, or ExportError."""
     path = Path(path)
     arrays = {name: np.asarray(x, order="C") for name, x in arrays.items()}
-    text = {"about": json.dumps(about)}
-    text["sha256"] = _checksum(arrays, text["about"])
+    text = json.dumps(about)
+    text = {"about": text, "sha256": _checksum(arrays, text)}
     if path.suffix == ".safetensors":
         safetensors.numpy.save_file(arrays, path, text)
     elif path.suffix == ".npz":
@@ -87,26 +67,23 @@ def save_arrays(path: Path | str, arrays: Arrays, about: dict[str, Any]) -> None
 def load_ticket(path: Path | str) -> Ticket:
     """Return the ticket in a file that `lth_jax.export` wrote.
 
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it holds no ticket, or its arrays do not fit each other.
+    Raises FileNotFoundError, or ValueError if it holds no ticket or arrays do not fit.
 
-    Example:
-        >>> import tempfile
-        >>> params = {"w": jnp.array([[0.0, 2.0]]), "b": jnp.ones(2)}
-        >>> kept = {"w": jnp.array([[False, True]]), "b": None}
-        >>> path = Path(tempfile.mkdtemp()) / "level_1.safetensors"
-        >>> save_ticket(path, Ticket(params, {}, kept, {"level": 1}))
-        >>> load_ticket(path).params["w"]
-        Array([[0., 2.]], dtype=float32)
+    >>> import tempfile
+    >>> params = {"w": jnp.array([[0.0, 2.0]]), "b": jnp.ones(2)}
+    >>> kept = {"w": jnp.array([[False, True]]), "b": None}
+    >>> path = Path(tempfile.mkdtemp()) / "level_1.safetensors"
+    >>> save_ticket(path, Ticket(params, {}, kept, {"level": 1}))
+    >>> load_ticket(path).params["w"]
+    Array([[0., 2.]], dtype=float32)
     """
     try:
         return _ticket(*_load_arrays(Path(path)))
     except OSError:
         raise
     except Exception as error:  # whatever the readers of both formats raise
-        reason = f"no ticket, or it is damaged: {one_line(error)}"
-        raise ValueError(f"{path}: {reason}") from error
+        reason = f"{path}: no ticket, or it is damaged: {one_line(error)}"
+        raise ValueError(reason) from error
 
 
 def _ticket(arrays: Arrays, text: str, checksum: str | None) -> Ticket:

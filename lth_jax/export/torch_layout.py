@@ -20,31 +20,21 @@ from lth_jax.models.lenet import LeNet
 from lth_jax.models.resnet import CifarResNet, ResNet
 from lth_jax.models.vgg import VGG
 
-_ARRAYS = {
-    "kernel": "weight",
-    "scale": "weight",
-    "bias": "bias",
-    "mean": "running_mean",
-    "var": "running_var",
-}
+_ARRAYS = dict(kernel="weight", scale="weight", mean="running_mean", var="running_var")
 
 
 def state_dict(ticket: Ticket) -> dict[str, np.ndarray]:
     """Return a network's arrays as a PyTorch module's `state_dict` has them.
 
-    Kernels are [outputs, inputs, height, width], or [outputs, inputs]. Which layout the
-    network has is said by what the model in `ticket.about` is: a key of
-    `models.MODELS`, with its options.
+    Kernels are [outputs, inputs, height, width], or [outputs, inputs]. The layout is
+    that of the model in `ticket.about`, a key of `models.MODELS` with its options.
+    Raises ExportError if the network has no counterpart.
 
-    Raises:
-        ExportError: the network has no counterpart.
-
-    Example:
-        >>> params = {"fc": {"kernel": np.ones((4, 10)), "bias": np.zeros(10)}}
-        >>> about = {"model": {"name": "lenet"}, "data": {"shape": [2, 2, 1]}}
-        >>> found = state_dict(Ticket(params, {}, {}, about))
-        >>> {name: array.shape for name, array in found.items()}
-        {'fc.bias': (10,), 'fc.weight': (10, 4)}
+    >>> params = {"fc": {"kernel": np.ones((4, 10)), "bias": np.zeros(10)}}
+    >>> about = {"model": {"name": "lenet"}, "data": {"shape": [2, 2, 1]}}
+    >>> found = state_dict(Ticket(params, {}, {}, about))
+    >>> {name: array.shape for name, array in found.items()}
+    {'fc.bias': (10,), 'fc.weight': (10, 4)}
     """
     renamed, found = _renaming(ticket.about["model"]), {}
     # PyTorch flattens an image's channels before its height and width.
@@ -70,10 +60,7 @@ def _kernel(array: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _renaming(model: dict[str, Any]) -> Callable[[str], str]:
-    """Return the function from a layer's path to its name in PyTorch.
-
-    What a subclass adds keeps its name.
-    """
+    """Return what renames a layer; what a subclass adds keeps its name."""
     name, network = model["name"], None
     if name in models.MODELS:
         network = models.create(name, num_classes=1, **model.get("options", {}))
@@ -96,11 +83,10 @@ def _resnet(path: str) -> str:
 
 def _vgg(stage_sizes: Sequence[int]) -> dict[str, str]:
     names, place, layer = {"fc": "classifier"}, itertools.count(), itertools.count(1)
-    for stage, size in enumerate(stage_sizes):
-        if stage:
-            next(place)  # the pooling
+    for size in stage_sizes:
         for number in itertools.islice(layer, size):
             names[f"conv{number}"] = f"features.{next(place)}"
             names[f"norm{number}"] = f"features.{next(place)}"
             next(place)  # the ReLU
+        next(place)  # the pooling
     return names

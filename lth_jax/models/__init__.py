@@ -24,11 +24,7 @@ __all__ = ["INITIALIZERS", "MODELS", "NORM_SCALES", "create"]
 MODELS: dict[str, partial[Network]] = {
     "lenet": partial(LeNet),
     "cifar_resnet": partial(CifarResNet),
-    "resnet20": partial(CifarResNet, depth=20),
-    "resnet32": partial(CifarResNet, depth=32),
-    "resnet44": partial(CifarResNet, depth=44),
-    "resnet56": partial(CifarResNet, depth=56),
-    "resnet110": partial(CifarResNet, depth=110),
+    **{f"resnet{n}": partial(CifarResNet, depth=n) for n in (20, 32, 44, 56, 110)},
     "vgg11": partial(VGG, stage_sizes=(1, 1, 2, 2, 2)),
     "vgg13": partial(VGG, stage_sizes=(2, 2, 2, 2, 2)),
     "vgg16": partial(VGG, stage_sizes=(2, 2, 3, 3, 3)),
@@ -65,17 +61,12 @@ def create(
 
     Args:
       name: key of `MODELS`.
-      num_classes: number of logits.
       init: key of `INITIALIZERS`, for all kernels.
       norm_scale: key of `NORM_SCALES`, for the scales of all normalisations.
-      dtype: dtype of the computation; parameters and logits are float32.
-      axis_name: mapped axis over which batch statistics are averaged; None for none.
-      conv: module with the arguments of `flax.linen.Conv`.
-      norm: module with the arguments of `flax.linen.BatchNorm`.
+      num_classes, dtype, axis_name, conv, norm: fields of `Network`.
       **fields: the architecture's own fields, as `widths` of LeNet.
 
-    Raises:
-      ValueError: a name or a field is unknown; the message lists the known ones.
+    Raises ValueError, which lists the known ones, for an unknown name or field.
 
     >>> import jax
     >>> lenet = create("lenet", num_classes=10, widths=(30, 10))

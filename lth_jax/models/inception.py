@@ -6,15 +6,14 @@ from functools import partial
 import jax.numpy as jnp
 from flax import linen as nn
 
-from lth_jax.models.network import Images, Logits, Maps, ModuleDef, Network
-from lth_jax.models.pool import global_mean, max_pool
+from lth_jax.models.network import Images, Logits, Maps, ModuleDef, Network, global_mean
 
 Kernel = tuple[int, int]
 # Output channels, then one kernel, or several side by side.
 Step = tuple[int, *tuple[Kernel, ...]]
 Branches = Sequence[Sequence[Step]]
 
-K1x1, K3x3, K5x5 = (1, 1), (3, 3), (5, 5)
+K1x1, K3x3, K5x5 = (1, 1), (3, 3), (5, 5)  # height, width
 K1x3, K3x1, K1x7, K7x1 = (1, 3), (3, 1), (1, 7), (7, 1)
 
 # Grids are named by their size for 299x299 images. Figure 5, with the 5x5 kernel that
@@ -47,8 +46,7 @@ def _grid_17(width: int) -> Branches:
     )
 
 
-# Branches and pool width of `mixed1` to `mixed11`; the auxiliary head is on the
-# last 17x17 grid.
+# Branches and pool width of `mixed1` to `mixed11`.
 BLOCKS = (
     *((GRID_35, width) for width in (32, 64, 64)),
     (GRID_35_TO_17, None),
@@ -56,21 +54,18 @@ BLOCKS = (
     (GRID_17_TO_8, None),
     *((GRID_8, 192), (GRID_8, 192)),
 )
-AUX_AFTER = 8
+AUX_AFTER = 8  # blocks: on the last 17x17 grid
 
 
 class ConvNorm(nn.Module):
-    """A convolution `conv`, its normalisation `norm` and ReLU.
-
-    `padded` by half the kernel, it keeps the size at stride 1.
-    """
+    """A convolution `conv`, its normalisation `norm` and ReLU."""
 
     conv_def: ModuleDef
     norm_def: ModuleDef
     width: int
     kernel: Kernel
     stride: int = 1
-    padded: bool = True
+    padded: bool = True  # by half the kernel: at stride 1 it keeps the size
 
     @nn.compact
     def __call__(self, x: Maps) -> Maps:
@@ -82,22 +77,20 @@ class ConvNorm(nn.Module):
 
 def _stem(unit: ModuleDef, x: Maps) -> Maps:
     """Go from the images to the 35x35 grid (released code; table 1 differs)."""
-    x = unit(width=32, kernel=K3x3, stride=2, padded=False, name="conv1")(x)
-    x = unit(width=32, kernel=K3x3, padded=False, name="conv2")(x)
-    x = unit(width=64, kernel=K3x3, name="conv3")(x)
-    x = max_pool(x)
-    x = unit(width=80, kernel=K1x1, name="conv4")(x)
-    x = unit(width=192, kernel=K3x3, padded=False, name="conv5")(x)
-    return max_pool(x)
+    x = unit(32, K3x3, stride=2, padded=False, name="conv1")(x)
+    x = unit(32, K3x3, padded=False, name="conv2")(x)
+    x = nn.max_pool(unit(64, K3x3, name="conv3")(x), (3, 3), (2, 2))
+    x = unit(80, K1x1, name="conv4")(x)
+    x = unit(192, K3x3, padded=False, name="conv5")(x)
+    return nn.max_pool(x, (3, 3), (2, 2))
 
 
 class Mixed(nn.Module):
     """Parallel branches of convolutions and one of pooling, concatenated.
 
     Step s of branch b is `branch{b}_conv{s}_{kernel}`, as `branch2_conv3_7x1`, both
-    counted from 1; the convolution after the pooling is `pool_conv`, of `pool_width`
-    channels. With None the grid is halved: the pool is a maximum and, as each branch's
-    last step, has stride 2.
+    counted from 1; after the pooling comes `pool_conv`. With no `pool_width` the grid
+    is halved: the pool is a maximum and, as each branch's last step, has stride 2.
     """
 
     unit: ModuleDef
@@ -106,29 +99,25 @@ class Mixed(nn.Module):
 
     @nn.compact
     def __call__(self, x: Maps) -> Maps:
-        outputs = [
-            self.branch(x, f"branch{number}", steps)
-            for number, steps in enumerate(self.branches, start=1)
-        ]
-        return jnp.concatenate([*outputs, self.pool(x)], axis=-1)
+        named = enumerate(self.branches, start=1)
+        outputs = [self.branch(x, f"branch{number}", steps) for number, steps in named]
+        if self.pool_width is None:
+            pooled = nn.max_pool(x, (3, 3), (2, 2))
+        else:
+            pooled = nn.avg_pool(x, (3, 3), padding="SAME")
+            pooled = self.unit(self.pool_width, K1x1, name="pool_conv")(pooled)
+        return jnp.concatenate([*outputs, pooled], axis=-1)
 
     def branch(self, x: Maps, name: str, steps: Sequence[Step]) -> Maps:
         for number, (width, *kernels) in enumerate(steps, start=1):
             halve = self.pool_width is None and number == len(steps)
-            unit = partial(self.unit, width=width, padded=not halve)
-            unit = partial(unit, stride=2 if halve else 1)
-            outputs = [
-                unit(kernel=(high, wide), name=f"{name}_conv{number}_{high}x{wide}")(x)
-                for high, wide in kernels
-            ]
+            how = {"stride": 2 if halve else 1, "padded": not halve}
+            outputs = []
+            for kernel in kernels:
+                named = f"{name}_conv{number}_{kernel[0]}x{kernel[1]}"
+                outputs.append(self.unit(width, kernel, **how, name=named)(x))
             x = jnp.concatenate(outputs, axis=-1)
         return x
-
-    def pool(self, x: Maps) -> Maps:
-        if self.pool_width is None:
-            return max_pool(x)
-        x = nn.avg_pool(x, (3, 3), padding="SAME")
-        return self.unit(width=self.pool_width, kernel=K1x1, name="pool_conv")(x)
 
 
 class AuxHead(nn.Module):
@@ -146,10 +135,10 @@ class AuxHead(nn.Module):
     def __call__(self, x: Maps) -> Logits:
         window = (min(5, x.shape[1]), min(5, x.shape[2]))
         x = nn.avg_pool(x, window, strides=(3, 3))
-        x = self.unit(width=128, kernel=K1x1, name="conv1")(x)
+        x = self.unit(128, K1x1, name="conv1")(x)
         missing = [max(0, 5 - size) for size in x.shape[1:3]]
         x = jnp.pad(x, ((0, 0), *((m // 2, m - m // 2) for m in missing), (0, 0)))
-        x = self.unit(width=768, kernel=K5x5, padded=False, name="conv2")(x)
+        x = self.unit(768, K5x5, padded=False, name="conv2")(x)
         fc = self.dense(self.num_classes, name="fc")
         return fc(global_mean(x)).astype(jnp.float32)
 
@@ -159,11 +148,8 @@ class InceptionV3(Network):
 
     The stem is `conv1` to `conv5`, the blocks are `mixed1` to `mixed11`, the
     auxiliary head is `aux` and the last layer `fc`. Every convolution is a pair of
-    `conv` and `norm`, as `conv1/conv` or `mixed1/branch2_conv1_1x1/norm`.
-
-    Attributes:
-      aux_head: whether to have the auxiliary head, with which a call returns
-        (logits, auxiliary logits) in training and logits in evaluation.
+    `conv` and `norm`, as `conv1/conv` or `mixed1/branch2_conv1_1x1/norm`. In training
+    with the auxiliary head, a call returns (logits, auxiliary logits).
     """
 
     aux_head: bool = True
@@ -171,13 +157,11 @@ class InceptionV3(Network):
     @nn.compact
     def __call__(self, x: Images, train: bool) -> Logits | tuple[Logits, Logits]:
         unit = partial(ConvNorm, self.bound_conv(), self.bound_norm(train))
-        blocks = [
-            Mixed(unit, branches, pool_width, name=f"mixed{number}")
-            for number, (branches, pool_width) in enumerate(BLOCKS, start=1)
-        ]
+        rows = enumerate(BLOCKS, start=1)
+        blocks = [Mixed(unit, *row, name=f"mixed{number}") for number, row in rows]
         x = grid_17 = nn.Sequential(blocks[:AUX_AFTER])(_stem(unit, x))
         x = nn.Sequential(blocks[AUX_AFTER:])(x)
-        logits = self.classify(global_mean(x))
+        logits = self.classify(x)
         # Initialisation makes the head's parameters whatever the mode.
         if self.aux_head and (train or self.is_initializing()):
             aux = AuxHead(unit, self.bound_dense(), self.num_classes, name="aux")

@@ -12,12 +12,9 @@ class LeNet(Network):
 
     The hidden layers are `fc1`, `fc2`, ... and the last layer is `fc`. No field of
     convolutions and normalisations has an effect.
-
-    Attributes:
-      widths: units of each hidden layer.
     """
 
-    widths: Sequence[int] = (300, 100)
+    widths: Sequence[int] = (300, 100)  # units of each hidden layer
 
     @nn.compact
     def __call__(self, x: Images, train: bool) -> Logits:

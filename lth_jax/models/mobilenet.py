@@ -6,17 +6,13 @@ from functools import partial
 from flax import linen as nn
 
 from lth_jax.models.network import Images, Logits, Maps, ModuleDef, Network
-from lth_jax.models.pool import global_mean
 
 # Table 2: output channels and number of blocks; all but the first expand by 6.
 STAGES = ((16, 1), (24, 2), (32, 3), (64, 4), (96, 3), (160, 3), (320, 1))
 
 
 class InvertedResidual(nn.Module):
-    """Expand by `expansion`, filter each channel, project to `width` (figure 4d).
-
-    Residual at stride 1. `conv` and `norm` come with the network's fields.
-    """
+    """Expand, filter each channel, project; residual at stride 1 (figure 4d)."""
 
     conv: ModuleDef
     norm: ModuleDef
@@ -51,14 +47,12 @@ class MobileNetV2(Network):
     `project`, each with its norm (`expand_norm`, ...), and perhaps `shortcut` and
     `shortcut_norm`. The last layers are `conv2`, `norm2` and `fc`.
 
-    Attributes:
-      strides: stride of the stem, then of each of the seven stages.
-      project_all: whether to have the 1x1 convolutions that the paper omits, as
-        implementations for CIFAR do: the expansion by 1 in the first block, and
-        shortcuts between different widths at stride 1.
+    With `project_all`, it has the 1x1 convolutions that the paper omits, as
+    implementations for CIFAR do: the expansion by 1 in the first block, and shortcuts
+    between different widths at stride 1.
     """
 
-    strides: Sequence[int] = (2, 1, 2, 2, 2, 1, 2, 1)
+    strides: Sequence[int] = (2, 1, 2, 2, 2, 1, 2, 1)  # of the stem, then of each stage
     project_all: bool = False
 
     @nn.compact
@@ -70,12 +64,9 @@ class MobileNetV2(Network):
         block = partial(InvertedResidual, conv, norm, project_all=self.project_all)
         for stage, (width, blocks) in enumerate(STAGES):
             for index in range(blocks):
-                x = block(
-                    width=width,
-                    stride=strides[stage] if index == 0 else 1,
-                    expansion=6 if stage else 1,
-                    name=f"stage{stage + 1}_block{index}",
-                )(x)
+                stride = strides[stage] if index == 0 else 1
+                name = f"stage{stage + 1}_block{index}"
+                x = block(width, stride, expansion=6 if stage else 1, name=name)(x)
         x = conv(1280, (1, 1), name="conv2")(x)
         x = nn.relu6(norm(name="norm2")(x))
-        return self.classify(global_mean(x))
+        return self.classify(x)

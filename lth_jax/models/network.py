@@ -1,4 +1,4 @@
-"""What all networks share: their common fields and how these reach the layers."""
+"""What all networks share: their common fields and how they reach the layers."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,24 +24,15 @@ class Network(nn.Module, kw_only=True):
     Parameters are float32, layers compute in `dtype`, logits are float32. Biases
     start at 0. A convolution before a normalisation has no bias unless the network
     says otherwise, and is padded symmetrically.
-
-    Attributes:
-      num_classes: number of logits.
-      kernel_init: initial values of all kernels, dense and convolutional.
-      scale_init: initial values of the normalisations' scales.
-      dtype: dtype of the computation.
-      axis_name: mapped axis over which batch statistics are averaged; None for none.
-      conv: module with the arguments of `flax.linen.Conv`.
-      norm: module with the arguments of `flax.linen.BatchNorm`.
     """
 
     num_classes: int
     kernel_init: nn.initializers.Initializer = INITIALIZERS["kaiming_normal"]
-    scale_init: nn.initializers.Initializer = NORM_SCALES["ones"]
-    dtype: DTypeLike = jnp.float32
-    axis_name: str | None = None
-    conv: ModuleDef = nn.Conv
-    norm: ModuleDef = nn.BatchNorm
+    scale_init: nn.initializers.Initializer = NORM_SCALES["ones"]  # normalisations'
+    dtype: DTypeLike = jnp.float32  # of the computation
+    axis_name: str | None = None  # mapped axis over which batch statistics are averaged
+    conv: ModuleDef = nn.Conv  # or a module with its arguments
+    norm: ModuleDef = nn.BatchNorm  # likewise
 
     @nn.nowrap
     def bound_conv(self, use_bias: bool = False) -> ModuleDef:
@@ -67,7 +58,14 @@ class Network(nn.Module, kw_only=True):
         """Bind the common fields to `flax.linen.Dense`."""
         return partial(nn.Dense, kernel_init=self.kernel_init, dtype=self.dtype)
 
-    def classify(self, features: Features) -> Logits:
-        """Apply the final layer, `fc`."""
+    def classify(self, x: Maps | Features) -> Logits:
+        """Apply the last layer, `fc`, to features or to the spatial mean of maps."""
         fc = self.bound_dense()(self.num_classes, name="fc")
-        return fc(features).astype(jnp.float32)
+        return fc(global_mean(x) if x.ndim == 4 else x).astype(jnp.float32)
+
+
+def global_mean(x: Maps) -> Features:
+    """Average over height and width; ValueError if too small images left nothing."""
+    if x.size == 0:
+        raise ValueError(f"images too small: they are reduced to shape {x.shape}")
+    return x.mean(axis=(1, 2))

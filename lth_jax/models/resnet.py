@@ -8,11 +8,13 @@ counted from 1 and blocks from 0; it holds `conv1`, `norm1`, `conv2`, `norm2` (a
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from flax import linen as nn
 
 from lth_jax.models.network import Images, Logits, Maps, ModuleDef, Network
-from lth_jax.models.pool import global_mean, max_pool
+
+_AROUND: Any = ((1, 1), (1, 1))  # Flax's annotation knows only text
 
 
 class _Block(nn.Module):
@@ -73,15 +75,10 @@ def _stages(x: Maps, block: ModuleDef, stage_sizes: Sequence[int], width: int) -
 
 
 class CifarResNet(Network):
-    """ResNet-20, 32, 44, 56, 110, ... (section 4.2) with 1x1 projection shortcuts.
+    """ResNet-20, 32, 44, 56, 110, ... (section 4.2) with 1x1 projection shortcuts."""
 
-    Attributes:
-      depth: number of layers, 6n + 2.
-      width: channels of the first of the three stages.
-    """
-
-    depth: int = 20
-    width: int = 16
+    depth: int = 20  # number of layers, 6n + 2
+    width: int = 16  # channels of the first of the three stages
 
     @nn.compact
     def __call__(self, x: Images, train: bool) -> Logits:
@@ -92,24 +89,19 @@ class CifarResNet(Network):
         x = conv(self.width, (3, 3), padding=1, name="conv1")(x)
         x = nn.relu(norm(name="norm1")(x))
         x = _stages(x, partial(BasicBlock, conv, norm), (blocks,) * 3, self.width)
-        return self.classify(global_mean(x))
+        return self.classify(x)
 
 
 class ResNet(Network):
     """ResNet-18, 34, 50, 101, 152 (table 1).
 
-    Attributes:
-      stage_sizes: number of blocks in each stage.
-      block: `BasicBlock` or `Bottleneck`.
-      width: channels of the first stage.
-      zero_init_last: whether the last scale in each block starts at 0, so that the
-        block starts as its shortcut (Goyal et al. 2017, arXiv 1706.02677, section
-        5.1).
+    With `zero_init_last`, the last scale in each block starts at 0, so that the block
+    starts as its shortcut (Goyal et al. 2017, arXiv 1706.02677, section 5.1).
     """
 
-    stage_sizes: Sequence[int]
-    block: ModuleDef
-    width: int = 64
+    stage_sizes: Sequence[int]  # number of blocks in each stage
+    block: ModuleDef  # `BasicBlock` or `Bottleneck`
+    width: int = 64  # channels of the first stage
     zero_init_last: bool = False
 
     @nn.compact
@@ -117,7 +109,7 @@ class ResNet(Network):
         conv, norm = self.bound_conv(), self.bound_norm(train)
         x = conv(self.width, (7, 7), strides=2, padding=3, name="conv1")(x)
         x = nn.relu(norm(name="norm1")(x))
-        x = max_pool(x, padding=((1, 1), (1, 1)))
+        x = nn.max_pool(x, (3, 3), (2, 2), padding=_AROUND)
         block = partial(self.block, conv, norm, zero_init_last=self.zero_init_last)
         x = _stages(x, block, self.stage_sizes, self.width)
-        return self.classify(global_mean(x))
+        return self.classify(x)

@@ -10,38 +10,27 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+Shape = tuple[int, ...]
 COLUMNS = ("layer", "output", "parameters", "prunable", "multiply-adds")
 
 
 class Layer(NamedTuple):
-    """One layer with parameters.
+    """One layer with parameters."""
 
-    Attributes:
-      path: names of the modules, joined with '/'.
-      output_shape: shape of the output for one example.
-      parameters: number of parameters.
-      prunable: number of parameters in arrays of rank 2 or more, if not excluded.
-      multiply_adds: multiplications by a kernel for one example; 0 without a kernel.
-    """
-
-    path: str
-    output_shape: tuple[int, ...]
+    path: str  # names of the modules, joined with '/'
+    output_shape: Shape  # for one example
     parameters: int
-    prunable: int
-    multiply_adds: int
+    prunable: int  # parameters in arrays of rank 2 or more, if not excluded
+    multiply_adds: int  # multiplications by a kernel for one example; 0 without one
 
 
 def layers(
     module: nn.Module, input_shape: Sequence[int], exclude: Sequence[str] = ()
 ) -> list[Layer]:
-    """List the layers of `module` in the order of their calls.
+    """List the layers of `module(x, train)` in the order of their calls.
 
-    An auxiliary head is among them, as in training.
-
-    Args:
-      module: a network, called as `module(x, train)`.
-      input_shape: height, width and channels of one example.
-      exclude: regular expressions for the paths of parameters never to be pruned.
+    An auxiliary head is among them, as in training. `input_shape` is the height, width
+    and channels of one example; `exclude` as of `masks.full`.
 
     >>> from lth_jax import models
     >>> layers(models.create("lenet", num_classes=10), (28, 28, 1))[0]
@@ -55,7 +44,8 @@ def layers(
         params = context.module.variables.get("params", {})
         own = {k: v.shape for k, v in params.items() if hasattr(v, "shape")}
         if context.method_name == "__call__" and own:
-            found.append(_layer(context.module.path, output.shape[1:], own, exclude))
+            path = "/".join(context.module.path)
+            found.append(_layer(path, output.shape[1:], own, exclude))
         return output
 
     images = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
@@ -65,12 +55,9 @@ def layers(
 
 
 def _layer(
-    modules: Sequence[str],
-    output: tuple[int, ...],
-    params: dict[str, tuple[int, ...]],
-    exclude: Sequence[str],
+    path: str, output: Shape, params: dict[str, Shape], exclude: Sequence[str]
 ) -> Layer:
-    path, sizes = "/".join(modules), {k: math.prod(v) for k, v in params.items()}
+    sizes = {name: math.prod(shape) for name, shape in params.items()}
     prunable = [
         sizes[name]
         for name, shape in params.items()
@@ -93,11 +80,10 @@ def table(rows: Sequence[Layer]) -> str:
     sums = (sum(getattr(row, name) for row in rows) for name in Layer._fields[2:])
     cells = [COLUMNS, *map(_cells, rows), _cells(Layer("total", (), *sums))]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = []
-    for first, *rest in cells:
-        aligned = [first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]
-        lines.append("  ".join(aligned))
-    return "\n".join(lines)
+    return "\n".join(
+        "  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])])
+        for first, *rest in cells
+    )
 
 
 def _cells(row: Layer) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from flax import linen as nn
 
 from lth_jax.models.network import Images, Logits, Network
-from lth_jax.models.pool import global_mean
 
 WIDTHS = (64, 128, 256, 512, 512)
 
@@ -17,14 +16,10 @@ class VGG(Network):
     3x3 convolutions, each with batch normalisation; max pooling between the five
     stages; a global mean in place of the hidden dense layers. Layers are `conv1`,
     `norm1`, `conv2`, `norm2`, ..., counted through all stages, and `fc`.
-
-    Attributes:
-      stage_sizes: number of convolutions in each of the five stages.
-      conv_bias: whether convolutions have a bias before their normalisation.
     """
 
-    stage_sizes: Sequence[int]
-    conv_bias: bool = True
+    stage_sizes: Sequence[int]  # number of convolutions in each of the five stages
+    conv_bias: bool = True  # whether they have one before their normalisation
 
     @nn.compact
     def __call__(self, x: Images, train: bool) -> Logits:
@@ -38,4 +33,4 @@ class VGG(Network):
                 layer += 1
                 x = conv(width, (3, 3), padding=1, name=f"conv{layer}")(x)
                 x = nn.relu(norm(name=f"norm{layer}")(x))
-        return self.classify(global_mean(x))
+        return self.classify(x)
