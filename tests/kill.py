@@ -27,7 +27,7 @@ import jax
 import numpy as np
 
 from lth_jax import check
-from lth_jax.main import TRY_AGAIN
+from lth_jax.job import TRY_AGAIN
 from lth_jax.workdir import Workdir
 
 ROOT = Path(__file__).parents[1]

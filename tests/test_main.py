@@ -12,7 +12,8 @@ import pytest
 from absl.testing import flagsaver
 from browser import CHROMIUM, look
 
-from lth_jax import check, data, lottery, main
+from lth_jax import check, data, job, lottery, main, report
+from lth_jax.workdir.pauses import Interrupted
 
 # How ml_collections loads a config's file.
 pytestmark = pytest.mark.filterwarnings("ignore:.*load_module:DeprecationWarning")
@@ -87,7 +88,8 @@ def accuracies(digits):
 def test_results_are_one_number_a_row(digits):
     rows = [json.loads(line) for line in digits[2].splitlines()]
     for row in rows:
-        assert {name: type(value) for name, value in row.items()} == ROW
+        layer = {"layer": str} if row["measure"] == "density" else {}
+        assert {name: type(value) for name, value in row.items()} == ROW | layer
         assert (row["rewind_step"], row["copy"], row["step"]) == (0, 0, 200)
     networks = {(row["replicate"], row["level"], row["branch"]) for row in rows}
     branches = ("ticket", "random_reinit", "shuffled_mask")
@@ -98,15 +100,21 @@ def test_results_are_one_number_a_row(digits):
         for branch in (branches if level else ("dense",))
     }
     measures = ("train_loss", "test_accuracy", "test_loss", "steps_trained")
-    numbers = {(*network, measure) for network in networks for measure in measures}
+    numbers = {
+        (*network, measure, None) for network in networks for measure in measures
+    }
     costs = ("parameters", "bytes", "multiply_adds", "steps_to_find")
-    layers = [f"density_of_{layer}/kernel" for layer in ("fc1", "fc2", "fc")]
+    layers = [f"{layer}/kernel" for layer in ("fc1", "fc2", "fc")]
+    of_tickets = [(measure, None) for measure in costs]
+    of_tickets += [("density", layer) for layer in layers]
     numbers |= {
-        (*network, measure)
+        (*network, *measure)
         for network in networks
-        for measure in (*costs, *layers)
+        for measure in of_tickets
         if network[-1] in ("dense", "ticket")
     }
+    keys = ("replicate", "level", "branch", "measure", "layer")
+    assert {tuple(row.get(key) for key in keys) for row in rows} == numbers
     assert len(rows) == len(numbers) == 2 * ((1 + 4 * 3) * 4 + 5 * 7)
 
 
@@ -148,8 +156,12 @@ def test_the_folder_says_what_was_run_and_where(digits):
     assert config["train"]["length"] == "200it"
     assert config["prune"]["fraction"] == 0.5
     assert config["data"]["name"] == "digits"
+    plan = json.loads((workdir / "plan.json").read_text())
+    assert (plan["length"], plan["rewind_steps"]) == (200, [0])
+    assert len(plan["trainings"]) == 2 * (1 + 4 * 3)
     environment = json.loads((workdir / "environment.json").read_text())
     assert environment["command"][1:] == command
+    assert environment["code"].keys() >= {"lth_jax/prune.py", "lth_jax/train/fit.py"}
     assert environment["packages"]["jax"] == jax.__version__
     assert environment["devices"] == ["cpu"] * len(os.sched_getaffinity(0))
 
@@ -187,7 +199,7 @@ def test_a_folder_of_another_config_is_left_alone(digits, monkeypatch):
 def complaint(monkeypatch, *arguments):
     """What the program says, with exit status 1, before it trains anything."""
     # Devices cannot be set up anew in a process that has used them.
-    monkeypatch.setattr(main.jax.config, "update", lambda *_: None)
+    monkeypatch.setattr(job.jax.config, "update", lambda *_: None)
     monkeypatch.setattr(sys, "argv", ["main", *arguments])  # where overrides are found
     with flagsaver.flagsaver(), pytest.raises(SystemExit) as caught:
         main.main(main.parse(sys.argv))
@@ -265,7 +277,11 @@ def test_devices_that_do_not_divide_a_batch_are_counted(
         ([DIGITS], "--workdir: name the folder of the run"),
         ([DIGITS, "--workdir=gs://b/run"], "--workdir: gs://b/run is no folder; .*"),
         (["--workdir=run"], "flag --config=None: .*must have a value.*"),
-        (["--workdir=run", f"{DIGITS}:smok"], ".*'smok' .* choose from smoke.*"),
+        (
+            ["--workdir=run", f"{DIGITS}:smok"],
+            r"config\.\(variant\): 'smok' is not known; choose from smoke\. "
+            r"Did you mean 'smoke'\?",
+        ),
         (["--workdir=run", "--config=none.py"], r"--config: .*none\.py.*"),
         (["--workdir=run", DIGITS, "--wrkdir=run"], ".*'wrkdir'.*"),
         (["--workdir=run", DIGITS, "more"], "unexpected argument: more"),
@@ -282,7 +298,10 @@ def test_configs_of_the_package_are_found_from_anywhere(monkeypatch, tmp_path):
     argument = "--config=configs/digits.py:smok"
     for arguments in ([argument], argument.split("=")):
         said = complaint(monkeypatch, "--workdir=run", *arguments)
-        assert "'smok' is not known; choose from smoke" in said
+        assert said == (
+            "error: config.(variant): 'smok' is not known; choose from smoke. "
+            "Did you mean 'smoke'?"
+        )
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "digits.py").touch()
     assert main.located(argument) == argument  # one's own goes first
@@ -305,8 +324,9 @@ def test_help_names_every_flag_and_how_to_see_the_config(capsys):
         main.parse(["main", "--help"])
     assert not left.value.code
     text = capsys.readouterr().out
-    for flag in ("config", "workdir", "dry_run", "distributed", "coordinator"):
-        assert f"  --{flag} " in text
+    for flag in ("config", *main._FLAGS):
+        (line,) = (one for one in text.splitlines() if one.startswith(f"  --{flag} "))
+        assert line.endswith(".")
     assert "To see the resolved config" in text
 
 
@@ -320,9 +340,31 @@ def test_a_misspelt_field_in_a_file_is_named(monkeypatch, tmp_path):
         "    return config\n"
     )
     said = complaint(monkeypatch, f"--config={file}", f"--workdir={tmp_path / 'run'}")
-    assert said.startswith("error: ")
-    assert '"lenght"' in said
+    assert said.startswith(
+        'error: --config: no such field: Key "lenght" does not exist'
+    )
+    assert 'Did you mean "length"' in said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        ("config_lib.known('x', 'a', ['b'])", "config.x: 'a' is not known; .* b."),
+        ("config_lib.load('none.py')", "config: none.py does not exist; .*"),
+        ("open('none.txt')", "--config: .*No such file or directory: 'none.txt'"),
+    ],
+)
+def test_what_a_file_of_a_users_own_cannot_do_is_a_line(
+    raised, said, monkeypatch, tmp_path
+):
+    file = tmp_path / "config.py"
+    file.write_text(
+        "from lth_jax import config as config_lib\n"
+        f"def get_config():\n    {raised}\n    return config_lib.default()\n"
+    )
+    complained = complaint(monkeypatch, f"--config={file}", "--workdir=run")
+    assert re.fullmatch(f"error: {said}", complained)
 
 
 def test_data_that_is_not_there_comes_with_the_command_that_gets_it(tmp_path):
@@ -371,7 +413,7 @@ def test_a_run_of_which_a_network_diverged_has_a_report_and_status_1(tmp_path):
 def test_too_little_memory_is_said_with_the_way_out(
     layout, way_out, monkeypatch, tmp_path
 ):
-    def fail(*_):
+    def fail(*_, **__):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GiB\nallocating")
 
     monkeypatch.setattr(lottery, "run", fail)
@@ -381,11 +423,97 @@ def test_too_little_memory_is_said_with_the_way_out(
     assert said == f"error: config.{way_out} may fit: {reason}"
 
 
+# --------------------------------------------------------------------- the ends
+
+
+def end(monkeypatch, *arguments):
+    """Run the program in this process, and return its exit status, or the message."""
+    monkeypatch.setattr(job.jax.config, "update", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["main", *arguments])
+    with flagsaver.flagsaver():
+        try:
+            main.main(main.parse(sys.argv))
+        except SystemExit as ended:
+            return ended.code
+    return 0
+
+
+@pytest.mark.parametrize("part", ["load", "table", "write"])
+@pytest.mark.parametrize(
+    "error", [OSError("no room"), KeyError("level"), ZeroDivisionError("two\nlines")]
+)
+def test_a_report_that_fails_is_no_failed_run(
+    part, error, monkeypatch, tmp_path, capsys
+):
+    """Whatever it raised: all is trained, and the report can be had again."""
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(lottery, "run", lambda *_, **__: [])
+    for name in ("load", "table", "write"):
+        monkeypatch.setattr(report, name, lambda *_, **__: "")
+    monkeypatch.setattr(report, part, fail)
+    assert end(monkeypatch, DIGITS, f"--workdir={tmp_path}") == 0
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("warning: all is trained, but the report is missing ")
+    assert type(error).__name__ in said
+    assert said.endswith(f"to try again: python -m lth_jax.report {tmp_path}")
+
+
+def test_what_diverged_is_said_after_a_report_that_fails_too(
+    monkeypatch, tmp_path, capsys
+):
+    lost = ["a loss is not finite: one", "a loss is not finite: other"]
+    monkeypatch.setattr(lottery, "run", lambda *_, **__: lost)
+    (tmp_path / "results.jsonl").write_text("{}\n")
+    said = end(monkeypatch, DIGITS, f"--workdir={tmp_path}")
+    assert (
+        said == "error: a loss is not finite: one\nerror: a loss is not finite: other"
+    )
+    assert "warning: all is trained" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_a_change_of_code_is_accepted_by_a_flag(accepted, monkeypatch, tmp_path):
+    asked = []
+
+    def run(config, directory, *, accept_code_change):
+        asked.append(accept_code_change)
+        raise Interrupted("SIGTERM: saved; the same command goes on")
+
+    monkeypatch.setattr(lottery, "run", run)
+    flags = ["--accept_code_change"] * accepted
+    status = end(monkeypatch, DIGITS, f"--workdir={tmp_path}", *flags)
+    assert (asked, status) == ([accepted], job.TRY_AGAIN)
+
+
+def test_an_interrupted_run_says_that_the_same_command_goes_on(
+    monkeypatch, tmp_path, capsys
+):
+    def run(*_, **__):
+        raise Interrupted("SIGTERM: saved; the same command goes on")
+
+    monkeypatch.setattr(lottery, "run", run)
+    assert end(monkeypatch, DIGITS, f"--workdir={tmp_path}") == job.TRY_AGAIN == 75
+    said = capsys.readouterr()
+    assert said == ("", "SIGTERM: saved; the same command goes on\n")
+
+
+def test_an_error_of_the_program_is_no_mistake_of_a_user(monkeypatch, tmp_path):
+    def run(*_, **__):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(lottery, "run", run)
+    with pytest.raises(KeyError, match="a bug"):
+        end(monkeypatch, DIGITS, f"--workdir={tmp_path}")
+
+
 # ---------------------------------------------------------------------- summary
 
 
 def test_a_summary_needs_neither_data_nor_a_folder(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(main.jax.config, "update", lambda *_: None)
+    monkeypatch.setattr(job.jax.config, "update", lambda *_: None)
     config = f"--config={ROOT / 'configs' / 'resnet20.py'}:stabilizing"
     arguments = ["main", config, "--summary", f"--config.data.dir={tmp_path}"]
     monkeypatch.setattr(sys, "argv", arguments)

@@ -8,11 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from lth_jax import check
-from lth_jax.main import TRY_AGAIN
+from lth_jax.errors import ProcessError
+from lth_jax.job import TRY_AGAIN
 from lth_jax.models import lean
 from lth_jax.train import processes
 from lth_jax.workdir import Workdir
@@ -32,12 +34,67 @@ def test_alone_everything_is_done_here():
     assert processes.is_first()
     assert [processes.agree(said) for said in (True, False)] == [True, False]
     assert processes.by_first(lambda: 3) == 3
+    assert processes.same("anything")
+
+
+def test_what_cannot_be_joined_is_a_line():
+    jax.devices()  # too late
+    with pytest.raises(ProcessError, match="^--distributed: ") as said:
+        processes.join("127.0.0.1:1", 2, 1)
+    assert len(str(said.value).splitlines()) == 1
 
 
 def port():
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
+
+
+MEETING = """
+import sys
+import numpy as np
+from lth_jax.errors import ProcessError
+from lth_jax.train import processes
+
+def fail():
+    raise KeyError("the first one's")
+
+mine = int(sys.argv[2])
+processes.join(sys.argv[1], 2, mine)
+assert processes.several()
+assert processes.is_first() == (mine == 0)
+for said, answer in ((mine == 0, True), (mine == 1, True), (False, False)):
+    assert processes.agree(said) == answer
+assert processes.same("masks")
+assert not processes.same(f"masks {mine}")
+gathered = processes.gather({"x": np.full((2, 3), mine)})
+assert gathered["x"].tolist() == [[0] * 3] * 2 + [[1] * 3] * 2
+done = processes.by_first(lambda: (processes.agree(True), processes.by_first(int)))
+assert done == (None if mine else (True, 0))
+try:
+    processes.by_first(fail)
+except (KeyError, ProcessError) as error:
+    assert isinstance(error, ProcessError) == (mine == 1), error
+assert processes.agree(mine == 0)
+"""
+
+
+def test_processes_meet_and_agree():
+    address = f"127.0.0.1:{port()}"
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    statuses, said = end(
+        [
+            subprocess.Popen(
+                [sys.executable, "-c", MEETING, address, str(process)],
+                env=os.environ | {"JAX_NUM_CPU_DEVICES": "2", "PYTHONPATH": path},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for process in range(2)
+        ]
+    )
+    assert statuses == [0, 0], said
 
 
 def start(workdir, arguments, number, devices):
@@ -106,6 +163,51 @@ def test_two_processes_find_what_one_finds(config, layout, tmp_path):
     two = run(tmp_path / "two", arguments, 2, 2)
     one = run(tmp_path / "one", arguments, 1, 4)
     assert_same_run(one, two)
+
+
+STREAM = (*DIGITS, "--config.data.feed=stream", "--config.train.layout=data")
+STREAM += ("--config.data.stream.image_size=8", "--config.data.stream.resize=8")
+STREAM += ("--config.data.stream.workers=0",)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["snip", "grasp"])
+def test_weights_are_scored_by_the_whole_batch_of_a_stream(method, tmp_path):
+    """Of which each process reads its own part."""
+    arguments = [*STREAM, f"--config.prune.method={method}"]
+    two = run(tmp_path / "two", arguments, 2, 2)
+    one = run(tmp_path / "one", arguments, 1, 4)
+    assert_same_run(one, two)
+
+
+TORN = """
+import jax
+from lth_jax import config as config_lib
+from lth_jax import scores
+from lth_jax.lottery.methods import METHODS, by_score
+
+def score(run, ticket):
+    key = run.key(ticket, jax.process_index())
+    return scores.random(key, run.previous(ticket).params)
+
+METHODS["torn"] = by_score(score)
+
+def get_config():
+    config = config_lib.load("configs/digits.py:smoke")
+    config.prune.method = "torn"
+    return config
+"""
+
+
+@pytest.mark.slow
+def test_masks_that_differ_between_processes_end_all(tmp_path):
+    (tmp_path / "torn.py").write_text(TORN)
+    arguments = [f"--config={tmp_path / 'torn.py'}"]
+    statuses, said = end(start(tmp_path / "run", arguments, 2, 2))
+    assert statuses == [1, 1], said
+    for _, err in said:
+        line = "error: level 1: processes have come to other masks"
+        assert line in err.splitlines()
 
 
 LONG = (*DIGITS, "--config.train.length=1000it", "--config.train.evaluate_every=50it")
