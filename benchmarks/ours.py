@@ -17,8 +17,9 @@ from lth_jax.models import lean
 from lth_jax.train import optimizers as optim
 from lth_jax.train import state
 from lth_jax.train.devices import Layout
-from lth_jax.train.fit import Feed, Program, fit
+from lth_jax.train.fit import fit
 from lth_jax.train.state import TrainState
+from lth_jax.train.step import Feed, Program
 
 
 class Training:

@@ -21,14 +21,13 @@ import torch
 from benchmarks import ours, rivals
 from benchmarks.measure import Line, bandwidth, compare, matmul_peak, text, timed
 from lth_jax import config as config_lib
-from lth_jax import lottery, masks, measures, models, prune, scores
-from lth_jax.lottery import training
+from lth_jax import masks, measures, models, prune, scores
+from lth_jax.lottery import loop, training
 from lth_jax.train import optimizers as optim
 from lth_jax.train import state
 from lth_jax.train.evaluate import Evaluator
 from lth_jax.train.state import TrainState
-from lth_jax.workdir import Workdir
-from lth_jax.workdir.records import Member
+from lth_jax.workdir import Member, Workdir
 
 
 @contextlib.contextmanager
@@ -248,7 +247,7 @@ def imp() -> Iterator[Line]:
     }
     config.update_from_flattened_dict(changes)
     spent, compiled, done = [], [], []
-    original, level = training.fit, lottery.train_level
+    original, level = training.fit, loop.study
 
     def measured(*args: object) -> list[TrainState]:
         start = time.perf_counter()
@@ -257,20 +256,19 @@ def imp() -> Iterator[Line]:
         spent.append(time.perf_counter() - start)
         return found
 
-    def counted(*args: Any) -> Any:
-        found = level(*args)
-        done.append(args[1])
-        return found
+    def counted(run: Any) -> None:
+        level(run)
+        done.append(run.level)
 
-    training.fit, lottery.train_level = measured, counted
+    training.fit, loop.study = measured, counted
     start = time.perf_counter()
     with (
         tempfile.TemporaryDirectory() as directory,
         compilations(lambda: compiled.append(len(done))),
     ):
-        lottery.run(config.lock(), Path(directory) / "run")
+        loop.run(config.lock(), Path(directory) / "run")
     whole = time.perf_counter() - start
-    training.fit, lottery.train_level = original, level
+    training.fit, loop.study = original, level
     assert compiled, "the compiler is not heard any more"
     work = f"LeNet-300-100 on {config.data.name}, 15 levels of 24,000 steps"
     share = (whole - sum(spent)) / whole
@@ -321,7 +319,7 @@ def start() -> Iterator[Line]:
     """From the command to the first training step, twice with one compilation cache."""
     code = """
 import os, sys, time
-from lth_jax import training
+from lth_jax.lottery import training
 original = training.fit
 def fit(members, stop, program, progress, pause):
     def first(steps):

@@ -43,7 +43,7 @@ from pathlib import Path
 
 import jax
 from lth_jax import check, report
-from lth_jax.records import Member
+from lth_jax.workdir import Member
 from lth_jax.workdir import Workdir
 
 known, strange = Path(sys.argv[1]), Path(sys.argv[2])

@@ -124,8 +124,9 @@ def _builder(name: str, data_dir: str | None) -> Builder:
 def _check_features(builder: Builder, in_memory: bool) -> None:
     import tensorflow_datasets as tfds
 
-    features: dict[str, Any] = dict(builder.info.features.items())
-    image, label = features.get("image"), features.get("label")
+    features = dict(builder.info.features.items())
+    image: Any = features.get("image")
+    label = features.get("label")
     if not (
         isinstance(image, tfds.features.Image)
         and isinstance(label, tfds.features.ClassLabel)
