@@ -69,12 +69,7 @@ def parse(argv: list[str]) -> list[str]:
 
 
 def located(argument: str) -> str:
-    """Return `--config=configs/NAME.py` with a path: the package's, if none is there.
-
-    Example:
-        >>> located("--config=configs/digits.py:smoke").endswith("/digits.py:smoke")
-        True
-    """
+    """Return `--config=configs/NAME.py` with the path of the package's, if needed."""
     name, _, value = argument.partition("=")
     file, colon, variant = value.partition(":")
     if name not in ("--config", "-config") or not file:
@@ -87,10 +82,8 @@ def _reason(error: BaseException) -> str:
     first = error
     while first.__context__:
         first = first.__context__
-    if isinstance(first, RunError):
-        return str(first)
-    if isinstance(error, flags.Error):
-        return str(error).splitlines()[-1]
+    if isinstance(first, RunError) or isinstance(error, flags.Error):
+        return str(first if isinstance(first, RunError) else error).splitlines()[-1]
     if isinstance(error, OSError):
         return f"--config: {one_line(error)}"
     said = one_line((error.__context__ or error).args[0])  # of a KeyError unquoted
