@@ -33,9 +33,7 @@ from lth_jax.workdir.member import text
 
 
 class Network(NamedTuple):
-    """A saved network: all that is on disk of it, and its masks."""
-
-    saved: dict[str, PyTree]
+    saved: dict[str, PyTree]  # all that is on disk of it
     masks: Masks
 
 
@@ -53,12 +51,10 @@ class Check:
     crossing: list[str]  # branches under masks of the other learning rate
 
     @cached_property
-    def diverged(self) -> dict[Member, int]:
-        """The networks whose training ended early, and at which step."""
+    def diverged(self) -> dict[Member, int]:  # and at which step
         return self.workdir.records.diverged()
 
     def problems(self) -> Iterator[str]:
-        """Yield all problems."""
         dense: dict[int, Found] = {}
         for step in self.plan.dense_steps:
             if step in self.workdir.dense.numbers():
@@ -97,7 +93,8 @@ class Check:
         except CheckpointError as error:
             yield str(error)
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            yield f"{where}: not networks of a run ({_named(error)})"
+            reason = f"{type(error).__name__}: {one_line(error)}"
+            yield f"{where}: not networks of a run ({reason})"
         return networks
 
     def _dense(self, step: int, networks: Found) -> Iterator[str]:
@@ -112,11 +109,8 @@ class Check:
         self, level: int, now: Found, before: Found, dense: dict[int, Found]
     ) -> Iterator[str]:
         where, branch = f"level {level}", "ticket" if level else "dense"
-        wanted = [
-            member
-            for member in self.trainings
-            if member.level == level and member.branch == branch
-        ]
+        here = (member for member in self.trainings if member.level == level)
+        wanted = [member for member in here if member.branch == branch]
         yield from self._same(where, now, [m for m in wanted if m != m.dense])
         for member, (saved, masks) in now.items():
             who = f"{where}: {member}"
@@ -160,16 +154,14 @@ class Check:
     def _starts(
         self, where: str, networks: Found, dense: dict[int, Found]
     ) -> Iterator[str]:
-        """Yield what is wrong with tickets that are where they start."""
         for member, (saved, masks) in networks.items():
             origin = dense.get(member.rewind_step, {}).get(member.dense)
             fresh = "params" in self.plan.config.rewind.fresh
             rewound = member.branch == "ticket" and saved["step"] == member.rewind_step
             if not origin or fresh or not rewound:
                 continue
-            wanted = dict(
-                masks_lib.leaves(masks_lib.apply(origin.saved["params"], masks))
-            )
+            masked = masks_lib.apply(origin.saved["params"], masks)
+            wanted = dict(masks_lib.leaves(masked))
             for path, found in masks_lib.leaves(saved["params"]):
                 if not np.array_equal(found, wanted[path]):
                     what = f"{path} is not the mask times the rewind state"
@@ -183,9 +175,9 @@ class Check:
             if times > 1:
                 yield f"results.jsonl: {times} rows of {text(dict(key))}"
         for row in rows:
-            if not math.isfinite(row["value"]):
-                where = text(dict(records_lib.key(row)))
-                yield f"results.jsonl: {row['value']} in the row of {where}"
+            if not math.isfinite(value := row["value"]):
+                key = dict(records_lib.key(row))
+                yield f"results.jsonl: {value} in the row of {text(key)}"
         own = ("train_loss", *self.plan.config.measures)
         wanted: dict[Any, None] = {}
         for member, training in self.trainings.items():
@@ -211,10 +203,9 @@ class Check:
 
     def _is_done(self, training: Training) -> bool:
         """Return whether the training's level is saved, or the dense network is."""
-        if training.member.level in self.workdir.levels.numbers():
-            return True
-        is_dense = training.member == training.member.dense
-        return is_dense and training.stop in self.workdir.dense.numbers()
+        member, done = training.member, self.workdir.dense.numbers()
+        is_dense = member == member.dense and training.stop in done
+        return is_dense or member.level in self.workdir.levels.numbers()
 
     def _same(
         self, where: str, found: Iterable[Member], wanted: list[Member]
@@ -249,10 +240,6 @@ class Check:
                         yield ticket.dense._replace(level=level, branch=branch)
 
 
-def _named(error: Exception) -> str:
-    return f"{type(error).__name__}: {one_line(error)}"
-
-
 def _alive(saved: dict[str, PyTree], masks: Masks) -> Iterator[str]:
     """Yield the paths of weights and moments that are not 0 where they are pruned."""
     pruned = [(f"/{path}", ~mask) for path, mask in masks_lib.leaves(masks)]
@@ -277,7 +264,8 @@ def problems(directory: Path) -> list[str]:
     except RunError as error:
         found.append(f"{directory}: {error}")
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        found.append(f"{directory} is no run of this version ({_named(error)})")
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        found.append(f"{directory} is no run of this version ({reason})")
     return found
 
 

@@ -1,7 +1,7 @@
 """Rewind: where a masked network starts again.
 
 A state is any dataclass pytree with the fields `params`, `opt_state` and `step` (as
-`lth_jax.train.state.TrainState`); `to` also takes bare parameters, or any pytree that holds
+`train.state.TrainState`); `to` also takes bare parameters, or any pytree that holds
 them. States are never changed: each function returns a new one.
 """
 

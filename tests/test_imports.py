@@ -32,7 +32,8 @@ ALONE = {
     "report": {"errors"},
     "main": {"config", "errors", "job", "lottery"},
 }
-LONGEST_CHAIN, LONGEST_FILE, LARGEST_PACKAGE = 8, 300, 1_700
+LONGEST_CHAIN = 8  # imports, between nine files
+LONGEST_FILE, LARGEST_PACKAGE = 300, 1_700
 
 
 def sources():
@@ -55,9 +56,9 @@ def nodes(text):
         waiting += ast.iter_child_nodes(node)
 
 
-def imports(text):
-    """The full names that a source imports, wherever it does."""
-    for node in nodes(text):
+def imports(text, at_once=False):
+    """The full names that a source imports, wherever, or as soon as it is imported."""
+    for node in ast.parse(text).body if at_once else nodes(text):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -86,7 +87,7 @@ def chains():
 
     @functools.cache
     def chain(path):
-        names = imports(path.read_text())
+        names = imports(path.read_text(), at_once=True)
         # `from a.b import c`: the file a/b/c.py, or else what a/b.py calls c.
         found = {files.get(n) or files.get(n.rpartition(".")[0]) for n in names}
         ways = (chain(other) for other in found - {None, path})
@@ -126,7 +127,7 @@ def test_some_rooms_stand_on_little(graph, name):
 
 def test_no_chain_of_imports_is_long(chains):
     longest = max(chains, key=len)
-    assert len(longest) <= LONGEST_CHAIN, " -> ".join(longest)
+    assert len(longest) - 1 <= LONGEST_CHAIN, " -> ".join(longest)
 
 
 def test_files_and_packages_can_be_read_at_once():
