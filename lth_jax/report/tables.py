@@ -42,7 +42,10 @@ def tables(rows: Rows, measure: str, **where: Any) -> Tables:
     digits = 4 if measure.endswith("loss") else 2 if numbers["mean"].max() < 1000 else 0
     shown = f",.{digits}f"
     numbers["cell"] = _mean_and_std(numbers, shown, factor)
-    if "pair" in numbers and numbers["pair"].isin(["copies", "dense", "end_to_dense"]).any():
+    if (
+        "pair" in numbers
+        and numbers["pair"].isin(["copies", "dense", "end_to_dense"]).any()
+    ):
         several = frames.samples(rows, measure, **where)
         several = numbers[[*NETWORK, *extras(numbers)]].merge(several)
         least, most = (factor * several[name] for name in ("min", "max"))
