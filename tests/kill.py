@@ -116,7 +116,8 @@ def assert_same(one: Path, other: Path) -> None:
             trees = mine.raw(number), theirs.raw(number)
             assert jax.tree.structure(trees[0]) == jax.tree.structure(trees[1])
             jax.tree.map(np.testing.assert_array_equal, *trees)
-    assert check.problems(other) == []
+    problems = check.problems(other)
+    assert not problems, problems
 
 
 def attack(folder: Path, kills: int, number: signal.Signals, seed: int = 0) -> Outcome:
