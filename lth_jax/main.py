@@ -86,8 +86,8 @@ def _reason(error: BaseException) -> str:
         return str(first if isinstance(first, RunError) else error).splitlines()[-1]
     if isinstance(error, OSError):
         return f"--config: {one_line(error)}"
-    said = one_line((error.__context__ or error).args[0])  # of a KeyError unquoted
-    return f"--config: no such field: {said}"
+    said = str((error.__context__ or error).args[0])  # of a KeyError unquoted
+    return f"--config: no such field: {' '.join(said.split())}"
 
 
 def command() -> None:

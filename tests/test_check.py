@@ -97,7 +97,7 @@ def test_missing_rows_are_named(workdir):
     edit(workdir, lambda lines: lines[:-1])
     (said,) = problems(workdir)
     assert said.startswith("results.jsonl: no row of replicate 1, rewind_step 2, level")
-    assert said.endswith(f"step 19, measure {lost['measure']}")
+    assert said.endswith(f"step 19, measure {lost['measure']}, pair copies, other 0")
 
 
 def test_rows_of_measures_on_the_way_and_of_studies_are_missed_too(workdir):

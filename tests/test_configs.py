@@ -336,7 +336,7 @@ def test_a_stream_shares_its_batches(imagenet):
     with config.unlocked():
         config.train.layout = "fleet"
     with pytest.raises(ConfigError, match=r"^config\.train\.layout: .* use 'data'$"):
-        experiment.build(config)
+        lottery.build(config)
 
 
 def test_images_of_many_sizes_have_no_place_in_memory():

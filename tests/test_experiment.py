@@ -5,6 +5,7 @@ import pytest
 
 from lth_jax import config as config_lib
 from lth_jax import lottery
+from lth_jax.config import fields
 from lth_jax.errors import ConfigError, DataError
 from lth_jax.train import experiment
 
@@ -53,8 +54,8 @@ def test_without_a_run_an_experiment_is_built_on_all_devices(configure):
 
 def test_a_config_is_checked_once(configure, monkeypatch):
     asked = []
-    check = config_lib.check
-    monkeypatch.setattr(config_lib, "check", lambda c: asked.append(c) or check(c))
+    check = fields.check
+    monkeypatch.setattr(fields, "check", lambda c: asked.append(c) or check(c))
     lottery.build(configure())
     assert len(asked) == 1
 

@@ -514,7 +514,7 @@ def test_an_error_of_the_program_is_no_mistake_of_a_user(monkeypatch, tmp_path):
 
 def test_a_summary_needs_neither_data_nor_a_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(job.jax.config, "update", lambda *_: None)
-    config = f"--config={ROOT / 'configs' / 'resnet20.py'}:stabilizing"
+    config = f"--config={ROOT / 'configs' / 'resnet20_stabilizing.py'}"
     arguments = ["main", config, "--summary", f"--config.data.dir={tmp_path}"]
     monkeypatch.setattr(sys, "argv", arguments)
     with flagsaver.flagsaver():

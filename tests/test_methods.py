@@ -206,7 +206,8 @@ def test_tickets_of_all_rewind_steps_share_what_admm_draws(configure, tmp_path):
     assert_same(other, again)
     assert masks_lib.overlap(one, other) < 1
     assert check.problems(tmp_path) == []
-    assert Plan(config, 6, (0, 2), 6).steps(1) == 2 * (6 + 4) + 2 * 6 * 6
+    plan = Plan(config, 6, (0, 2), 6, METHODS["admm"])
+    assert plan.steps(1) == 2 * (6 + 4) + 2 * 6 * 6
 
 
 def test_the_steps_that_admm_takes_are_recorded(runs):

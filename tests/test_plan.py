@@ -9,6 +9,7 @@ from lth_jax import masks, prune, scores
 from lth_jax.errors import ConfigError
 from lth_jax.lottery import plan as plan_lib
 from lth_jax.lottery.branches import BRANCHES, Branch
+from lth_jax.lottery.methods import METHODS
 from lth_jax.lottery.plan import Plan
 from lth_jax.workdir import Member
 
@@ -20,7 +21,8 @@ def configure(**changes):
 
 
 def plan(rewind_steps=(0,), length=100, **changes):
-    return Plan(configure(**changes), length, rewind_steps, interval=7)
+    config = configure(**changes)
+    return Plan(config, length, rewind_steps, 7, METHODS[config.prune.method])
 
 
 def members(made, level):

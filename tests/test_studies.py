@@ -36,9 +36,11 @@ def network(weights, mask=WHOLE, bias=0.0):
 
 
 def evaluate(states):
-    """An error that is the first weight, in percent."""
+    """An error that is the first weight, in percent; of training data, half of it."""
+    errors = [float(state.params["w"][0]) / 100 for state in states]
     return {
-        "test": [Evaluation(1 - float(s.params["w"][0]) / 100, 0.0) for s in states]
+        "test": [Evaluation(1 - error, 0.0) for error in errors],
+        "train": [Evaluation(1 - error / 2, 0.0) for error in errors],
     }
 
 
@@ -101,6 +103,7 @@ def test_a_dense_network_is_not_compared_with_itself():
 
 def test_the_error_between_copies_and_its_barrier():
     copy, of = TICKET._replace(copy=1), ("split=test", "pair=copies", "other=0")
+    trained_on = ("split=train", *of[1:])
     trained = {
         TICKET: network(TRAINED.at[0].set(10.0)),
         copy: network(TRAINED.at[0].set(20.0)),
@@ -111,6 +114,10 @@ def test_the_error_between_copies_and_its_barrier():
         (copy, "error", *of, "alpha=0.5"): pytest.approx(0.15),
         (copy, "error", *of, "alpha=1.0"): pytest.approx(0.20),
         (copy, "instability", *of): pytest.approx(0.05),
+        (copy, "error", *trained_on, "alpha=0.0"): pytest.approx(0.05),
+        (copy, "error", *trained_on, "alpha=0.5"): pytest.approx(0.075),
+        (copy, "error", *trained_on, "alpha=1.0"): pytest.approx(0.10),
+        (copy, "instability", *trained_on): pytest.approx(0.025),
     }
 
 

@@ -16,9 +16,10 @@ from lth_jax import config as config_lib
 from lth_jax import models
 from lth_jax.train import optimizers as optim
 from lth_jax.train import state
-from lth_jax.workdir import Workdir, records
-from lth_jax.workdir.records import Member
+from lth_jax.workdir import Member, Workdir, identity, records
 
+PLAN = {"length": 1, "rewind_steps": [0], "trainings": []}
+PLAN |= {"nested": True, "crossing": []}
 PACKAGE = Path(lth_jax.__path__[0])
 EXECUTING = {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib", "yaml"}
 
@@ -111,7 +112,7 @@ def run(tmp_path):
     def run(name):
         workdir = Workdir(tmp_path / Path(name).name / "run")
         workdir.directory.mkdir(parents=True)
-        workdir.open(config_lib.default(), {"steps_per_epoch": 1})
+        identity.begin(workdir.directory, config_lib.default(), {}, PLAN)
         lenet = models.create("lenet", num_classes=2, widths=(3,))
         sgd = optim.optimizer("sgd", 0.1, None)
         network = state.create(jax.random.key(0), lenet, sgd, shape=(2, 2, 1))

@@ -53,12 +53,12 @@ def instability(run: "Run") -> Numbers:
         path = _path(other, run.networks[member], alphas)
         for split, evaluations in run.evaluate(path).items():
             errors = np.array([1 - found.accuracy for found in evaluations])
-            keys = {"split": split} | keys
+            of = {"split": split} | keys
             for alpha, error in zip(alphas, errors):
                 position = {"alpha": round(float(alpha), 3)}
-                yield member, "error", float(error), keys | position
+                yield member, "error", float(error), of | position
             barrier = float(measures.instability(jnp.asarray(errors)))
-            yield member, "instability", barrier, keys
+            yield member, "instability", barrier, of
 
 
 def correlation(run: "Run") -> Numbers:
