@@ -70,9 +70,9 @@ def steps_per_second(plan: Plan, experiment: Experiment) -> float:
     began, done = time.monotonic(), []
 
     def is_over() -> bool:
-        return processes.agree(time.monotonic() - began > _SECONDS)
+        return bool(done) and processes.agree(time.monotonic() - began > _SECONDS)
 
-    while not done or not is_over():
+    while not is_over():
         jax.block_until_ready(fit(going, plan.length, program, done.append, is_over))
         going = group  # where it has come to its end, it begins anew
     return sum(done) / (time.monotonic() - began)

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import hashlib
 import inspect
+import itertools
 import platform
 import subprocess
 import sys
@@ -73,9 +74,13 @@ def _own_code(own: Iterable[object]) -> Iterator[tuple[str, str]]:
         path = Path(function.__code__.co_filename).absolute()
         if not any(map(path.is_relative_to, elsewhere)):
             functions.setdefault(path, []).append(function)
-    folders = {path.parent for path in functions if path.is_file()}
-    modules = (getattr(module, "__file__", None) for module in [*sys.modules.values()])
-    beside = {Path(file) for file in modules if file and Path(file).parent in folders}
+    folders, beside = {path.parent for path in functions if path.is_file()}, set()
+    for function in itertools.chain(*functions.values()):
+        for x in function.__globals__.values():  # modules, and what was taken from them
+            of = str(getattr(x, "__module__", ""))
+            module = x if inspect.ismodule(x) else sys.modules.get(of)
+            path = Path(getattr(module, "__file__", None) or "/")
+            beside |= {path} & {folder / path.name for folder in folders}
     for path in functions.keys() | beside:
         if path.is_file():
             yield path.name, _digest(path.read_bytes())
