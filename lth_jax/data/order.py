@@ -49,7 +49,9 @@ def steps_per_epoch(n: int, batch_size: int, last: str) -> int:
 def batch_indices(
     data_seed: Count, step: Count, *, n: int, batch_size: int, last: str
 ) -> Int32[Array, "batch_size"]:
-    """Return the indices of the examples of one step, each once an epoch.
+    """Return the indices of the examples of one step.
+
+    None comes twice in an epoch, but for those that complete a batch with last="wrap".
 
     The seed is from 0 to 2**32 - 1 (a uint32, from 2**31 on), the step counted from 0
     over all epochs; both may be traced. The others are those of `steps_per_epoch`.
