@@ -6,6 +6,7 @@ import functools
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -23,7 +24,7 @@ from lth_jax import check, measures, prune, report
 from lth_jax import config as config_lib
 from lth_jax import masks as masks_lib
 from lth_jax.errors import Diverged
-from lth_jax.lottery import branches, loop, methods, studies, training
+from lth_jax.lottery import branches, loop, methods, progress, studies, training
 from lth_jax.lottery.plan import Plan
 from lth_jax.train import experiment as experiment_lib
 from lth_jax.train import state
@@ -1154,6 +1155,38 @@ def test_the_bar_goes_from_nothing_to_the_whole_experiment(
     assert bars[-1].total == 2 * 6 + 2 * 3 * (6 + 4)
     assert bars[-1].n == bars[-1].total
     assert (bars[-1].initial > 0) == (cut is not None)
+
+
+def test_a_log_gets_a_line_a_level(configure, tmp_path, monkeypatch):
+    config = configure(**{"copies": 1, "prune.levels": 2, "studies": ()})
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    loop.run(config, tmp_path / "run")
+    lines = sys.stderr.getvalue().splitlines()
+    counted = [
+        re.match(r"level (\d) of 2: (\d+)\.\d* of 132 steps, ", x) for x in lines
+    ]
+    assert [match and match.groups() for match in counted] == [
+        ("0", "12"),
+        ("1", "12"),
+        ("2", "72"),
+    ]
+
+
+def test_a_log_gets_a_line_a_minute(configure, tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "_SECONDS", 0)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    config = configure(**{"copies": 1, "prune.levels": 1, "studies": ()})
+    loop.run(config, tmp_path / "run")
+    assert len(sys.stderr.getvalue().splitlines()) > 4
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_without_standard_error_a_run_says_nothing(
+    configure, level, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sys, "stderr", None)
+    config = configure(**{"copies": 1, "prune.levels": level, "studies": ()})
+    assert loop.run(config, tmp_path / "run") == []
 
 
 def test_a_lottery_can_be_used_piece_by_piece(small, tmp_path):

@@ -13,11 +13,11 @@ from small import build
 from tqdm.auto import tqdm
 from trees import assert_same
 
-from lth_jax import check, lottery
+from lth_jax import check, lottery, scores
 from lth_jax import config as config_lib
 from lth_jax import masks as masks_lib
 from lth_jax.lottery import admm
-from lth_jax.lottery.methods import METHODS
+from lth_jax.lottery.methods import METHODS, by_score
 from lth_jax.lottery.plan import Plan
 from lth_jax.train import experiment, state
 from lth_jax.workdir import Workdir
@@ -258,3 +258,19 @@ def test_admm_goes_on_where_it_was_cut_off(configure, tmp_path, monkeypatch):
 def test_replicates_draw_their_own_random_masks(runs):
     one, other = masks(*runs["random"], 1)
     assert masks_lib.overlap(one, other) == pytest.approx(0.7, abs=0.07)
+
+
+def test_a_score_may_ask_for_the_loss_of_a_trained_network(configure, tmp_path):
+    """On two devices, where what was trained in this process is on the first."""
+
+    def taylor(run, ticket):
+        trained = run.previous(ticket)
+        return scores.snip(run.loss(trained), trained.params)
+
+    assert len(jax.devices()) == 2
+    config = configure(**{"prune.method": "taylor"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(METHODS, "taylor", by_score(taylor))
+        lottery.run(config, tmp_path)
+    found = [masks_lib.count(mask)[0] for mask in masks(config, tmp_path, 2)]
+    assert found == 2 * KEPT[2:]

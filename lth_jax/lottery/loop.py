@@ -7,7 +7,6 @@ replicates and rewind steps of a config at once.
 import contextlib
 import itertools
 import operator
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from lth_jax.config import fields
 from lth_jax.config.fields import known
 from lth_jax.errors import Diverged, ProcessError
 from lth_jax.lottery import plan as plan_lib
+from lth_jax.lottery import progress as progress_lib
 from lth_jax.lottery.branches import BRANCHES, MASKS
 from lth_jax.lottery.costs import costs
 from lth_jax.lottery.methods import METHODS
@@ -107,13 +107,11 @@ def opened(
     """Open a run, new or to go on, and keep other processes out; as `run` does."""
     plan, experiment = built or build(config)
     workdir = Workdir(directory)
-    watched = sys.stderr.isatty() or "ipykernel" in sys.modules
-    quiet = not (watched and processes.is_first())
     with (
         contextlib.closing(experiment),
         Interruption(60 * config.train.checkpoint_minutes) as interruption,
         identity.lock(directory),
-        tqdm(unit="step", unit_scale=True, disable=quiet) as progress,
+        tqdm(**progress_lib.options(plan)) as progress,
     ):
         identity.begin(
             directory,
@@ -124,8 +122,6 @@ def opened(
             accept_code_change=accept_code_change,
         )
         workdir.recover(plan.dense_steps, plan.levels)
-        if not progress.disable:
-            progress.reset(sum(map(plan.steps, range(plan.levels + 1))))
         diverged = workdir.records.diverged()
         yield Run(config, plan, experiment, workdir, progress, interruption, diverged)
 

@@ -220,10 +220,12 @@ def next_loss(
     if program.layout.axis is not None:  # the whole batch is here
         alone = program.model.clone(axis_name=None)
         program = dataclasses.replace(program, model=alone)
-    arrays = program.supply(int(state.data_seed), int(state.step))
+    # Arrays may be on more devices than the state is.
+    seed, step = jax.device_get((state.data_seed, state.step))
+    arrays = program.supply(int(seed), int(step))
     if program.feed.divided and processes.several():
         arrays = processes.gather(arrays)  # every process has its own part
-    batch = program.feed.batch(arrays, state.data_seed, state.step)
+    batch = program.feed.batch(arrays, seed, step)
     batch = jax.device_put(batch, program.layout.local[0])
     return lambda params: batch_loss(
         params, state, batch, program, temperature=temperature

@@ -1,0 +1,43 @@
+"""Progress: a bar where somebody watches; elsewhere lines, as a log wants them."""
+
+import sys
+from typing import Any
+
+from lth_jax.lottery.plan import Plan
+from lth_jax.train import processes
+
+_SECONDS = 60  # between two lines of a level
+_LINE = "{desc}{n_fmt} of {total_fmt} steps, {rate_fmt}, {remaining} left"
+
+
+class Lines:
+    """Takes what `tqdm` writes over and over, and prints it line by line."""
+
+    def write(self, text: str) -> None:
+        if (line := text.strip()) and sys.stderr:
+            print(line, file=sys.stderr, flush=True)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def options(plan: Plan) -> dict[str, Any]:
+    """Return how `tqdm` shows the steps of a run: the first process alone does.
+
+    A line at the beginning of every level and every minute, where standard error is
+    neither a terminal nor a notebook's.
+    """
+    levels = range(plan.levels + 1)
+    shown = {"total": sum(map(plan.steps, levels)), "desc": at(0, plan)}
+    shown |= {"unit": "step", "unit_scale": True, "disable": not processes.is_first()}
+    watched = sys.stderr and sys.stderr.isatty() or "ipykernel" in sys.modules
+    if watched:
+        return shown
+    pace = {"mininterval": _SECONDS, "maxinterval": _SECONDS}
+    pace["delay"] = 1e-9  # no line before there is a step
+    return shown | pace | {"file": Lines(), "bar_format": _LINE, "leave": False}
+
+
+def at(level: int, plan: Plan) -> str:
+    """Return where a run is, in words."""
+    return f"level {level} of {plan.levels}"
