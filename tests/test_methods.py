@@ -3,23 +3,28 @@
 import itertools
 import os
 import signal
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from small import build
 from tqdm.auto import tqdm
 from trees import assert_same
 
-from lth_jax import check, lottery, scores
+from lth_jax import check, lottery, models, prune, scores
 from lth_jax import config as config_lib
 from lth_jax import masks as masks_lib
-from lth_jax.lottery import admm
-from lth_jax.lottery.methods import METHODS, by_score
+from lth_jax.data import Memory, Split
+from lth_jax.errors import Diverged
+from lth_jax.lottery import admm, methods
+from lth_jax.lottery.methods import METHODS, by_score, settled
 from lth_jax.lottery.plan import Plan
-from lth_jax.train import experiment, state
+from lth_jax.train import experiment, state, step
 from lth_jax.workdir import Workdir
 from lth_jax.workdir.pauses import Interrupted
 
@@ -274,3 +279,72 @@ def test_a_score_may_ask_for_the_loss_of_a_trained_network(configure, tmp_path):
         lottery.run(config, tmp_path)
     found = [masks_lib.count(mask)[0] for mask in masks(config, tmp_path, 2)]
     assert found == 2 * KEPT[2:]
+
+
+def leaves(*rows):
+    return {str(i): jnp.array(row) for i, row in enumerate(rows)}
+
+
+EQUAL = [  # scores, masks after, scope, whether more than a hundredth is open
+    (leaves([0.0, 0, 1, 2]), leaves([1, 0, 1, 1]), "global", True),
+    (leaves([0.0, 0, 1, 2]), leaves([0, 0, 1, 1]), "global", False),
+    (leaves([0.0, 1, 1, 2], [3.0]), leaves([0, 1, 1, 1], [1]), "layer", False),
+    (leaves([0.0, 1.0], [1.0, 2.0]), leaves([0, 0], [1, 1]), "global", True),
+    (leaves([0.0, 1.0], [1.0, 2.0]), leaves([0, 1], [0, 1]), "layer", False),
+    (leaves([0.0, 1.0], [1.0, 1.0]), leaves([0, 1], [1, 0]), "layer", True),
+    (leaves([jnp.inf, jnp.inf]), leaves([1, 0]), "global", True),
+    (leaves(range(200)), leaves([0] * 100 + [1] * 100), "global", False),
+    (leaves([0.0] * 4 + [1.0] * 396), leaves([1, 0] + [0, 0] + [1] * 396), "global", 0),
+    (leaves([0.0] * 10 + [1.0] * 390), leaves([1, 0] * 5 + [1] * 390), "layer", True),
+]
+
+
+@pytest.mark.parametrize(("scores", "after", "scope", "is_open"), EQUAL)
+def test_scores_that_leave_open_what_goes_are_refused(scores, after, scope, is_open):
+    scores = jax.tree.map(jnp.float32, scores)
+    after = jax.tree.map(lambda m: m.astype(bool), after)
+    before = jax.tree.map(jnp.ones_like, after)
+    with pytest.raises(prune.ScoreError, match="equal") if is_open else nullcontext():
+        settled(scores, before, after, scope)
+
+
+def test_a_method_whose_scores_are_all_equal_ends_the_run(configure, tmp_path):
+    config = configure(**{"prune.method": "constant"})
+
+    def ones(run, ticket):
+        return jax.tree.map(jnp.ones_like, run.dense(ticket, 0).params)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(METHODS, "constant", by_score(ones))
+        with pytest.raises(Diverged, match="level 1 cannot be pruned: scores: 267 of"):
+            lottery.run(config, tmp_path)
+
+
+@pytest.mark.parametrize("norm_scale", ["ones", "uniform"])
+def test_synflow_is_that_of_the_linear_network_at_any_depth(configure, norm_scale):
+    """By hand: a flow of 1e60, and 6 at most through each activation."""
+    model = Deep(num_classes=2, scale_init=models.NORM_SCALES[norm_scale])
+    image = jnp.ones((1, 2, 2, 3))
+    params = model.init(jax.random.key(0), image, train=False)["params"]
+    params = jax.tree.map(lambda w: w if w.ndim < 2 else 0 * w - 1e6, params)
+    masks = masks_lib.full(params)
+    split = Split(np.zeros((4, 2, 2, 3), np.uint8), np.zeros(4, np.int32))
+    feed = Memory(split, np.zeros(3, np.float32), np.ones(3, np.float32), batch_size=2)
+    program = replace(build(configure()).program, model=model, feed=feed)
+    found = methods._synflow(partial(step.flow, program=program), params, masks)
+    assert {w.dtype for w in jax.tree.leaves(found)} == {np.dtype("float32")}
+    for i in range(10):  # every layer passes on all: equal shares of equal weights
+        kernel = found[f"conv{i}"]["kernel"]
+        np.testing.assert_allclose(kernel, kernel.flat[0], rtol=1e-6)
+        assert 0 < kernel.flat[0] <= 1
+    sums = [found[f"conv{i}"]["kernel"].sum() for i in range(10)]
+    np.testing.assert_allclose(sums, sums[0], rtol=1e-5)  # conserved
+
+
+class Deep(models.Network):
+    @nn.compact
+    def __call__(self, x, train):
+        conv, norm = self.bound_conv(), self.bound_norm(train)
+        for i in range(10):
+            x = nn.relu6(norm(name=f"norm{i}")(conv(4, (1, 1), name=f"conv{i}")(x)))
+        return self.classify(x)

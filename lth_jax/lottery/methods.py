@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from lth_jax import masks as masks_lib
@@ -15,7 +17,6 @@ from lth_jax.lottery import admm
 from lth_jax.masks import Masks, Params
 from lth_jax.scores import Scores
 from lth_jax.train import state as state_lib
-from lth_jax.train.state import TrainState
 from lth_jax.workdir.member import Member, Training
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from lth_jax.lottery.running import Run
 
 _SYNFLOW_ROUNDS = 100  # Tanaka et al. (2020), Section 6
+_MOST_EQUAL = 0.01  # of the weights, that may share the score at which pruning stops
 _GRASP_TEMPERATURE = 200.0  # as in the authors' code; with 1, tickets do not train
 
 
@@ -50,9 +52,15 @@ def by_score(score: Callable[["Run", Member], Scores]) -> Method:
     """
 
     def masks(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
-        return {ticket: run.shrink(ticket, score(run, ticket)) for ticket in tickets}
+        return {ticket: _shrunk(run, ticket, score(run, ticket)) for ticket in tickets}
 
     return Method(masks)
+
+
+def _shrunk(run: "Run", ticket: Member, scores: Scores) -> Masks:
+    masks = run.shrink(ticket, scores)
+    settled(scores, run.previous(ticket).masks, masks, run.config.prune.scope)
+    return masks
 
 
 def _magnitude(run: "Run", ticket: Member) -> Scores:
@@ -82,7 +90,8 @@ def synflow(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
     """Prune before training by synaptic flow, a little at a time.
 
     Tanaka et al. (2020), Algorithm 1: every round keeps the same share of what is left,
-    and scores again.
+    and scores again. As in the authors' code, in double precision: without
+    normalisation, flows of deep networks exceed what float32 holds.
     """
     made, scope = {}, run.config.prune.scope
     for ticket, wanted in magnitude.masks(run, tickets).items():
@@ -91,20 +100,33 @@ def synflow(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
         masks = initial.masks
         for i in range(1, _SYNFLOW_ROUNDS):
             left = max(kept, int(total * (kept / total) ** (i / _SYNFLOW_ROUNDS)))
-            flow = _synflow(run.flow, initial, masks)
+            flow = _synflow(run.flow, initial.params, masks)
             masks = prune.to_density(flow, masks, Fraction(left, total), scope)
-        made[ticket] = prune.as_many(_synflow(run.flow, initial, masks), wanted, scope)
+        flow = _synflow(run.flow, initial.params, masks)
+        made[ticket] = prune.as_many(flow, wanted, scope)
+        settled(flow, initial.masks, made[ticket], scope)
     return made
 
 
+def _synflow(flow: Callable[[Params], Array], params: Params, masks: Masks) -> Scores:
+    """Return the scores of masked weights as shares of the largest, in float32."""
+    try:  # a TPU's doubles hold no larger numbers than floats
+        device = jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        device = None
+    weights = jax.device_get(masks_lib.apply(params, masks))
+    with jax.enable_x64(True), jax.default_device(device):
+        weights = jax.tree.map(lambda w: w.astype(np.float64), weights)
+        return jax.device_get(_shares(flow, weights, jax.device_get(masks)))
+
+
 @partial(jax.jit, static_argnums=0)
-def _synflow(
-    flow: Callable[[Params, Any], Array], initial: TrainState, masks: Masks
-) -> Scores:
-    return scores.synflow(
-        lambda params: flow(params, initial.batch_stats),
-        masks_lib.apply(initial.params, masks),
-    )
+def _shares(flow: Callable[[Params], Array], weights: Params, masks: Masks) -> Scores:
+    found = scores.synflow(flow, weights)
+    by_path = dict(masks_lib.leaves(found))
+    largest = jnp.stack([by_path[path].max() for path, _ in masks_lib.leaves(masks)])
+    largest = largest.max()
+    return jax.tree.map(lambda x: (x / largest).astype(jnp.float32), found)
 
 
 def _admm(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
@@ -114,6 +136,48 @@ def _admm(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
         ticket: prune.as_many(scores.magnitude(network.params), sparse[ticket], scope)
         for ticket, network in admm.draw(run, sparse).items()
     }
+
+
+def settled(scores: Scores, before: Masks, after: Masks, scope: prune.Scope) -> None:
+    """Raise ScoreError if scores leave it open which weights go.
+
+    That is if more than a hundredth of them share the score at which pruning stops, of
+    a layer or in all: those that stay would be the first by index.
+    """
+    trees = [dict(masks_lib.leaves(tree)) for tree in (scores, before, after)]
+    aligned = [[tree[path] for path in trees[1]] for tree in trees]
+    equal, total = map(int, _equal(*aligned, by_layer=scope == "layer"))
+    if equal > _MOST_EQUAL * total:
+        raise prune.ScoreError(
+            f"scores: {equal:,} of {total:,} weights would stay, and others go, by "
+            "their place alone: their scores are equal"
+        )
+
+
+@partial(jax.jit, static_argnames="by_layer")
+def _equal(
+    scores: list[Array], before: list[Array], after: list[Array], by_layer: bool
+) -> tuple[Array, Array]:
+    """Return how many weights are chosen by their place, and how many there are."""
+    lost = [b & ~a for b, a in zip(before, after)]
+    low = jnp.stack([s.min(initial=jnp.inf, where=m) for s, m in zip(scores, after)])
+    high = jnp.stack([s.max(initial=-jnp.inf, where=m) for s, m in zip(scores, lost)])
+    total = jnp.stack([b.sum(dtype=jnp.uint32) for b in before]).sum()
+    if not by_layer:
+        low, high = low.min(keepdims=True), high.max(keepdims=True)
+    ends = [jnp.broadcast_to(x, len(scores)) for x in (low, high)]
+    counts = jnp.array(
+        [
+            [
+                ((s == x) & m).sum(dtype=jnp.uint32)
+                for s, x, m in zip(scores, end, masks)
+            ]
+            for end, masks in zip(ends, (after, lost))
+        ]
+    )
+    if not by_layer:
+        counts = counts.sum(1, keepdims=True)
+    return jnp.where(low == high, counts.min(0), 0).sum(), total
 
 
 METHODS: dict[str, Method] = {

@@ -33,9 +33,9 @@ def options(plan: Plan) -> dict[str, Any]:
     watched = sys.stderr and sys.stderr.isatty() or "ipykernel" in sys.modules
     if watched:
         return shown
-    pace = {"mininterval": _SECONDS, "maxinterval": _SECONDS}
-    pace["delay"] = 1e-9  # no line before there is a step
-    return shown | pace | {"file": Lines(), "bar_format": _LINE, "leave": False}
+    shown |= {"mininterval": _SECONDS, "maxinterval": _SECONDS, "bar_format": _LINE}
+    # No line before there is a step, and none left at the end.
+    return shown | {"file": Lines(), "delay": 1e-9, "leave": False}
 
 
 def at(level: int, plan: Plan) -> str:

@@ -137,8 +137,8 @@ class Run:
         return {m: network for m, network in self.networks.items() if m.is_ticket}
 
     @property
-    def flow(self) -> Callable[[PyTree, PyTree], Array]:
-        """Map (parameters, batch statistics) to the logits for an image of ones."""
+    def flow(self) -> Callable[[PyTree], Array]:
+        """Map parameters to logits that are linear in the image, as `step.flow`."""
         return self.experiment.program.flow
 
     def evaluate(self, networks: Sequence[TrainState]) -> dict[str, list["Evaluation"]]:

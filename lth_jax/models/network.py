@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -69,3 +70,15 @@ def global_mean(x: Maps) -> Features:
     if x.size == 0:
         raise ValueError(f"images too small: they are reduced to shape {x.shape}")
     return x.mean(axis=(1, 2))
+
+
+class _Identity(nn.Module):
+    @nn.compact
+    def __call__(self, x: Maps) -> Maps:
+        return x
+
+
+def without_norm(*, name: str, **options: Any) -> nn.Module:
+    """Stand in for a normalisation that does nothing."""
+    del options
+    return _Identity(name=name)

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree, UInt32
 
 from lth_jax import masks as masks_lib
 from lth_jax.data import keys
+from lth_jax.models.network import Network, without_norm
 from lth_jax.tasks.classification import cross_entropy
 from lth_jax.train import processes
 from lth_jax.train.state import Proximal, TrainState
@@ -79,8 +80,8 @@ class Program:
         )
 
     @cached_property
-    def flow(self) -> Callable[[PyTree, PyTree], Any]:
-        """Map (parameters, batch statistics) to the logits for an image of ones."""
+    def flow(self) -> Callable[[PyTree], Any]:
+        """Map parameters to the logits for an image of equal numbers, as `flow`."""
         return partial(flow, program=self)
 
 
@@ -232,11 +233,21 @@ def next_loss(
     )[0]
 
 
-def flow(params: PyTree, batch_stats: PyTree, *, program: Program) -> Any:
-    """Return the logits for an image of ones, normalised by the statistics given."""
-    ones = jnp.ones((1, *program.feed.shape))
-    variables = {"params": params, "batch_stats": batch_stats}
-    return program.model.apply(variables, ones, train=False)
+def flow(params: PyTree, *, program: Program) -> Any:
+    """Return the logits for an image of equal numbers, in double precision.
+
+    Normalisations are left out, and the numbers so small that no activation saturates:
+    what flows is linear in the image. Within `jax.enable_x64`, else ValueError.
+    """
+    wide = jnp.zeros((), float)
+    if wide.dtype != jnp.float64:
+        raise ValueError("flow: needs double precision (jax.enable_x64)")
+    model = program.model
+    if isinstance(model, Network):
+        model = model.clone(norm=without_norm, dtype=wide.dtype)
+    small = jnp.sqrt(jnp.finfo(wide.dtype).tiny)
+    image = jnp.full((1, *program.feed.shape), small, wide.dtype)
+    return model.apply({"params": params}, image, train=False)
 
 
 def _attracted(grads: PyTree, state: TrainState, proximal: Proximal) -> PyTree:
