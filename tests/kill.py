@@ -38,6 +38,7 @@ OVERRIDES = (
     "train.length=200it",
     "train.evaluate_every=50it",
     "train.checkpoint_minutes=0.005",
+    "train.average=0.9",
     "rewind.steps=('0it','20it')",
     f"prune.levels={LEVELS}",
     "copies=2",

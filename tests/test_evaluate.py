@@ -107,6 +107,14 @@ def test_every_example_counts_exactly_once(
         np.testing.assert_allclose(evaluation.loss, loss, rtol=1e-5)
 
 
+def test_a_moving_average_is_evaluated_in_place_of_the_weights(split, members):
+    one, two, _ = members
+    average = {"params": two.params, "batch_stats": two.batch_stats}
+    averaged = dataclasses.replace(one, masks=two.masks, average=average)
+    evaluate = evaluator(split, "fleet", 1, 1000)
+    assert evaluate([averaged]) == evaluate([two]) != evaluate([one])
+
+
 @pytest.mark.parametrize("name", ["fleet", "data"])
 def test_a_split_may_be_smaller_than_the_number_of_devices(split, members, name):
     single = split.take(np.array([7]))

@@ -229,6 +229,26 @@ def test_a_program_without_a_loop_takes_the_same_steps():
     assert_close(fit([member(1)], 9, single), fit([member(1)], 9, program()))
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_moving_average_is_that_of_the_weights_step_by_step(optimizer):
+    averaging = program(optimizer, average=0.75)
+    start = state.with_average(member(1, optimizer))
+    wanted = start.params
+    for stop in range(3, 8):
+        (alone,) = fit([member(1, optimizer)], stop, program(optimizer))
+        wanted = jax.tree.map(lambda a, w: 0.75 * a + 0.25 * w, wanted, alone.params)
+    (found,) = fit([start], 7, averaging)
+    assert_close(found.params, alone.params)
+    assert_close(found.average["params"], wanted)
+    for mask, average in zip(
+        jax.tree.leaves(found.masks),
+        [w for w in jax.tree.leaves(found.average["params"]) if w.ndim > 1],
+    ):
+        assert not average[~mask].any()
+    (between,) = fit([start], 4, averaging)
+    assert_same(fit([between], 7, averaging), [found])  # to the last bit
+
+
 def test_progress_counts_the_steps_of_all_members_as_they_are_taken():
     taken = []
     fit([member(n) for n in range(3)], 9, program("sgd", layout("fleet")), taken.append)

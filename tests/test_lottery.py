@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import io
+import itertools
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from small import build
 from tqdm.auto import tqdm
 from trees import assert_same
 
-from lth_jax import check, measures, prune, report
+from lth_jax import check, export, measures, prune, report
 from lth_jax import config as config_lib
 from lth_jax import masks as masks_lib
 from lth_jax.errors import Diverged
@@ -1155,6 +1156,34 @@ def test_the_bar_goes_from_nothing_to_the_whole_experiment(
     assert bars[-1].total == 2 * 6 + 2 * 3 * (6 + 4)
     assert bars[-1].n == bars[-1].total
     assert (bars[-1].initial > 0) == (cut is not None)
+
+
+def test_moving_averages_begin_where_a_branch_does(configure, tmp_path):
+    config = configure(**{"train.average": 0.5, "prune.levels": 1, "copies": 1})
+    with loop.opened(config, tmp_path / "run") as run:
+        loop.fit_dense(run)
+        trained = run.networks[run.plan.dense[0]]
+        assert measures.distance(trained.params, trained.average["params"]) > 0
+        run.at(1)
+        loop.prune(run)
+        for training in itertools.chain(*run.plan.waves(1)):
+            start = run.start(training.member)
+            assert_same(start.average, {n: getattr(start, n) for n in start.average})
+    loop.run(config, tmp_path / "run")
+    assert check.problems(tmp_path / "run") == []
+    ticket = export.find(tmp_path / "run", 1)
+    network = loop_network(config, tmp_path / "run", 1)
+    assert_same(ticket.params, network.average["params"])
+    assert measures.distance(ticket.params, network.params) > 0
+    rewound = export.find(tmp_path / "run", 1, rewound=True)
+    start = jax.tree.leaves(rewound.params)[0]
+    assert not np.array_equal(start, jax.tree.leaves(network.params)[0])
+
+
+def loop_network(config, directory, level):
+    like = jax.eval_shape(build(config).initialise, jax.random.key(0))
+    workdir = Workdir(directory)
+    return next(iter(workdir.load(workdir.levels, level, like).values()))
 
 
 def test_a_log_gets_a_line_a_level(configure, tmp_path, monkeypatch):

@@ -73,6 +73,7 @@ FIELDS: dict[str, Field] = {
     "train.members": Field(0, "most members a device at a time; 0 chooses", least=0),
     "train.checkpoint_minutes": Field(10.0, "0 saves only when a level is done", least=0),
     "train.sync_batch_stats": Field(True, "in layout 'data'"),
+    "train.average": Field(0.0, "decay of a moving average of weights, to evaluate; 0: none", least=0, below=1),
     "train.accumulate": Field(1, "microbatches, one after another, of a device's batch", least=1),
     "prune.method": Field("magnitude", "how masks are made"),
     "prune.schedule": Field("iterative", "or 'one_shot'", choices=("iterative", "one_shot")),

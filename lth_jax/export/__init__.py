@@ -65,6 +65,7 @@ def find(
         "model": config["model"],
         "data": read(workdir / "environment.json").get("data", {}),
     }
+    network |= not rewound and network.get("average") or {}  # what is evaluated
     params = masks_lib.apply(network["params"], masks)
     return Ticket(params, network["batch_stats"], masks, about)
 

@@ -133,4 +133,5 @@ def start(run: "Run", member: Member) -> TrainState | None:
     begun = replace(run.dense(member, 0), **parts, masks=masks)
     if branch.change:
         begun = replace(branch.change(begun, key), step=begun.step)
-    return rewind.to(begun, masks)
+    begun = rewind.to(begun, masks)
+    return begun if begun.average is None else state_lib.with_average(begun)

@@ -144,6 +144,7 @@ class Run:
     def evaluate(self, networks: Sequence[TrainState]) -> dict[str, list["Evaluation"]]:
         """Return evaluations by split, of batch statistics as the config wants them."""
         self.rest(self.networks)
+        networks = [state_lib.evaluated(network) for network in networks]
         if self.config.study.batch_stats == "recompute":
             networks = self.experiment.refresh(networks)
         return {name: split(networks) for name, split in self.experiment.path.items()}

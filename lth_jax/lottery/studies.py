@@ -17,7 +17,7 @@ from lth_jax import masks as masks_lib
 from lth_jax import measures
 from lth_jax.lottery.branches import BRANCHES
 from lth_jax.masks import Masks
-from lth_jax.train.state import TrainState
+from lth_jax.train.state import TrainState, evaluated
 from lth_jax.workdir.member import Member
 
 if TYPE_CHECKING:
@@ -169,6 +169,7 @@ def _apart(
 
 def _path(a: TrainState, b: TrainState, alphas: np.ndarray) -> list[TrainState]:
     """Return networks on the line between two, batch statistics interpolated too."""
+    a, b = evaluated(a), evaluated(b)
     one, two = ({"params": x.params, "batch_stats": x.batch_stats} for x in (a, b))
     line = measures.interpolate(one, two, jnp.asarray(alphas))
     points = (jax.tree.map(lambda x, i=i: x[i], line) for i in range(len(alphas)))

@@ -18,7 +18,7 @@ from lth_jax.data.stream import Stream
 from lth_jax.models.network import Network
 from lth_jax.tasks.classification import NO_LABEL, Score, score
 from lth_jax.train.devices import Layout
-from lth_jax.train.state import TrainState
+from lth_jax.train.state import TrainState, evaluated
 from lth_jax.train.step import Program, batch_loss
 
 
@@ -108,6 +108,7 @@ class Evaluator:
         return lax.fori_loop(0, -(-examples // (size * parts)), add, zero)
 
     def _tally_batch(self, state: TrainState, image: Array, label: Array) -> Score:
+        state = evaluated(state)
         variables = {
             "params": masks_lib.apply(state.params, state.masks),
             "batch_stats": state.batch_stats,

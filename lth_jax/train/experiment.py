@@ -102,6 +102,7 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         aux_weight=config.optim.aux_weight,
         accumulate=config.train.accumulate,
         unroll=slow_loop,
+        average=config.train.average,
     )
     few = config.study.examples
 
@@ -235,6 +236,7 @@ def _initialise(
         model=model,
         optimizer=_optimizer(config)(base["learning_rate"], decay),
         shape=shape,
+        average=config.train.average > 0,
     )
 
     def initialise(key: Key[Array, ""], *setting: float | None) -> TrainState:

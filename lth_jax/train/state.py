@@ -50,9 +50,11 @@ class TrainState:
     learning_rate: Float[Array, ""]  # factor on the schedule
     weight_decay: Float[Array, ""] | None = None  # L2; None (not 0) if none has one
     proximal: Proximal | None = None  # what ADMM draws prunable weights to
+    # Moving averages of `params` and `batch_stats`, by these names, 0 where pruned.
+    average: dict[str, Params] | None = None
 
 
-@partial(jax.jit, static_argnames=("model", "optimizer", "shape", "exclude"))
+@partial(jax.jit, static_argnames=("model", "optimizer", "shape", "exclude", "average"))
 def create(
     key: Key[Array, ""],
     model: nn.Module,
@@ -60,6 +62,7 @@ def create(
     *,
     shape: tuple[int, ...],
     exclude: tuple[str, ...] = (),
+    average: bool = False,
     **swept: float | Float[Array, ""],
 ) -> TrainState:
     """Return the dense state at step 0 (S_0) of one replicate.
@@ -69,13 +72,14 @@ def create(
         model, optimizer: whose parameters and moments to initialise.
         shape: of one example: (height, width, channels).
         exclude: as of `masks.full`, which raises ValueError.
+        average: it keeps moving averages, too.
         swept: hyperparameters in which members may differ, by their name in the state.
     """
     variables = model.init(
         jax.random.fold_in(key, INITIALISATION), jnp.zeros((1, *shape)), train=False
     )
     params = variables["params"]
-    return TrainState(
+    created = TrainState(
         step=jnp.int32(0),
         params=params,
         batch_stats=variables.get("batch_stats", {}),
@@ -89,6 +93,18 @@ def create(
             for name, value in ({"learning_rate": 1} | swept).items()
         },
     )
+    return with_average(created) if average else created
+
+
+def with_average(state: TrainState) -> TrainState:
+    """Return a state whose moving averages begin at what it is."""
+    begun = {name: getattr(state, name) for name in ("params", "batch_stats")}
+    return dataclasses.replace(state, average=begun)
+
+
+def evaluated(state: TrainState) -> TrainState:
+    """Return a state with its moving averages, if it has some, in place of its own."""
+    return dataclasses.replace(state, **state.average or {}, average=None)
 
 
 def data_seed(key: Key[Array, ""], copy: int, purpose: int = DATA) -> UInt32[Array, ""]:

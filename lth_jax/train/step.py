@@ -69,6 +69,7 @@ class Program:
     # which batch normalisation sees one at a time.
     accumulate: int = 1
     unroll: bool = False  # compile no loop over microbatches
+    average: float = 0.0  # what moving averages keep at a step, where a state has some
 
     @cached_property
     def advance(self) -> Callable[[TrainState, Any], tuple[TrainState, Array]]:
@@ -136,7 +137,13 @@ def train_step(
     optimizer = program.optimizer(learning_rate, state.weight_decay)
     changes, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, changes)
-    total = state.loss + loss
+    total, average = state.loss + loss, None
+    if state.average is not None:
+        now = {"params": params, "batch_stats": batch_stats}
+        keep = program.average
+        average = jax.tree.map(
+            lambda old, new: keep * old + (1 - keep) * new, state.average, now
+        )
     return dataclasses.replace(
         state,
         step=state.step + jnp.isfinite(total),
@@ -144,6 +151,7 @@ def train_step(
         batch_stats=batch_stats,
         opt_state=opt_state,
         loss=total,
+        average=average,
     )
 
 
