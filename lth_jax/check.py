@@ -118,8 +118,9 @@ class Check:
                 yield f"{who}: is at step {saved['step']}, not {self.plan.length}"
             origin = dense.get(0, {}).get(member.dense)
             seed = origin.saved["data_seed"] if origin else None
-            if origin and member.copy == 0 and saved["data_seed"] != seed:
-                yield f"{who}: another data order than the dense network's"
+            own = level and self.plan.config.rewind.reorder
+            if origin and not member.copy and (saved["data_seed"] == seed) == own:
+                yield f"{who}: data come in another order than they should"
             parent = before.get(member.previous) if level else None
             if parent:
                 trained = dense.get(self.plan.length, {}).get(member.dense, parent)

@@ -1180,6 +1180,19 @@ def test_moving_averages_begin_where_a_branch_does(configure, tmp_path):
     assert not np.array_equal(start, jax.tree.leaves(network.params)[0])
 
 
+def test_every_level_may_have_data_orders_of_its_own(configure, tmp_path):
+    fields = {"prune.levels": 2, "copies": 1, "studies": ("stability",)}
+    config = configure(**{"rewind.reorder": True} | fields)
+    loop.run(config, tmp_path / "run")
+    assert check.problems(tmp_path / "run") == []
+    seeds = {int(loop_network(config, tmp_path / "run", n).data_seed) for n in (1, 2)}
+    with loop.opened(config, tmp_path / "run") as run:
+        seeds.add(int(run.dense(run.plan.dense[0], 6).data_seed))
+    assert len(seeds) == 3
+    rows = Workdir(tmp_path / "run").records.rows()
+    assert not [row for row in rows if row.get("pair") == "dense"]  # in no same order
+
+
 def loop_network(config, directory, level):
     like = jax.eval_shape(build(config).initialise, jax.random.key(0))
     workdir = Workdir(directory)

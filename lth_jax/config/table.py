@@ -88,6 +88,7 @@ FIELDS: dict[str, Field] = {
     "prune.admm.learning_rate": Field(0.01, "falls to a tenth within a stage", above=0),
     "rewind.steps": Field(("0it",), "each step k has tickets of its own", length=True, some=True),
     "rewind.fresh": Field((), "not rewound but as at step 0", of=str, choices=PARTS),
+    "rewind.reorder": Field(False, "every level trains in data orders of its own"),
     "sweep.learning_rate": Field((), "every combination is trained;", of=float, above=0, unique=True),
     "sweep.weight_decay": Field((), "empty: the value of optim", of=float, least=0, unique=True),
     "branches": Field(("ticket", "random_reinit", "shuffled_mask"), "of every level", of=str, unique=True),

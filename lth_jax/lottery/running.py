@@ -79,7 +79,9 @@ class Run:
         if begun is None:
             return None
         purpose = state_lib.DATA_AGAIN if again else state_lib.DATA
-        seed = state_lib.data_seed(self.key(member), member.copy, purpose)
+        # Frankle et al. (2020), Algorithm 2, draws new orders every round.
+        own = (state_lib.LEVEL, self.level) if self.reorders else ()
+        seed = state_lib.data_seed(self.key(member, *own), member.copy, purpose)
         return replace(begun, data_seed=seed, loss_from=begun.step)
 
     def previous(self, ticket: Member) -> TrainState:
@@ -104,6 +106,8 @@ class Run:
         """Return the dense network from the same weights in the same order, if any."""
         begin, had = self._begins[member]
         if not branches.BRANCHES[member.branch].from_dense or begin != had:
+            return None
+        if self.reorders:
             return None
         if member.copy == 0:
             return self.dense(member, self.plan.length)
@@ -130,6 +134,11 @@ class Run:
     ) -> Callable[[PyTree], Array]:
         """Return the loss on a state's next batch, as a function of the parameters."""
         return next_loss(state, temperature, program=self.experiment.program)
+
+    @property
+    def reorders(self) -> bool:
+        """Whether the level's data orders are not those of the dense networks."""
+        return self.config.rewind.reorder and self.level > 0
 
     @property
     def tickets(self) -> Networks:

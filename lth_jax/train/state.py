@@ -14,7 +14,7 @@ from lth_jax import masks as masks_lib
 from lth_jax.masks import Masks, Params
 
 # What a replicate's key is folded with, one number a purpose.
-INITIALISATION, DATA, DATA_AGAIN, BRANCH, PRUNING = range(5)
+INITIALISATION, DATA, DATA_AGAIN, BRANCH, PRUNING, LEVEL = range(6)
 
 
 @no_type_check
