@@ -331,7 +331,7 @@ def test_synflow_is_that_of_the_linear_network_at_any_depth(configure, norm_scal
     split = Split(np.zeros((4, 2, 2, 3), np.uint8), np.zeros(4, np.int32))
     feed = Memory(split, np.zeros(3, np.float32), np.ones(3, np.float32), batch_size=2)
     program = replace(build(configure()).program, model=model, feed=feed)
-    found = methods._synflow(partial(step.flow, program=program), params, masks)
+    found = methods.synaptic_flow(partial(step.flow, program=program), params, masks)
     assert {w.dtype for w in jax.tree.leaves(found)} == {np.dtype("float32")}
     for i in range(10):  # every layer passes on all: equal shares of equal weights
         kernel = found[f"conv{i}"]["kernel"]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _SYNFLOW_ROUNDS = 100  # Tanaka et al. (2020), Section 6
 _MOST_EQUAL = 0.01  # of the weights, that may share the score at which pruning stops
-_GRASP_TEMPERATURE = 200.0  # as in the authors' code; with 1, tickets do not train
+GRASP_TEMPERATURE = 200.0  # as in the authors' code; with 1, tickets do not train
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _snip(run: "Run", ticket: Member) -> Scores:
 
 def _grasp(run: "Run", ticket: Member) -> Scores:
     initial = run.dense(ticket, 0)
-    loss = run.loss(initial, _GRASP_TEMPERATURE)
+    loss = run.loss(initial, GRASP_TEMPERATURE)
     return scores.grasp(loss, initial.params, initial.masks)
 
 
@@ -100,15 +100,17 @@ def synflow(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
         masks = initial.masks
         for i in range(1, _SYNFLOW_ROUNDS):
             left = max(kept, int(total * (kept / total) ** (i / _SYNFLOW_ROUNDS)))
-            flow = _synflow(run.flow, initial.params, masks)
+            flow = synaptic_flow(run.flow, initial.params, masks)
             masks = prune.to_density(flow, masks, Fraction(left, total), scope)
-        flow = _synflow(run.flow, initial.params, masks)
+        flow = synaptic_flow(run.flow, initial.params, masks)
         made[ticket] = prune.as_many(flow, wanted, scope)
         settled(flow, initial.masks, made[ticket], scope)
     return made
 
 
-def _synflow(flow: Callable[[Params], Array], params: Params, masks: Masks) -> Scores:
+def synaptic_flow(
+    flow: Callable[[Params], Array], params: Params, masks: Masks
+) -> Scores:
     """Return the scores of masked weights as shares of the largest, in float32."""
     try:  # a TPU's doubles hold no larger numbers than floats
         device = jax.local_devices(backend="cpu")[0]
