@@ -1,10 +1,11 @@
 """Scored: python -m benchmarks.scored [NAME ...] looks at scores of untrained networks.
 
 Networks are those of the configs, at their real size, with weights of one seed; a
-batch is of normal noise with random labels. It prints, by network and method: weights
-that can be pruned, shares of scores that are exactly 0 and that are not finite, the
-share kept after pruning all layers together to a fifth, and of how many layers that
-keep some of their weights those that stay are the first by index.
+batch is of normal noise with random labels: 64 images, or 8 of ImageNet's size. It
+prints, by network and method: weights that can be pruned, shares of scores that are
+exactly 0 and that are not finite, the share kept after pruning all layers together to a
+fifth, and of how many layers that keep some of their weights those that stay are the
+first by index.
 """
 
 import argparse
@@ -32,7 +33,7 @@ NETWORKS = {  # config: shape of an image, and classes
     **dict.fromkeys(["resnet50", "squeezenet"], IMAGENET),
     "inception_v3": ((299, 299, 3), 1000),
 }
-EXAMPLES, DENSITY = 8, 0.2
+DENSITY = 0.2
 
 
 class Line(NamedTuple):
@@ -63,8 +64,9 @@ def score(name: str) -> Iterator[tuple[str, Scores, Masks]]:
     """Yield (method, scores, masks of all that can be pruned)."""
     model, (shape, classes) = network(name), NETWORKS[name]
     keys = jax.random.split(jax.random.key(0), 4)
-    images = jax.random.normal(keys[0], (EXAMPLES, *shape))
-    labels = jax.random.randint(keys[1], (EXAMPLES,), 0, classes)
+    examples = 64 if shape[0] <= 32 else 8
+    images = jax.random.normal(keys[0], (examples, *shape))
+    labels = jax.random.randint(keys[1], (examples,), 0, classes)
     variables = jax.jit(partial(model.init, train=False))(keys[2], images)
     params = variables["params"]
     full = masks.full(params)
@@ -80,9 +82,10 @@ def score(name: str) -> Iterator[tuple[str, Scores, Masks]]:
         heads = jax.tree.leaves(logits)
         return sum(cross_entropy(head / temperature, labels) for head in heads)
 
-    yield "snip", jax.jit(partial(scores.snip, loss))(params), full
+    start = methods.opened(params)
+    yield "snip", jax.jit(partial(scores.snip, loss))(start), full
     tempered = partial(loss, temperature=methods.GRASP_TEMPERATURE)
-    yield "grasp", jax.jit(partial(scores.grasp, tempered))(params, full), full
+    yield "grasp", jax.jit(partial(scores.grasp, tempered))(start, full), full
     feed = SimpleNamespace(shape=shape)
     flow = partial(step.flow, program=SimpleNamespace(model=model, feed=feed))
     yield "synflow", methods.synaptic_flow(flow, params, full), full

@@ -281,6 +281,13 @@ def test_a_score_may_ask_for_the_loss_of_a_trained_network(configure, tmp_path):
     assert found == 2 * KEPT[2:]
 
 
+def test_scales_that_start_at_0_are_1_where_scores_are_taken():
+    norm = {"scale": jnp.zeros(2), "bias": jnp.zeros(2)}
+    params = {"norm": norm, "other": {"scale": jnp.array([0.0, 2.0])}}
+    wanted = params | {"norm": {"scale": jnp.ones(2), "bias": jnp.zeros(2)}}
+    assert_same(methods.opened(params), wanted)
+
+
 def leaves(*rows):
     return {str(i): jnp.array(row) for i, row in enumerate(rows)}
 

@@ -74,13 +74,27 @@ def _random(run: "Run", ticket: Member) -> Scores:
 
 def _snip(run: "Run", ticket: Member) -> Scores:
     initial = run.dense(ticket, 0)
-    return scores.snip(run.loss(initial), initial.params)
+    return scores.snip(run.loss(initial), opened(initial.params))
 
 
 def _grasp(run: "Run", ticket: Member) -> Scores:
     initial = run.dense(ticket, 0)
     loss = run.loss(initial, GRASP_TEMPERATURE)
-    return scores.grasp(loss, initial.params, initial.masks)
+    return scores.grasp(loss, opened(initial.params), initial.masks)
+
+
+def opened(params: Params) -> Params:
+    """Return parameters in which scales of normalisations that are all 0 are 1.
+
+    Where the last scale of a residual block starts at 0, no weight of it has a gradient
+    before training.
+    """
+    return jax.tree_util.tree_map_with_path(
+        lambda path, w: jnp.where(
+            masks_lib.name(path).endswith("scale") & ~w.any(), jnp.ones_like(w), w
+        ),
+        params,
+    )
 
 
 magnitude = by_score(_magnitude)
