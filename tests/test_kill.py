@@ -1,4 +1,4 @@
-"""Real kills of real runs: five by SIGKILL, five by SIGTERM; `kill.py` does more."""
+"""Real kills of real runs; `kill.py` does more."""
 
 import signal
 
@@ -7,11 +7,16 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+    ("number", "kills"),
+    [
+        (signal.SIGKILL, 2),
+        pytest.param(signal.SIGKILL, 50, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 5, marks=pytest.mark.slow),
+    ],
 )
-def test_a_run_that_is_killed_loses_nothing(number, tmp_path):
-    found = kill.attack(tmp_path, 5, number)
-    assert found.kills == 5
+def test_a_run_that_is_killed_loses_nothing(number, kills, tmp_path):
+    found = kill.attack(tmp_path, kills, number)
+    assert found.kills == kills
     assert found.runs >= 1
     assert bool(found.seconds) == (number == signal.SIGTERM)
     assert all(seconds < 30 for seconds in found.seconds)

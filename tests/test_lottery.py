@@ -860,6 +860,7 @@ def test_what_a_network_that_diverged_leaves_out_is_no_problem(survived, tmp_pat
     )
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_without_what_diverged(survived, sweep, tmp_path, monkeypatch):
     """Wherever it was cut off: rows, and their order, are the same to the last bit."""
     workdir, said = survived

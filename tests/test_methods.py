@@ -227,6 +227,7 @@ def test_the_steps_that_admm_takes_are_recorded(runs):
     assert found == {(0, 0), (1, 6 + 360), (2, 6 + 360 + 6 + 360)}
 
 
+@pytest.mark.slow
 def test_admm_goes_on_where_it_was_cut_off(configure, tmp_path, monkeypatch):
     """Between its updates and the evaluations, of which some are at the same step.
 

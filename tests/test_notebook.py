@@ -18,6 +18,7 @@ def test_outputs_are_not_kept():
         assert not cell.get("execution_count")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the Jupyter client
 def test_the_notebook_runs_and_its_tickets_win(tmp_path, monkeypatch):
     """Its printed accuracies, as a reader sees them."""
