@@ -13,6 +13,8 @@ levels), standard, Figure 7 (digitised, +- 0.1): ticket 11.35 at k = 0 and 8.28 
 
 Initialisation, batch-norm scales, weight decay and what is pruned (everything but
 biases and batch-norm) are those of the authors' code, open_lth.
+Unlike there, momentum is rewound with the weights: open_lth starts it afresh at k, as
+`--config.rewind.fresh="('opt_state',)"` does.
 
 `instability`: three data orders of each network at every k of Figures 3, 6 and 7 (ticks
 without a label are guesses), and the error on the lines between them. Points of test

@@ -27,10 +27,11 @@ LMC's Figures 6 and 7. Stabilizing reports a match with dense from epoch 4.
 
 Not in the papers, and here as in the TPU code that both used: Nesterov momentum, weight
 decay 1e-4 on kernels alone, no label smoothing, bfloat16, last batch-norm scales of 0,
-crops of 8 to 100 % of the image's area. What is pruned is not said either: here every
-kernel, as their labels 0.8^n imply. Batch statistics are those of each device's own
-part of the batch, 128 images on the eight cores that they had. Rewinding stores one
-dense state; a device with little memory takes `--config.train.accumulate=4`.
+crops of 8 to 100 % of the image's area. What is pruned is not said either, and labels
+of 0.8^n do not decide it: here every kernel. Batch statistics are those of each
+device's own part of the batch, 128 images on the eight cores that they had. Rewinding
+stores one dense state; a device with little memory takes
+`--config.train.accumulate=4`.
 
 Data: imagenet2012 of TFDS; where it is missing, the error says how to prepare it.
 

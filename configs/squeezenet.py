@@ -19,7 +19,9 @@ match with dense from epoch 10, not which others it tried.
 
 Not in the paper, and here as in the TPU code that it names: decay 0.9 (TensorFlow's
 default), momentum 0.9 and epsilon 1 of RMSprop, squares that start at 1, Glorot kernels
-(uniform there, normal here), no weight decay, dropout 0.5.
+(uniform there, normal here), no weight decay. Unlike there: dropout of 0.5 (that code
+has the layer, but never in its training mode) and crops of 8 to 100 % of the area
+(there a random 224x224 of an image whose shorter side is 256 to 512).
 
 `tpu_code`: that code trains SqueezeNet by Nesterov momentum, from 0.03 linearly to
 0.005, and Inception-v3 by RMSprop from 0.66: the paper has the two the other way round,

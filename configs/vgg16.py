@@ -18,6 +18,8 @@ error at k = 0, 100, 500, 1K and 2K (digitised, +- 1; +- 3 below k = 250): ticke
 
 The paper does not say how it initialises, decays or what it prunes: here as in the
 authors' code, open_lth, everything but biases, batch-norm and the output layer.
+Unlike there, momentum is rewound with the weights: open_lth starts it afresh at k, as
+`--config.rewind.fresh="('opt_state',)"` does.
 
 `cifar100`: the same on CIFAR-100, which the paper does not have.
 
