@@ -10,9 +10,10 @@ times as short), every layer but the last pruned alike.
 
 The paper's expectation: at the low rate tickets beat random reinitialisations, and R_p
 of dense weights before and after training is notably above p; at the high rate neither.
-Found at 15 % of the weights, of 3 replicates, low and high: R_0.2 77.3 +- 0.1 and 20.6
-+- 0.1 %; tickets above random reinitialisations by 0.68 +- 0.02 and 0.19 +- 0.11
-points; pruning & fine-tuning above tickets by 0.12 +- 0.05 and -0.05 +- 0.08.
+Found at 15 % of the weights, of 3 replicates, low and high (with 95 % intervals): R_0.2
+77.3 +- 0.1 and 20.6 +- 0.1 %; tickets above random reinitialisations by 0.68 (0.62 to
+0.73) and 0.19 (-0.09 to 0.46) points; pruning & fine-tuning above tickets by 0.12 (0.00
+to 0.23, p = 0.051) and -0.05 (-0.25 to 0.15).
 
 Run time on two CPU cores: 21 minutes.
 
