@@ -5,9 +5,9 @@
 
 Frankle et al., "Linear Mode Connectivity and the Lottery Ticket Hypothesis" (2020),
 Table 1: 266K parameters, 24K steps, batch 60, Adam 1.2e-3, constant, pruned iteratively
-to 3.5 % (0.8^15). Dense accuracy 98.3 +- 0.1 %, an error of 1.7. Test error in % at 3.5
-% (Figure 7, digitised, +-0.07): ticket 1.85, random pruning (shuffled mask) 3.2 to 3.4,
-random reinitialisation 2.5.
+to 3.5 % (0.8^15). Dense accuracy 98.3 +- 0.1 %, an error of 1.7 +- 0.1 %. Test error in
+% at 3.5 % (Figure 7, digitised, +- 0.07): ticket 1.85, random pruning (shuffled mask)
+3.2 to 3.4, random reinitialisation 2.5.
 
 The paper does not say how it initialises or whether the output layer is pruned: here
 kernels are Gaussian Glorot, as in Frankle & Carbin (2019), and all three are pruned

@@ -58,9 +58,10 @@ def values(words):
     for column in {*where} & {*COLUMNS}:
         found = found[found[column].isin(where.pop(column))]
     known = SYNTHETIC.get(measure, measure)
-    of = frames._ends(found, known, where) if samples else None
-    of = frames.frame(found, known, **where) if of is None else of
-    numbers = of["value"] if samples else of.set_index("replicate")["value"]
+    if samples:
+        numbers = frames._ends(found, known, where)["value"]
+    else:
+        numbers = frames.frame(found, known, **where).set_index("replicate")["value"]
     assert samples or numbers.index.is_unique, f"{words}: several numbers a replicate"
     numbers = 1 - numbers if measure in SYNTHETIC else numbers
     if replicates is not None:
@@ -125,13 +126,16 @@ def wrong(text, mark):
     return faults, found.start()
 
 
+def numbers_of(text):
+    """The numbers of a text, one with its deviation as one: 98.3±0.1."""
+    return re.findall(rf"{N}(?:±{N})?", re.sub(r"\s*(?:±|\+-)\s*", "±", text))
+
+
 def joined(*marks):
     """The words of several marks as those of one: what is subtracted comes last."""
+    last = re.compile(r"\b(less|over)\b")
     return " ".join(
-        sorted(
-            filter(None, marks),
-            key=lambda mark: bool(re.search(r"\b(less|over)\b", mark)),
-        )
+        sorted(filter(None, marks), key=lambda mark: bool(last.search(mark)))
     )
 
 
@@ -184,7 +188,7 @@ class Section:
             elif kind == "stated":
                 self.known |= {*rest}
             for file in rest if kind == "quoted" else ():
-                self.known |= {*re.findall(N, (ROOT / file).read_text())}
+                self.known |= {*numbers_of((ROOT / file).read_text())}
 
     def check(self, text, mark):
         faults, begin = wrong(text, mark)
@@ -194,7 +198,7 @@ class Section:
         self.known |= {mark_n[2:] for mark_n in re.findall(r"n=\d+", mark)}
 
     def loose(self, text):
-        self.rest += re.findall(N, WORDS.sub(" ", MARK.sub("", text)))
+        self.rest += numbers_of(WORDS.sub(" ", MARK.sub("", text)))
 
 
 def sections(text):
@@ -279,3 +283,4 @@ def test_numbers_that_are_equal_or_alone():
     assert frames.interval([1.0, 1.0]) == (1, 1, 1, 0, 2)
     assert frames.interval([0.0, 0.0]).p == 1
     assert math.isnan(frames.interval([1.0]).low)
+    assert math.isnan(frames.interval([1.0, 2.0, math.nan]).mean)

@@ -163,14 +163,14 @@ class Interval(NamedTuple):
 
 
 def interval(values: Iterable[float], share: float = 0.95) -> Interval:
-    """Return the mean of independent numbers and its t interval, both-sided.
+    """Return the mean of independent numbers, its t interval, and p against 0.
 
     Of differences between the same replicates of two networks, this is the paired
-    interval. Of one number, or none, the ends and p are NaN.
+    interval. Of one number, or none, the ends and p are NaN; a NaN stays NaN.
     """
     found = pd.Series([*values], dtype=float)
-    n, mean = len(found), float(found.mean())
-    error = float(found.std()) / math.sqrt(n) if n > 1 else math.nan
+    n, mean = len(found), float(found.mean(skipna=False))
+    error = float(found.std(skipna=False)) / math.sqrt(n) if n > 1 else math.nan
     if math.isnan(error):
         return Interval(mean, math.nan, math.nan, math.nan, n)
     t = abs(mean) / error if error else math.inf if mean else 0.0
