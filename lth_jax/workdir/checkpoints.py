@@ -1,10 +1,14 @@
 """Checkpoint: numbered pytrees on disk, through Orbax, with checksums."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
+import tempfile
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +25,7 @@ from lth_jax.train import processes
 Tree = TypeVar("Tree", bound=PyTree)
 
 _CHECKSUMS = "checksums.json"
+_PLAIN = re.compile(r"[\w/ .,+=@~-]*")  # what all agree on
 _WRITER = ThreadPoolExecutor(1)
 _PENDING: dict[Path, Future[None]] = {}  # what it writes, by the series' folder
 
@@ -159,12 +164,13 @@ class Series:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _restored(self, number: int, wanted: PyTree) -> PyTree:
-        path = (self.directory / str(number) / "tree").absolute()
-        if not path.exists() and not wanted:
+        folder = self.directory / str(number)
+        if not (folder / "tree").exists() and not wanted:
             return []  # of no networks
         try:
-            with _checkpointer() as checkpointer:
-                return checkpointer.restore(path, ocp.args.StandardRestore(wanted))
+            with _checkpointer() as checkpointer, _plainly(folder) as plain:
+                wanted = ocp.args.StandardRestore(wanted)
+                return checkpointer.restore(plain / "tree", wanted)
         except Exception as error:  # Orbax passes on whatever its libraries raise
             raise self._damaged(number, error) from error
 
@@ -193,11 +199,27 @@ def _checkpointer() -> ocp.Checkpointer:
     return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
+@contextlib.contextmanager
+def _plainly(folder: Path) -> Iterator[Path]:
+    """Yield a path to a folder that Orbax, and what it uses, take for no pattern.
+
+    They look for files as `glob` does, and take a backslash for a slash.
+    """
+    if _PLAIN.fullmatch(str(folder.absolute())):
+        yield folder.absolute()
+        return
+    with tempfile.TemporaryDirectory() as somewhere:
+        link = Path(somewhere) / "link"
+        link.symlink_to(folder.absolute())
+        yield link
+
+
 def _write(folder: Path, tree: PyTree, about: dict[str, Any]) -> None:
     """Write a checkpoint; it is on the disk when this returns."""
     if jax.tree.leaves(tree):  # Orbax takes no empty tree
-        with _checkpointer() as checkpointer:
-            checkpointer.save((folder / "tree").absolute(), ocp.args.StandardSave(tree))
+        folder.mkdir()
+        with _checkpointer() as checkpointer, _plainly(folder) as plain:
+            checkpointer.save(plain / "tree", ocp.args.StandardSave(tree))
     _about(folder).parent.mkdir(parents=True)
     _about(folder).write_text(json.dumps(about))
     checksums = _checksums(folder)
