@@ -250,17 +250,18 @@ def _alive(saved: dict[str, PyTree], masks: Masks) -> Iterator[str]:
                 yield path
 
 
-def problems(directory: Path) -> list[str]:
+def problems(directory: Path | str) -> list[str]:
     """Return what is wrong with the run in a folder, one line a problem."""
     found = []
     try:
-        config = from_json(read(directory / "config.json"))
+        workdir = Workdir(directory)
+        config = from_json(read(workdir.directory / "config.json"))
         fields.check(config)
-        written = read(directory / "plan.json")
+        written = read(workdir.directory / "plan.json")
         plan = Plan(config, written["length"], tuple(written["rewind_steps"]))
         trainings = _trainings(written["trainings"])
         nested, crossing = written["nested"], written["crossing"]
-        check = Check(Workdir(directory), plan, trainings, nested, crossing)
+        check = Check(workdir, plan, trainings, nested, crossing)
         found.extend(check.problems())
     except RunError as error:
         found.append(f"{directory}: {error}")
@@ -285,7 +286,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m lth_jax.check", description=__doc__
     )
-    parser.add_argument("workdir", type=Path, help="folder of the run")
+    parser.add_argument("workdir", help="folder of the run")
     workdir = parser.parse_args().workdir
     found = problems(workdir)
     for problem in found:

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from lth_jax import lottery, machine, report
 from lth_jax.errors import RunError, one_line
+from lth_jax.paths import local
 from lth_jax.train import experiment, processes
 from lth_jax.workdir.pauses import Interrupted
 
@@ -27,14 +28,8 @@ def work(config: ConfigDict, asked: Any) -> None:
         config: of the run.
         asked: the flags of `main`, as attributes.
     """
-    workdir = str(asked.workdir or "")
-    if not (workdir or asked.summary or asked.dry_run):
+    if not (asked.workdir or asked.summary or asked.dry_run):
         sys.exit("error: --workdir: name the folder of the run")
-    if "://" in workdir:
-        sys.exit(
-            f"error: --workdir: {workdir} is no folder; mount what it names, and name "
-            "the folder where it is mounted"
-        )
     logging.set_verbosity(logging.WARNING)  # Orbax reports every file at INFO
     # One XLA device per core: members on devices of their own train faster than one
     # after another on all cores. Other platforms do not look at it.
@@ -43,7 +38,8 @@ def work(config: ConfigDict, asked: Any) -> None:
     with _answered(config):
         if asked.distributed or asked.coordinator:
             processes.join(asked.coordinator, asked.processes, asked.process)
-        accept, folder = {"accept_code_change": asked.accept_code_change}, Path(workdir)
+        accept = {"accept_code_change": asked.accept_code_change}
+        folder = local(asked.workdir or ".", "--workdir")
         if asked.summary:
             print(experiment.summary(config))
         elif asked.dry_run:

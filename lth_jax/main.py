@@ -63,7 +63,7 @@ def parse(argv: list[str]) -> list[str]:
     try:
         rest = flags.FLAGS([located(argument) for argument in argv])
         _CONFIG.value.is_locked  # noqa: B018  (a missing file shows when it is used)
-    except (flags.Error, AttributeError, OSError) as error:
+    except (flags.Error, AttributeError, OSError, RunError) as error:
         sys.exit(f"error: {_reason(error)}")
     return rest
 

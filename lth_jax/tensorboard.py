@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lth_jax.errors import RunError
+from lth_jax.paths import local
 from lth_jax.report import rows as rows_lib
 
 _SECONDS = 5  # between looks
@@ -51,16 +52,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         "python -m lth_jax.tensorboard", None, main.__doc__
     )
-    parser.add_argument("workdir", type=Path, help="folder of a run")
+    parser.add_argument("workdir", help="folder of a run")
     follow = "go on as the run does, until Ctrl-C"
     parser.add_argument("--follow", action="store_true", help=follow)
-    options = parser.parse_args()
-    directory, path = (options.workdir / n for n in ("tensorboard", "results.jsonl"))
-    if not (options.workdir / "config.json").exists():
-        sys.exit(f"error: {options.workdir}: no run has begun there")
-    print(f"to look at it: tensorboard --logdir={directory}", flush=True)
-    written = -1  # not even none
+    options, written = parser.parse_args(), -1  # not even none
     try:
+        workdir = local(options.workdir)
+        directory, path = (workdir / name for name in ("tensorboard", "results.jsonl"))
+        if not (workdir / "config.json").exists():
+            raise RunError(f"{workdir}: no run has begun there")
+        print(f"to look at it: tensorboard --logdir={directory}", flush=True)
         while True:
             rows = rows_lib.read(path) if path.exists() else []
             # At first; or the run was cut off, and does some of it again.
@@ -72,7 +73,7 @@ def main() -> None:
             if not options.follow:
                 break
             time.sleep(_SECONDS)
-    except RunError as error:
+    except (OSError, RunError) as error:
         sys.exit(f"error: {error}")
     except ImportError as error:
         sys.exit(f"error: {error}: pip install 'lth_jax[tensorboard]'")

@@ -16,6 +16,7 @@ PURE = {"masks", "_lowest", "scores", "prune", "rewind", "measures"}
 LAYERS = [
     PURE,
     {"errors", "machine", "sparse"},
+    {"paths"},
     {"models", "tasks", "data", "config", "report"},
     {"train"},
     {"workdir"},
@@ -28,8 +29,9 @@ LAYERS = [
 ALONE = {
     "errors": set(),
     "machine": set(),
-    "config": {"errors"},
-    "report": {"errors"},
+    "paths": {"errors"},
+    "config": {"errors", "paths"},
+    "report": {"errors", "paths"},
     "main": {"config", "errors", "job", "lottery"},
 }
 LONGEST_CHAIN = 8  # imports, between nine files

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from lth_jax.config.fields import known
 from lth_jax.errors import ConfigError
+from lth_jax.paths import local
 
 # Where they are in a wheel, and in a checkout.
 _CONFIGS = [Path(__file__).parents[up] / "configs" for up in (1, 2)]
@@ -72,7 +73,7 @@ def located(file: str) -> str:
     """Return the path of a config: the package's, if `configs/NAME.py` is not there."""
     folder, _, own = file.partition("/")
     if folder != "configs" or Path(file).exists():
-        return file
+        return str(local(file, "config"))
     ours = (path / own for path in _CONFIGS)
     return str(next(filter(Path.is_file, ours), file))
 

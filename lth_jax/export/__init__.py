@@ -15,7 +15,7 @@ __all__ = ["ExportError", "Ticket", "find", "load_ticket", "save_ticket", "write
 
 
 def find(
-    workdir: Path,
+    workdir: Path | str,
     level: int,
     *,
     replicate: int = 0,
@@ -50,7 +50,7 @@ def find(
         series, number = run.dense, max(run.dense.numbers(), default=0)
     member, network = _network(run, series, number, wanted)
     masks = masks_lib.unpack(network["masks"], network["params"])
-    config = read(workdir / "config.json")
+    config = read(run.directory / "config.json")
     if rewound:
         if not level:
             member = member._replace(rewind_step=_rewind_step(run, rewind_step))
@@ -63,14 +63,14 @@ def find(
         "step": int(network["step"]),
         "density": masks_lib.density(masks),
         "model": config["model"],
-        "data": read(workdir / "environment.json").get("data", {}),
+        "data": read(run.directory / "environment.json").get("data", {}),
     }
     network |= not rewound and network.get("average") or {}  # what is evaluated
     params = masks_lib.apply(network["params"], masks)
     return Ticket(params, network["batch_stats"], masks, about)
 
 
-def write(path: Path, ticket: Ticket, kind: str) -> None:
+def write(path: Path | str, ticket: Ticket, kind: str) -> None:
     """Write a ticket, of `kind` "torch" with PyTorch's layouts; or ExportError."""
     if kind != "torch":
         return save_ticket(path, ticket)

@@ -2,25 +2,28 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 import jax
 
 from lth_jax.errors import ExportError, RunError, one_line
 from lth_jax.export import Ticket, find, write
+from lth_jax.paths import local
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Write a ticket of a run to a file: kept weights, and masks at a bit a weight."""
     chosen = vars(_parser().parse_args(arguments))
     kind, out = chosen.pop("format"), chosen.pop("out")
-    kind = kind or ("npz" if out and out.suffix == ".npz" else "safetensors")
-    ending = ".npz" if kind == "npz" else ".safetensors"
     try:
+        out = out and local(out, "--out")
+        kind = kind or ("npz" if out and out.suffix == ".npz" else "safetensors")
+        ending = ".npz" if kind == "npz" else ".safetensors"
         if out and out.suffix != ending:
             raise ExportError(f"--out: {out}, of format {kind}, must end in {ending}")
         ticket = find(**chosen)
-        path = out or chosen["workdir"] / "tickets" / (_stem(ticket, kind) + ending)
+        path = out or local(chosen["workdir"]) / "tickets" / (
+            _stem(ticket, kind) + ending
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, ticket, kind)
     except (OSError, RunError) as error:
@@ -36,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     kinds = "by default that of --out, or safetensors; torch: a state dict in "
     kinds += "safetensors, with PyTorch's names and layouts, dense"
-    add("workdir", type=Path, help="folder of a run")
+    add("workdir", help="folder of a run")
     add("--level", type=int, required=True, help="0: the dense network")
     add("--format", choices=["safetensors", "npz", "torch"], help=kinds)
     add("--replicate", type=int, default=0, help="by default 0")
@@ -44,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--learning_rate", type=float, help="of a run with several")
     add("--weight_decay", type=float, help="of a run with several")
     add("--rewound", action="store_true", help=rewound)
-    add("--out", type=Path, help="by default WORKDIR/tickets/...")
+    add("--out", help="by default WORKDIR/tickets/...")
     return parser
 
 

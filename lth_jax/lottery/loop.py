@@ -39,7 +39,7 @@ from lth_jax.workdir.pauses import Interruption
 
 def run(
     config: ConfigDict,
-    directory: Path,
+    directory: Path | str,
     built: tuple[Plan, Experiment] | None = None,
     *,
     accept_code_change: bool = False,
@@ -100,21 +100,21 @@ def build(config: ConfigDict) -> tuple[Plan, Experiment]:
 @contextlib.contextmanager
 def opened(
     config: ConfigDict,
-    directory: Path,
+    directory: Path | str,
     built: tuple[Plan, Experiment] | None = None,
     accept_code_change: bool = False,
 ) -> Iterator[Run]:
     """Open a run, new or to go on, and keep other processes out; as `run` does."""
-    plan, experiment = built or build(config)
     workdir = Workdir(directory)
+    plan, experiment = built or build(config)
     with (
         contextlib.closing(experiment),
         Interruption(60 * config.train.checkpoint_minutes) as interruption,
-        identity.lock(directory),
+        identity.lock(workdir.directory),
         tqdm(**progress_lib.options(plan)) as progress,
     ):
         identity.begin(
-            directory,
+            workdir.directory,
             config,
             experiment.data,
             plan.to_json(),

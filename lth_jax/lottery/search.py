@@ -70,7 +70,7 @@ class Bracket:
 
 def earliest_rewind(
     config: ConfigDict,
-    directory: Path,
+    directory: Path | str,
     criterion: str,
     *,
     accept_code_change: bool = False,
@@ -96,7 +96,7 @@ def earliest_rewind(
             "config.sweep: rewind steps are searched at one learning rate and one "
             "weight decay"
         )
-    config = _tickets_alone(config, criterion)
+    config, directory = _tickets_alone(config, criterion), Workdir(directory).directory
     plan, experiment = loop.build(config)
     candidates, probes = plan.rewind_steps, []
     below, at = -1, len(candidates)

@@ -19,7 +19,7 @@ import jax
 
 # Modules and packages that change no number of a run.
 HARMLESS = ("check", "configs", "dry_run", "export", "main", "report", "sparse")
-HARMLESS += ("job", "tensorboard")
+HARMLESS += ("job", "paths", "tensorboard")
 _PACKAGES = ("lth_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint")
 _PACKAGES += ("tensorflow-datasets", "numpy", "opencv-python-headless")
 

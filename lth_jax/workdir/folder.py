@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from lth_jax import masks as masks_lib
 from lth_jax.errors import CheckpointError
+from lth_jax.paths import local
 from lth_jax.train import processes
 from lth_jax.train.state import TrainState
 from lth_jax.workdir.checkpoints import Series
@@ -23,7 +24,10 @@ _TYPES = (int, int, int, str, int, _NUMBER, _NUMBER)
 class Workdir:
     """The folder of a run: config, environment, plan, records, checkpoints."""
 
-    directory: Path
+    directory: Path  # absolute, however it was named
+
+    def __init__(self, directory: Path | str) -> None:
+        object.__setattr__(self, "directory", local(directory, "--workdir"))
 
     @property
     def records(self) -> Records:
