@@ -12,7 +12,7 @@ import pytest
 from absl.testing import flagsaver
 from browser import CHROMIUM, look
 
-from lth_jax import check, data, job, lottery, main, report
+from lth_jax import check, data, job, lottery, machine, main, report
 from lth_jax.workdir.pauses import Interrupted
 
 # How ml_collections loads a config's file.
@@ -163,7 +163,7 @@ def test_the_folder_says_what_was_run_and_where(digits):
     assert environment["command"][1:] == command
     assert environment["code"].keys() >= {"lth_jax/prune.py", "lth_jax/train/fit.py"}
     assert environment["packages"]["jax"] == jax.__version__
-    assert environment["devices"] == ["cpu"] * len(os.sched_getaffinity(0))
+    assert environment["devices"] == ["cpu"] * machine.cores()
 
 
 def test_the_end_is_a_table_and_the_path_of_the_report(digits, accuracies):
