@@ -120,10 +120,10 @@ def test_there_may_be_no_networks_to_save(series, wait):
     assert series.numbers() == [1]
     assert (series.restore(1, []), series.raw(1)) == ([], [])
     assert series.about(1) == {"members": [], "records": 3}
-    with pytest.raises(CheckpointError, match="dense/1 cannot be read"):
+    with pytest.raises(CheckpointError, match="dense/1 is whole, but of another"):
         series.restore(1, [jnp.ones(2)])
     series.save(2, [jnp.ones(2)])
-    with pytest.raises(CheckpointError, match="dense/2 cannot be read"):
+    with pytest.raises(CheckpointError, match="dense/2 is whole, but of another"):
         series.restore(2, [])
     for path in files(series):
         if path.parent.parent.name == "1":
@@ -187,12 +187,39 @@ def test_a_save_that_is_cut_off_is_not_listed_and_is_tidied_up(
     assert [path.name for path in series.directory.iterdir()] == ["2"]
 
 
-def test_another_shape_or_structure_is_not_restored(series):
-    series.save(0, {"w": jnp.ones((2, 3))})
-    with pytest.raises(CheckpointError, match="shape"):
-        series.restore(0, {"w": jnp.ones((3, 2))})
-    with pytest.raises(CheckpointError, match="dense/0 cannot be read"):
-        series.restore(0, {"v": jnp.ones((2, 3))})
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (
+            {"w": [jnp.ones((3, 2))]},
+            r"w/0: float32\[2, 3\] there, float32\[3, 2\] here",
+        ),
+        ({"w": [jnp.ones((2, 3), int)]}, r"float32\[2, 3\] there, int32\[2, 3\] here"),
+        ({"v": [jnp.ones((2, 3))]}, r"v/0: nothing there, float32\[2, 3\] here"),
+        ({"w": []}, r"w/0: float32\[2, 3\] there, nothing here"),
+        ({"w": [jnp.ones((2, 3))] * 2}, r"w/1: nothing there, float32\[2, 3\] here"),
+        ({"w": [jnp.ones((2, 3), bool)]}, r"there, uint8\[1\] here"),
+    ],
+)
+def test_what_is_of_another_network_is_no_damage(other, said, series):
+    series.save(0, {"w": [jnp.ones((2, 3))]})
+    with pytest.raises(CheckpointError, match=f"dense/0 is whole, but.*{said}"):
+        series.restore(0, other)
+
+
+def test_another_optimizer_is_told_by_its_own_moments(series):
+    """Whatever containers its state is made of."""
+    params = {"a": {"kernel": jnp.ones(2)}}
+    sgd, momentum = (optax.sgd(0.1, momentum=m).init(params) for m in (None, 0.9))
+    series.save(0, [momentum])
+    series.save(1, [sgd, params])
+    jax.tree.map(
+        np.testing.assert_array_equal, series.restore(0, [momentum]), [momentum]
+    )
+    with pytest.raises(CheckpointError, match=r"trace/a/kernel: float.*, nothing here"):
+        series.restore(0, [sgd])
+    with pytest.raises(CheckpointError, match=r"trace/a/kernel: nothing there, float"):
+        series.restore(1, [momentum, params])
 
 
 # ----------------------------------------------------------------------- faults

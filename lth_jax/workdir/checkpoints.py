@@ -99,16 +99,26 @@ class Series:
         """Return a saved pytree, like another in structure, shapes and types.
 
         Raises:
-            CheckpointError: it is damaged, or of another structure.
+            CheckpointError: it is damaged, or of another network.
         """
-        self.verify(number)
-        packed = jax.eval_shape(_packed, like)
-        saved = self._restored(number, jax.tree.map(_empty, packed))
-        for found, want in zip(jax.tree.leaves(saved), jax.tree.leaves(packed)):
-            if (found.shape, found.dtype) != (want.shape, want.dtype):
-                problem = f"{found.dtype}{found.shape}: wrong shape, wanted {want}"
-                raise self._damaged(number, ValueError(problem))
-        return _unpacked(saved, like)
+        packed, saved = jax.eval_shape(_packed, like), self.raw(number)
+        found = dict(masks_lib.leaves(saved))
+        there, here = (
+            {path: f"{x.dtype}{[*x.shape]}" for path, x in masks_lib.leaves(tree)}
+            for tree in (saved, packed)
+        )
+        for path in sorted(there.keys() | here.keys()):
+            was, now = (arrays.get(path, "nothing") for arrays in (there, here))
+            if was != now:
+                raise CheckpointError(
+                    f"{self.directory / str(number)} is whole, but of another network "
+                    f"({path}: {was} there, {now} here); go back to the model's code "
+                    "and options, and the optimizer's, or start in a new --workdir"
+                )
+        arranged = jax.tree_util.tree_map_with_path(
+            lambda path, _: found[masks_lib.name(path)], packed
+        )
+        return _unpacked(arranged, like)
 
     def raw(self, number: int) -> PyTree:
         """Return a saved pytree as it is on disk: dicts, lists and NumPy arrays.
@@ -116,7 +126,14 @@ class Series:
         Booleans are packed into bytes, eight to one, the first into the highest bit.
         """
         self.verify(number)
-        return jax.device_get(self._restored(number, None))
+        folder = self.directory / str(number)
+        if not (folder / "tree").exists():
+            return []  # of no networks
+        try:
+            with _checkpointer() as checkpointer, _plainly(folder) as plain:
+                return jax.device_get(checkpointer.restore(plain / "tree"))
+        except Exception as error:  # Orbax passes on whatever its libraries raise
+            raise self._damaged(number, error) from error
 
     def about(self, number: int) -> dict[str, Any]:
         """Return what was saved about a checkpoint."""
@@ -162,17 +179,6 @@ class Series:
         for path in self.directory.iterdir():
             if path.suffix in (".unfinished", ".removed"):
                 shutil.rmtree(path, ignore_errors=True)
-
-    def _restored(self, number: int, wanted: PyTree) -> PyTree:
-        folder = self.directory / str(number)
-        if not (folder / "tree").exists() and not wanted:
-            return []  # of no networks
-        try:
-            with _checkpointer() as checkpointer, _plainly(folder) as plain:
-                wanted = ocp.args.StandardRestore(wanted)
-                return checkpointer.restore(plain / "tree", wanted)
-        except Exception as error:  # Orbax passes on whatever its libraries raise
-            raise self._damaged(number, error) from error
 
     def _damaged(self, number: int, error: Exception) -> CheckpointError:
         return CheckpointError(
