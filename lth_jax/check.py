@@ -24,7 +24,7 @@ from lth_jax import scores
 from lth_jax.config import fields
 from lth_jax.config.files import from_json
 from lth_jax.errors import CheckpointError, RunError, one_line
-from lth_jax.lottery.plan import Plan
+from lth_jax.lottery.plan import Plan, planned
 from lth_jax.masks import Masks
 from lth_jax.workdir import Member, Training, Workdir, read
 from lth_jax.workdir import records as records_lib
@@ -254,15 +254,7 @@ def problems(directory: Path | str) -> list[str]:
     """Return what is wrong with the run in a folder, one line a problem."""
     found = []
     try:
-        workdir = Workdir(directory)
-        config = from_json(read(workdir.directory / "config.json"))
-        fields.check(config)
-        written = read(workdir.directory / "plan.json")
-        plan = Plan(config, written["length"], tuple(written["rewind_steps"]))
-        trainings = _trainings(written["trainings"])
-        nested, crossing = written["nested"], written["crossing"]
-        check = Check(workdir, plan, trainings, nested, crossing)
-        found.extend(check.problems())
+        found.extend(_opened(directory).problems())
     except RunError as error:
         found.append(f"{directory}: {error}")
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -271,14 +263,14 @@ def problems(directory: Path | str) -> list[str]:
     return found
 
 
-def _trainings(written: list[list[Any]]) -> dict[Member, Training]:
-    """Return the trainings of a plan that was written as JSON, by network."""
-    found = {Member(*one[0]): Training(Member(*one[0]), *one[1:4]) for one in written}
-    for member, *_, after in written:
-        if after:
-            first = found[Member(*after)]
-            found[Member(*member)] = found[Member(*member)]._replace(after=first)
-    return found
+def _opened(directory: Path | str) -> Check:
+    workdir = Workdir(directory)
+    config = from_json(read(workdir.directory / "config.json"))
+    fields.check(config)
+    written = read(workdir.directory / "plan.json")
+    plan = Plan(config, written["length"], tuple(written["rewind_steps"]))
+    trainings = planned(written["trainings"])
+    return Check(workdir, plan, trainings, written["nested"], written["crossing"])
 
 
 def main() -> None:
@@ -293,8 +285,12 @@ def main() -> None:
         print(problem)
     if found:
         sys.exit(f"{workdir}: {len(found)} problem{'s' * (len(found) > 1)}")
-    levels = len(Workdir(workdir).levels.numbers())
-    print(f"{workdir}: all is well with {levels} levels")
+    check = _opened(workdir)
+    levels, plan = len(check.workdir.levels.numbers()), check.plan
+    said = f"{levels} levels"
+    if to_come := check.workdir.to_come(plan.dense_steps, plan.levels):
+        said = f"{levels} of {plan.levels + 1} levels; still to come: {to_come}"
+    print(f"{workdir}: all is well with {said}")
 
 
 if __name__ == "__main__":

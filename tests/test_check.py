@@ -1,6 +1,8 @@
 """The check of a run: silent about what is well, and clear about what is not."""
 
+import contextlib
 import dataclasses
+import io
 import json
 import shutil
 import subprocess
@@ -81,9 +83,30 @@ def test_so_is_a_run_that_is_not_finished(workdir):
     workdir.levels.remove(2)
     edit(workdir, lambda lines: [line for line in lines if '"level": 2' not in line])
     assert problems(workdir) == []
+    assert said(workdir) == "2 of 3 levels; still to come: level 2"
     with workdir.records.path.open("a") as file:
         file.write('{"replicate": 0, "rewind')
     assert problems(workdir) == []
+
+
+def said(workdir):
+    """What the command says of a run that is well."""
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["check", str(workdir.directory)])
+        check.main()
+    return shown.getvalue().partition(" all is well with ")[2].strip()
+
+
+def test_what_is_still_to_come_is_said(workdir):
+    assert said(workdir) == "3 levels"
+    workdir.records.truncate(0)
+    for level in (2, 1, 0):
+        workdir.levels.remove(level)
+    workdir.dense.remove(workdir.dense.numbers()[-1])
+    assert said(workdir) == (
+        "0 of 3 levels; still to come: dense networks at step 19 and levels 0 to 2"
+    )
 
 
 def test_damage_is_found(workdir):

@@ -108,6 +108,17 @@ class Workdir:
             for member, start in starts.items()
         }
 
+    def to_come(self, steps: Sequence[int], levels: int) -> str:
+        """Return what `recover`'s run has not done yet, in words; empty if all is."""
+        found, saved, done = [], self.dense.numbers(), self.levels.numbers()
+        if missing := [str(step) for step in steps if step not in saved]:
+            found.append(f"dense networks at step {', '.join(missing)}")
+        is_over = len(done) > 1 and not self.members(self.levels, done[-1])
+        if len(done) <= levels and not is_over:  # else no ticket was left
+            several = len(done) < levels
+            found.append(f"level{'s' * several} {f'{len(done)} to ' * several}{levels}")
+        return " and ".join(found)
+
     def recover(self, steps: Sequence[int], levels: int) -> None:
         """Get ready to go on: forget what is damaged and can be done again.
 
