@@ -54,7 +54,8 @@ def describe(config: ConfigDict) -> str:
             "",
             f"time: about {_duration(steps / rate)}, {rate:,.0f} steps a second here",
             f"disk: at most {saved * _bytes(experiment) / 1e6:,.1f} MB of checkpoints",
-            "Nothing was written. To train, leave --dry_run out.",
+            "Nothing was written, but data that had to be prepared. To train, leave "
+            "--dry_run out.",
         ]
     )
 
