@@ -23,7 +23,7 @@ def cores() -> int:
 
 
 def _shares() -> Iterator[float]:
-    """Yield how many cores' time control groups of Linux give, those around them too."""
+    """Yield how many cores' time Linux gives this control group and those around."""
     try:
         groups = (_ROOT / "proc/self/cgroup").read_text().splitlines()
     except OSError:

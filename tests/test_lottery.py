@@ -24,6 +24,7 @@ from trees import assert_same
 from lth_jax import check, export, measures, prune, report
 from lth_jax import config as config_lib
 from lth_jax import masks as masks_lib
+from lth_jax.config.table import FIELDS
 from lth_jax.errors import Diverged
 from lth_jax.lottery import branches, loop, methods, progress, studies, training
 from lth_jax.lottery.plan import Plan
@@ -38,6 +39,13 @@ from lth_jax.workdir.records import Records
 
 KEPT = [888, 621, 434, 303]  # of 64 * 12 + 12 * 10 weights, less ceil(0.3 of the rest)
 BRANCHES = ("ticket", "random_reinit", "shuffled_mask")
+SMALL = {
+    "branches": ("ticket",),
+    "copies": 1,
+    "studies": (),
+    "prune.levels": 2,
+    "rewind.steps": ("2it",),
+}
 
 
 @pytest.fixture(scope="module")
@@ -77,15 +85,7 @@ def configure(data_dir):
 @pytest.fixture(scope="module")
 def small(configure):
     """The config of a run whose only network is the ticket."""
-    return configure(
-        **{
-            "branches": ("ticket",),
-            "copies": 1,
-            "studies": (),
-            "prune.levels": 2,
-            "rewind.steps": ("2it",),
-        }
-    )
+    return configure(**SMALL)
 
 
 @pytest.fixture(autouse=True)
@@ -776,9 +776,112 @@ def test_a_finished_run_trains_nothing_when_it_is_started_again(finished, monkey
     assert contents(finished.workdir.directory) == before
 
 
-def test_more_levels_are_another_config(finished, configure):
-    with pytest.raises(config_lib.ConfigError, match=r"prune\.levels: 3 there, 4 here"):
-        loop.run(configure(**{"prune.levels": 4}), finished.workdir.directory)
+GROWN = {  # from a run's fields to what else it may come to
+    "levels": ({"prune.levels": 1}, {"prune.levels": 3}),
+    "densities": (
+        {"prune.densities": (0.7,)},
+        {"prune.densities": (0.7, 0.5, 0.3)},
+    ),
+    "studied levels": (
+        {"prune.levels": 2, "branch_levels": (1,)},
+        {"prune.levels": 3, "branch_levels": (1, 3)},
+    ),
+    "one shot": (
+        {"prune.levels": 1, "prune.schedule": "one_shot"},
+        {"prune.levels": 2, "prune.schedule": "one_shot"},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", GROWN)
+def test_a_finished_run_can_be_pruned_further(kind, configure, tmp_path):
+    few, more = (configure(replicates=1, **fields) for fields in GROWN[kind])
+    whole, grown = (Workdir(tmp_path / name) for name in ("whole", "grown"))
+    loop.run(more, whole.directory)
+    loop.run(few, grown.directory)
+    before = contents(grown.directory)
+    loop.run(more, grown.directory)
+    now = contents(grown.directory)
+    for path, content in before.items():
+        if path.parent != grown.directory:
+            assert now[path] == content, path
+    rows = now[grown.records.path]
+    assert rows.startswith(before[grown.records.path])
+    assert rows == whole.records.path.read_bytes()
+    for name in ("config.json", "plan.json"):
+        assert (whole.directory / name).read_bytes() == now[grown.directory / name]
+    assert grown.levels.numbers() == whole.levels.numbers()
+    assert check.problems(grown.directory) == []
+    # Killed as soon as the new config was written.
+    (grown.directory / "plan.json").write_bytes(before[grown.directory / "plan.json"])
+    loop.run(more, grown.directory)
+    assert contents(grown.directory) == now
+    with pytest.raises(config_lib.ConfigError, match="was made by another config"):
+        loop.run(few, grown.directory)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"prune.levels": 2},
+        {"prune.densities": (0.7, 0.5, 0.3, 0.2)},
+        {"prune.levels": 4, "branch_levels": (4,)},
+        {"prune.levels": 4, "prune.fraction": 0.2},
+        {"replicates": 3},
+    ],
+)
+def test_what_changes_levels_that_were_there_is_another_config(
+    fields, finished, configure
+):
+    before = contents(finished.workdir.directory)
+    with pytest.raises(config_lib.ConfigError, match=r"was made by another config"):
+        loop.run(configure(**fields), finished.workdir.directory)
+    assert contents(finished.workdir.directory) == before
+
+
+@pytest.mark.parametrize(
+    "field",
+    [{"train.members": 1}, {"train.devices": 1}, {"data.stream.corrupt": "skip"}],
+)
+def test_a_run_may_go_on_with_what_changes_no_number(
+    field, small, configure, tmp_path, monkeypatch, capsys
+):
+    """Devices and members change last digits at most; here, on CPUs, none."""
+    loop.run(small, tmp_path / "whole")
+
+    def cut(run):
+        study(run)
+        if run.level == 1:
+            raise Interrupted
+
+    study = loop.study
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(loop, "study", cut)
+        loop.run(small, tmp_path / "cut")
+    capsys.readouterr()
+    loop.run(configure(**SMALL | field), tmp_path / "cut")
+    (name,) = field
+    warned = f"warning: config.{name} " in capsys.readouterr().err
+    assert warned == (FIELDS[name].changes == "digits")
+    whole, other = (Workdir(tmp_path / name) for name in ("whole", "cut"))
+    assert whole.records.rows() == other.records.rows()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("jax_enable_x64", True), ("jax_numpy_dtype_promotion", "strict")],
+)
+def test_settings_of_jax_with_which_nothing_can_be_trained_are_refused(
+    name, value, small, tmp_path
+):
+    before = getattr(jax.config, name)
+    jax.config.update(name, value)
+    try:
+        with pytest.raises(config_lib.ConfigError, match=f"^{name}: nothing can be"):
+            loop.run(small, tmp_path / "run")
+    finally:
+        jax.config.update(name, before)
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_config_that_cannot_be_run_leaves_no_folder(small, tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ def test_cores_are_those_that_the_process_may_use(root, monkeypatch):
 
 
 V1 = {
-    "proc/self/cgroup": "5:memory:/a\n4:cpu,cpuacct:/docker/a\n1:name=systemd:/a\n0::/\n",
+    "proc/self/cgroup": "5:memory:/a\n4:cpu,cpuacct:/docker/a\n0::/\n",
     "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
 }
 

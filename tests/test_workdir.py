@@ -17,6 +17,7 @@ import pytest
 
 from lth_jax import config as config_lib
 from lth_jax import models
+from lth_jax.config.table import FIELDS
 from lth_jax.errors import CheckpointError, ConfigError
 from lth_jax.train import optimizers as optim
 from lth_jax.train import state
@@ -97,7 +98,8 @@ def test_another_config_is_refused_naming_what_differs_with_both_values(workdir)
         f"--workdir: {workdir.directory} was made by another config "
         "(config.prune.densities: [] there, [0.5] here; "
         "config.replicates: 3 there, 5 here; "
-        "config.train.length: '10ep' there, '3it' here)"
+        "config.train.length: '10ep' there, '3it' here); for more replicates take "
+        "another --config.seed, in a --workdir of its own"
     )
     with pytest.raises(ConfigError, match=f"^{message}$"):
         begin(workdir, other)
@@ -112,11 +114,37 @@ def test_fields_that_only_one_config_has_are_named_too(workdir):
         begin(workdir, changed.lock())
 
 
-def test_where_the_data_is_and_how_often_to_save_make_no_difference(workdir, capsys):
+NOTHING = {"data.dir", "data.stream.corrupt", "data.stream.workers"}
+NOTHING |= {"train.checkpoint_minutes"}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_field_is_of_another_run_or_says_that_it_is_not(name, workdir, capsys):
     begin(workdir, config())
-    harmless = {"data.dir": "/elsewhere", "train.checkpoint_minutes": 1.0}
-    begin(workdir, config(**harmless))
-    assert capsys.readouterr().err == ""
+    value = config_lib.flatten(config())[name]
+    if isinstance(value, bool):
+        other = not value
+    elif isinstance(value, int | float):
+        other = value + 1
+    else:
+        other = {str: "other", list: (*value, 1), dict: {"a": 1}}[type(value)]
+    if name in NOTHING | {"train.devices", "train.members"}:
+        begin(workdir, config(**{name: other}))
+        warned = name not in NOTHING
+        assert f"config.{name} {value} before" * warned in capsys.readouterr().err
+    else:
+        changed = config_lib.default()
+        with changed.unlocked():
+            changed.update_from_flattened_dict({name: other})
+        with pytest.raises(ConfigError, match=rf"another config \(config\.{name}"):
+            begin(workdir, changed)
+
+
+def test_devices_that_share_a_batch_are_of_the_run(workdir):
+    begin(workdir, config(**{"train.layout": "data"}))
+    begin(workdir, config(**{"train.layout": "data", "train.members": 1}))
+    with pytest.raises(ConfigError, match=r"config\.train\.devices: 0 there, 1 here"):
+        begin(workdir, config(**{"train.layout": "data", "train.devices": 1}))
 
 
 def test_another_data_set_is_refused(workdir):
@@ -237,6 +265,38 @@ def test_other_versions_are_accepted_with_a_warning(workdir, capsys):
     begin(workdir, config())
     (warning,) = capsys.readouterr().err.splitlines()
     assert warning.startswith("warning: devices ['abacus'] before, ['cpu', 'cpu'] now")
+
+
+@pytest.mark.parametrize("name", environment.DRAWS)
+def test_a_setting_that_changes_what_is_drawn_is_refused(name, workdir):
+    begin(workdir, config())
+    settings = environment_of(workdir)["jax"]
+    edit(workdir, "jax", settings | {name: "other"})
+    now = re.escape(repr(settings[name]))
+    said = rf"another setting of JAX \(jax_{name}: 'other' there, {now} here\)$"
+    with pytest.raises(ConfigError, match=said):
+        begin(workdir, config())
+
+
+@pytest.mark.parametrize("name", environment.DIGITS)
+def test_a_setting_that_changes_last_digits_is_accepted_with_a_warning(
+    name, workdir, capsys
+):
+    begin(workdir, config())
+    edit(workdir, "jax", environment_of(workdir)["jax"] | {name: "other"})
+    begin(workdir, config())
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith(f"warning: jax_{name} other before, ")
+
+
+def test_a_folder_that_does_not_know_of_settings_goes_on(workdir, capsys):
+    begin(workdir, config())
+    path = workdir.directory / "environment.json"
+    known = environment_of(workdir)
+    del known["jax"]
+    path.write_text(json.dumps(known))
+    begin(workdir, config())
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("name", ["config.json", "environment.json"])
@@ -442,6 +502,19 @@ def test_a_level_of_which_nothing_is_left_is_done_too(begun):
     assert begun.members(begun.levels, 2) == []
     assert begun.load(begun.levels, 2, jax.eval_shape(network)) == {}
     assert values(begun) == [20.0, 1.0, 2.3, 2.4]
+
+
+def test_what_is_to_come_is_said(begun):
+    assert begun.to_come([0, 20], 4) == "levels 2 to 4"
+    assert begun.to_come([0, 20], 2) == "level 2"
+    assert begun.to_come([0, 20], 1) == ""
+    begun.finish(begun.levels, 2, {})
+    assert begun.to_come([0, 20], 4) == ""
+    for level in (2, 1, 0):
+        begun.levels.remove(level)
+    assert begun.to_come([0, 5, 20, 30], 4) == (
+        "dense networks at step 5, 30 and levels 0 to 4"
+    )
 
 
 def test_a_pause_without_networks_is_nobodys(workdir):

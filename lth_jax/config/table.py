@@ -1,6 +1,6 @@
 """Table: every field of a config on one line: default, comment, type and limits."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 LAYOUTS = ("fleet", "data")
 PARTS = ("params", "batch_stats", "opt_state", "step")
@@ -25,6 +25,8 @@ class Field(NamedTuple):
     length: bool = (
         False  # of training, as '160ep', '500it' or '5ep3it', or some of those
     )
+    # What another value changes when a run goes on: only numbers make it another run.
+    changes: Literal["numbers", "digits", "nothing"] = "numbers"
 
 
 # fmt: off
@@ -32,7 +34,7 @@ FIELDS: dict[str, Field] = {
     "seed": Field(0, "of everything that is drawn"),
     "replicates": Field(3, "networks with seeds of their own", least=1),
     "data.name": Field("digits", "any TFDS image classification set"),
-    "data.dir": Field("", "TFDS's data folder; empty for its default"),
+    "data.dir": Field("", "TFDS's data folder; empty for its default", changes="nothing"),
     "data.train_split": Field("train"),
     "data.test_split": Field("test"),
     "data.validation": Field(0, "training examples held out"),
@@ -47,8 +49,8 @@ FIELDS: dict[str, Field] = {
     "data.stream.aspect": Field((3 / 4, 4 / 3), "width / height", of=float),
     "data.stream.mean": Field((0.485, 0.456, 0.406), "by channel, on the 0 to 1 scale", of=float),
     "data.stream.std": Field((0.229, 0.224, 0.225), "likewise", of=float, above=0),
-    "data.stream.corrupt": Field("error", "or 'skip': the next image in its place"),
-    "data.stream.workers": Field(-1, "processes that decode: 0 none, -1 one per core", least=-1),
+    "data.stream.corrupt": Field("error", "or 'skip': the next image in its place", changes="nothing"),
+    "data.stream.workers": Field(-1, "processes that decode: 0 none, -1 one per core", least=-1, changes="nothing"),
     "model.name": Field("lenet", "a key of models.MODELS"),
     "model.init": Field("kaiming_normal", "of all kernels"),
     "model.norm_scale": Field("ones", "initial batch-norm scales, or 'uniform'"),
@@ -69,9 +71,9 @@ FIELDS: dict[str, Field] = {
     "train.length": Field("10ep", "'160ep', '500it' or '5ep3it'", length=True),
     "train.evaluate_every": Field("", "a length; empty for the end only", length=True),
     "train.layout": Field("fleet", "or 'data': the devices share a batch", choices=LAYOUTS),
-    "train.devices": Field(0, "0 for all", least=0),
-    "train.members": Field(0, "most members a device at a time; 0 chooses", least=0),
-    "train.checkpoint_minutes": Field(10.0, "0 saves only when a level is done", least=0),
+    "train.devices": Field(0, "0 for all", least=0, changes="digits"),
+    "train.members": Field(0, "most members a device at a time; 0 chooses", least=0, changes="digits"),
+    "train.checkpoint_minutes": Field(10.0, "0 saves only when a level is done", least=0, changes="nothing"),
     "train.sync_batch_stats": Field(True, "in layout 'data'"),
     "train.average": Field(0.0, "decay of a moving average of weights, to evaluate; 0: none", least=0, below=1),
     "train.accumulate": Field(1, "microbatches, one after another, of a device's batch", least=1),

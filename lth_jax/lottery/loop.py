@@ -31,7 +31,7 @@ from lth_jax.prune import ScoreError
 from lth_jax.train import experiment as experiment_lib
 from lth_jax.train import optimizers, processes
 from lth_jax.train.experiment import Experiment
-from lth_jax.workdir import identity
+from lth_jax.workdir import environment, identity
 from lth_jax.workdir.folder import Workdir
 from lth_jax.workdir.member import Networks, Training
 from lth_jax.workdir.pauses import Interruption
@@ -83,6 +83,7 @@ def build(config: ConfigDict) -> tuple[Plan, Experiment]:
     Raises:
         ConfigError, DataError: the config cannot be run; one line, naming the field.
     """
+    environment.check_settings()
     fields.check(config)
     known("prune.method", config.prune.method, METHODS)
     for name in config.studies:

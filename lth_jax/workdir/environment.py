@@ -17,9 +17,17 @@ from typing import Any
 
 import jax
 
+from lth_jax.errors import ConfigError
+
 # Modules and packages that change no number of a run.
 HARMLESS = ("check", "configs", "dry_run", "export", "main", "report", "sparse")
 HARMLESS += ("job", "paths", "tensorboard")
+# JAX's settings that change what is drawn, and those that change last digits.
+DRAWS = ("default_prng_impl", "random_seed_offset", "threefry_partitionable")
+DIGITS = ("default_matmul_precision", "disable_jit", "disable_most_optimizations")
+DIGITS += ("optimization_level", "softmax_custom_jvp")
+# Those with which nothing can be trained, and what they must be.
+_NEEDED = {"enable_x64": False, "numpy_dtype_promotion": "standard"}
 _PACKAGES = ("lth_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint")
 _PACKAGES += ("tensorflow-datasets", "numpy", "opencv-python-headless")
 
@@ -39,7 +47,23 @@ def environment(own: Iterable[object] = ()) -> dict[str, Any]:
         "packages": {name: metadata.version(name) for name in _PACKAGES},
         "devices": [device.device_kind for device in jax.devices()],
         "processes": jax.process_count(),
+        "jax": {n: x for n in (*DRAWS, *DIGITS) if (x := _setting(n)) is not None},
     }
+
+
+def check_settings() -> None:
+    """Raise ConfigError if JAX is set to what nothing here can be trained with."""
+    for name, needed in _NEEDED.items():
+        if (found := _setting(name)) not in (needed, None):
+            raise ConfigError(
+                f"jax_{name}: nothing can be trained with {found!r}; unset "
+                f"JAX_{name.upper()}, or jax.config.update('jax_{name}', {needed!r})"
+            )
+
+
+def _setting(name: str) -> Any:
+    """Return what a setting of JAX is; None where it has no such setting."""
+    return getattr(jax.config, f"jax_{name}", None)
 
 
 def code(own: Iterable[object] = ()) -> dict[str, str]:

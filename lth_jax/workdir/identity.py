@@ -4,9 +4,11 @@ One run's numbers come from one config, one code and one data set: a folder is r
 to any other. What may differ when a run goes on, because it changes no number, or only
 the last digits of some:
 
-- config: the fields in `HARMLESS`;
+- config: fields of which `config.table` says so, with a warning if of last digits;
+  further levels, to which a run grows;
 - code: the modules in `environment.HARMLESS`. Any other change, of the package's files
   or of the user's own, is refused until it is accepted;
+- settings of JAX, but for what is drawn: with a warning;
 - versions of other packages, Python, the system, devices and the number of processes:
   with a warning, as the last digits may change;
 - the command and the git commit.
@@ -24,11 +26,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from lth_jax.config.files import flatten
+from lth_jax.config.table import FIELDS
 from lth_jax.errors import ConfigError
 from lth_jax.train import processes
 from lth_jax.workdir import environment as environment_lib
 
-HARMLESS = {"data.dir", "data.stream.workers", "train.checkpoint_minutes"}
+_GROWING = {"prune.levels", "prune.densities", "branch_levels"}
+_MORE = "for more replicates take another --config.seed, in a --workdir of its own"
 
 
 @contextlib.contextmanager
@@ -91,39 +95,93 @@ def _begin(
     plan: dict[str, Any],
     accept: bool,
 ) -> None:
-    path, described = (directory / f"{name}.json" for name in ("config", "environment"))
+    names = ("config", "environment", "plan")
+    path, described, planned = (directory / f"{name}.json" for name in names)
     if not path.exists():
         directory.mkdir(parents=True, exist_ok=True)
         _write(described, environment)
         _write(path, config.to_dict())
-    _check_same(directory, "config", config.to_dict(), read(path))
-    there = read(described)
+    written, there = read(path), read(described)
+    grown = planned.exists() and _is_grown(config, plan, written, read(planned))
+    may_differ = _may_differ(config) | (_GROWING if grown else set())
+    _check_same(directory, "config", config.to_dict(), written, may_differ)
     if there.get("data"):
         _check_same(directory, "data set", environment["data"], there["data"])
+    before, now = there.get("jax", {}), environment["jax"]
+    draws = before.keys() & now.keys() - {*environment_lib.DIGITS}
+    drawn = ({name: found[name] for name in draws} for found in (now, before))
+    _check_same(directory, "setting of JAX", *drawn)
     _check_code(directory, there, environment, accept)
-    _write(directory / "plan.json", plan)
-    for name in ("packages", "python", "platform", "devices", "processes"):
-        if there.get(name) != environment[name]:
+    _warn(config, environment, written, there)
+    if grown:
+        _write(path, config.to_dict())
+    _write(planned, plan)
+
+
+def _warn(
+    config: ConfigDict, here: dict[str, Any], written: dict[str, Any], there: Any
+) -> None:
+    """Say what is not as it was, and changes last digits at most."""
+    names = ("packages", "python", "platform", "devices", "processes")
+    found = [(name, there.get(name), here[name]) for name in names]
+    for name in environment_lib.DIGITS if "jax" in there else ():
+        found.append((f"jax_{name}", *(x["jax"].get(name) for x in (there, here))))
+    for name, (was, now) in _differences(config.to_dict(), written).items():
+        if name in FIELDS and FIELDS[name].changes == "digits":
+            found.append((f"config.{name}", was, now))
+    for name, was, now in found:
+        if was != now:
             print(
-                f"warning: {name} {there.get(name)} before, {environment[name]} "
-                "now: last digits may differ",
+                f"warning: {name} {was} before, {now} now: last digits may differ",
                 file=sys.stderr,
             )
 
 
-def _check_same(directory: Path, what: str, here: dict, there: dict) -> None:
-    """Raise ConfigError, naming the difference, unless both are the same."""
+def _is_grown(
+    config: ConfigDict, plan: dict[str, Any], written: dict[str, Any], planned: Any
+) -> bool:
+    """Return whether levels are new, and those that were there are as they were."""
+    begun, here = planned.get("trainings"), plan.get("trainings", ())
+    name, tree = "prune.densities", ConfigDict(written)
+    before, now = (flatten(made).get(name, []) for made in (tree, config))
+    same = bool(before) == bool(now) and before == now[: len(before)]
+    return (
+        bool(begun) and same and len(begun) < len(here) and begun == here[: len(begun)]
+    )
+
+
+def _may_differ(config: ConfigDict) -> set[str]:
+    """Return the fields that may differ when a run goes on."""
+    fields = {name for name, field in FIELDS.items() if field.changes != "numbers"}
+    # Each has statistics, and draws, of its own part of a batch.
+    return fields - {"train.devices" if config.train.layout == "data" else ""}
+
+
+def _differences(here: dict, there: dict) -> dict[str, tuple[Any, Any]]:
+    """Return by name what differs: there, and here."""
     before, now = (flatten(ConfigDict(tree)) for tree in (there, here))
-    prefix = {"config": "config.", "data set": "data."}[what]
-    different = [
-        f"{prefix}{name}: {before.get(name)!r} there, {now.get(name)!r} here"
-        for name in sorted((before.keys() | now.keys()) - HARMLESS)
+    return {
+        name: (before.get(name), now.get(name))
+        for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
-    ]
+    }
+
+
+def _check_same(
+    directory: Path, what: str, here: dict, there: dict, but: Iterable[str] = ()
+) -> None:
+    """Raise ConfigError, naming the difference, unless both are the same."""
+    prefix = {"config": "config.", "data set": "data."}.get(what, "jax_")
+    different = {
+        name: f"{prefix}{name}: {was!r} there, {now!r} here"
+        for name, (was, now) in _differences(here, there).items()
+        if name not in but
+    }
     if different:
+        instead = f"; {_MORE}" * ("replicates" in different)
         raise ConfigError(
             f"--workdir: {directory} was made by another {what} "
-            f"({'; '.join(different)})"
+            f"({'; '.join(different.values())}){instead}"
         )
 
 
