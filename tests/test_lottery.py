@@ -31,7 +31,7 @@ from lth_jax.lottery.plan import Plan
 from lth_jax.train import experiment as experiment_lib
 from lth_jax.train import state
 from lth_jax.train.fit import fit
-from lth_jax.workdir import Member, Workdir
+from lth_jax.workdir import Member, Workdir, environment
 from lth_jax.workdir import checkpoints as checkpoint
 from lth_jax.workdir.checkpoints import Series
 from lth_jax.workdir.pauses import Interrupted, Interruption
@@ -867,13 +867,11 @@ def test_a_run_may_go_on_with_what_changes_no_number(
     assert whole.records.rows() == other.records.rows()
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("jax_enable_x64", True), ("jax_numpy_dtype_promotion", "strict")],
-)
+@pytest.mark.parametrize("setting", environment.REFUSED)
 def test_settings_of_jax_with_which_nothing_can_be_trained_are_refused(
-    name, value, small, tmp_path
+    setting, small, tmp_path
 ):
+    name, value = f"jax_{setting}", environment.REFUSED[setting]
     before = getattr(jax.config, name)
     jax.config.update(name, value)
     try:

@@ -26,8 +26,10 @@ HARMLESS += ("job", "paths", "tensorboard")
 DRAWS = ("default_prng_impl", "random_seed_offset", "threefry_partitionable")
 DIGITS = ("default_matmul_precision", "disable_jit", "disable_most_optimizations")
 DIGITS += ("optimization_level", "softmax_custom_jvp")
-# Those with which nothing can be trained, and what they must be.
-_NEEDED = {"enable_x64": False, "numpy_dtype_promotion": "standard"}
+_GUARDS = ("", "_host_to_device", "_device_to_host", "_device_to_device")
+# Those with which nothing can be trained.
+REFUSED: dict[str, Any] = {"enable_x64": True, "numpy_dtype_promotion": "strict"}
+REFUSED |= {f"transfer_guard{way}": "disallow" for way in _GUARDS}
 _PACKAGES = ("lth_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint")
 _PACKAGES += ("tensorflow-datasets", "numpy", "opencv-python-headless")
 
@@ -53,11 +55,11 @@ def environment(own: Iterable[object] = ()) -> dict[str, Any]:
 
 def check_settings() -> None:
     """Raise ConfigError if JAX is set to what nothing here can be trained with."""
-    for name, needed in _NEEDED.items():
-        if (found := _setting(name)) not in (needed, None):
+    for name, refused in REFUSED.items():
+        if str(_setting(name)).startswith(str(refused)):
             raise ConfigError(
-                f"jax_{name}: nothing can be trained with {found!r}; unset "
-                f"JAX_{name.upper()}, or jax.config.update('jax_{name}', {needed!r})"
+                f"jax_{name}: nothing can be trained with {_setting(name)!r}; unset "
+                f"JAX_{name.upper()}, or use jax.config.update"
             )
 
 
