@@ -27,18 +27,14 @@ def costs(run: "Run", training: Training, network: TrainState) -> list[dict[str,
     taken = ("steps_trained", training.had + training.steps)
     if not member.is_ticket:
         return numbered(member, network, [taken])
-    layers, left = run.experiment.layers, masks_lib.by_layer(network.masks)
+    left = masks_lib.by_layer(network.masks)
     pruned = sum(total - kept for kept, total in left.values())
-    kernels = {layer: f"{layer.path}/kernel" for layer in layers}
-    densities = {
-        path: left[path][0] / left[path][1] for path in kernels.values() if path in left
-    }
+    uses = {p: n for layer in run.experiment.layers for p, n in layer.weights.items()}
+    densities = {path: left[path][0] / left[path][1] for path in uses if path in left}
     weights = sum(w.size for w in jax.tree.leaves(network.params)) - pruned
     others = sum(x.size for x in jax.tree.leaves(network.batch_stats))
     bits = sum(-(-total // 8) for _, total in left.values())
-    multiply_adds = sum(
-        layer.multiply_adds * densities.get(path, 1) for layer, path in kernels.items()
-    )
+    multiply_adds = sum(n * densities.get(path, 1) for path, n in uses.items())
     numbers = [
         taken,
         ("steps_to_find", run.plan.steps_to_find(member)),

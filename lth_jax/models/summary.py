@@ -1,7 +1,5 @@
 """What each layer of a network costs, without computing anything."""
 
-import math
-import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -9,76 +7,117 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import PyTree
+
+from lth_jax import masks as masks_lib
+from lth_jax.models import products
 
 Shape = tuple[int, ...]
 COLUMNS = ("layer", "output", "parameters", "prunable", "multiply-adds")
+_EXAMPLES = 2  # with one, a bias has the shape of what it is added to
 
 
 class Layer(NamedTuple):
-    """One layer with parameters."""
+    """One module with parameters of its own, however often it is called."""
 
     path: str  # names of the modules, joined with '/'
-    output_shape: Shape  # for one example
+    output_shape: Shape  # of its first call, for one example
     parameters: int
-    prunable: int  # parameters in arrays of rank 2 or more, if not excluded
-    multiply_adds: int  # multiplications by a kernel for one example; 0 without one
+    prunable: int  # parameters that have a mask
+    multiply_adds: int  # multiplications by parameters for one example
+    weights: dict[str, int]  # the same by path of the parameter
 
 
 def layers(
-    module: nn.Module, input_shape: Sequence[int], exclude: Sequence[str] = ()
+    module: nn.Module, input_shape: Sequence[int], masks: PyTree | None = None
 ) -> list[Layer]:
     """List the layers of `module(x, train)` in the order of their calls.
 
     An auxiliary head is among them, as in training. `input_shape` is the height, width
-    and channels of one example; `exclude` as of `masks.full`.
+    and channels of one example; `masks` are those of `masks.full`, or some excluded.
 
     >>> from lth_jax import models
     >>> layers(models.create("lenet", num_classes=10), (28, 28, 1))[0]
     Layer(path='fc1', output_shape=(300,), parameters=235500, prunable=235200,
-          multiply_adds=235200)
+          multiply_adds=235200, weights={'fc1/bias': 0, 'fc1/kernel': 235200})
     """
-    found = []
+    outputs: dict[str, Shape] = {}
 
     def record(call, args, kwargs, context: nn.module.InterceptorContext) -> Any:
         output = call(*args, **kwargs)
-        params = context.module.variables.get("params", {})
-        own = {k: v.shape for k, v in params.items() if hasattr(v, "shape")}
-        if context.method_name == "__call__" and own:
-            path = "/".join(context.module.path)
-            found.append(_layer(path, output.shape[1:], own, exclude))
+        if context.method_name == "__call__":
+            arrays = (x for x in jax.tree.leaves(output) if getattr(x, "shape", ()))
+            shape = next((x.shape[1:] for x in arrays), ())
+            outputs.setdefault("/".join(context.module.path), shape)
         return output
 
     images = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
     with nn.intercept_methods(record):
-        jax.eval_shape(partial(module.init, train=False), jax.random.key(0), images)
+        init = partial(module.init, train=False)
+        variables = jax.eval_shape(init, jax.random.key(0), images)
+    params = variables["params"]
+    if masks is None:
+        masks = jax.eval_shape(masks_lib.full, params)
+    sizes = {path: leaf.size for path, leaf in masks_lib.leaves(params)}
+    prunable = {path: mask.size for path, mask in masks_lib.leaves(masks)}
+    counted = _multiply_adds(module, variables, input_shape)
+    own: dict[str, list[str]] = {}
+    for path in sizes:
+        own.setdefault(_module(path, outputs), []).append(path)
+    found = []
+    for layer in (layer for layer in outputs if layer in own):
+        weights = {path: counted.get(path, 0) for path in own[layer]}
+        numbers = (
+            sum(n.get(p, 0) for p in weights) for n in (sizes, prunable, counted)
+        )
+        found.append(Layer(layer, outputs[layer], *numbers, weights))
     return found
 
 
-def _layer(
-    path: str, output: Shape, params: dict[str, Shape], exclude: Sequence[str]
-) -> Layer:
-    sizes = {name: math.prod(shape) for name, shape in params.items()}
-    prunable = [
-        sizes[name]
-        for name, shape in params.items()
-        if len(shape) > 1 and not any(re.search(p, f"{path}/{name}") for p in exclude)
-    ]
-    # The last axis of a kernel is the output's features: the others are summed over.
-    *summed, _ = params.get("kernel", (0, 0))
-    multiply_adds = math.prod(summed) * math.prod(output)
-    return Layer(path, output, sum(sizes.values()), sum(prunable), multiply_adds)
+def _module(path: str, modules: dict[str, Shape]) -> str:
+    """Return the path of the innermost module that has a parameter and was called."""
+    while path and path not in modules:
+        path = path.rpartition("/")[0]
+    return path
+
+
+def _multiply_adds(
+    module: nn.Module, variables: Any, input_shape: Sequence[int]
+) -> dict[str, int]:
+    """Return multiply-adds by path, of training where evaluation has none."""
+    images = jax.ShapeDtypeStruct((_EXAMPLES, *input_shape), jnp.float32)
+    arrays = (variables["params"], variables.get("batch_stats", {}), images)
+
+    def total(train: bool) -> dict[str, float]:
+        def apply(params: Any, stats: Any, images: Any, key: Any) -> Any:
+            """Apply the network as a training and an evaluation do."""
+            variables = {"params": params, "batch_stats": stats}
+            options = {"mutable": ["batch_stats"], "rngs": {"dropout": key}}
+            options = options if train else {}
+            return module.apply(variables, images, train=train, **options)
+
+        # As on one device: batch statistics may be averaged over all of them.
+        alone = jax.vmap(apply, in_axes=None, axis_size=1, axis_name="batch")
+        program = jax.make_jaxpr(alone)(*arrays, jax.random.key(0)).jaxpr
+        paths = jax.tree_util.tree_leaves_with_path(arrays[0])
+        known = [{masks_lib.name(path): 1.0} for path, _ in paths]
+        others = [{}] * (len(program.invars) - len(known))
+        return products.count(program, [*known, *others])[0]
+
+    counted = total(train=True) | total(train=False)
+    return {path: round(n / _EXAMPLES) for path, n in counted.items()}
 
 
 def table(rows: Sequence[Layer]) -> str:
     """Render layers as aligned plain text, with totals in the last line.
 
-    >>> print(table([Layer("fc1", (300,), 235_500, 235_200, 235_200)]))
+    >>> print(table([Layer("fc1", (300,), 235_500, 235_200, 235_200, {})]))
     layer  output  parameters  prunable  multiply-adds
     fc1       300     235,500   235,200        235,200
     total             235,500   235,200        235,200
     """
-    sums = (sum(getattr(row, name) for row in rows) for name in Layer._fields[2:])
-    cells = [COLUMNS, *map(_cells, rows), _cells(Layer("total", (), *sums))]
+    sums = (sum(getattr(row, name) for row in rows) for name in Layer._fields[2:5])
+    cells = [COLUMNS, *map(_cells, rows), _cells(Layer("total", (), *sums, {}))]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
         "  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])])
@@ -88,4 +127,4 @@ def table(rows: Sequence[Layer]) -> str:
 
 def _cells(row: Layer) -> tuple[str, ...]:
     shape = "x".join(map(str, row.output_shape))
-    return (row.path, shape, *map("{:,}".format, row[2:]))
+    return (row.path, shape, *map("{:,}".format, row[2:5]))

@@ -119,7 +119,7 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         program=program,
         data=input.about,
         evaluators=evaluators(without="train"),
-        layers=summary_lib.layers(model, input.feed.shape),
+        layers=_layers(model, input.feed.shape, initial),
         prunable=[mask.size for mask in jax.tree.leaves(initial.masks)],
         initialise=initialise,
         length=steps["train.length"],
@@ -141,11 +141,18 @@ def summary(config: ConfigDict) -> str:
     fields.check(config)
     _check_names(config)
     shape, num_classes = inputs.describe(config)
-    with field("model"):
-        layers = summary_lib.layers(
-            _model(config, num_classes), shape, config.prune.exclude
-        )
-    return summary_lib.table(layers)
+    model = _model(config, num_classes)
+    initialise = _initialise(config, model, shape)
+    initial = jax.eval_shape(initialise, jax.random.key(0))
+    return summary_lib.table(_layers(model, shape, initial))
+
+
+def _layers(
+    model: models.Network, shape: tuple[int, ...], initial: TrainState
+) -> list[summary_lib.Layer]:
+    """Return the network's layers; it is applied as in training and evaluation."""
+    with field("model", Exception):
+        return summary_lib.layers(model, shape, initial.masks)
 
 
 def _check_names(config: ConfigDict) -> None:

@@ -1,0 +1,119 @@
+"""Products: how often a traced program multiplies by each of its parameters."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+
+Numbers = dict[str, int | float]  # by path of the parameter
+# Of an array: what part of it is which parameter; {} where that is not known.
+Share = Numbers
+Found = tuple[Numbers, list[Share]]  # multiplications, and what the results are
+
+_PIECES = ("slice", "dynamic_slice", "split")
+
+
+def count(program: Jaxpr, given: Sequence[Share]) -> Found:
+    """Count multiplications by parameters in matrix products and convolutions.
+
+    A product counts for the parameter that one of its factors is: as it is, reshaped,
+    cast, masked, in pieces or joined with others. Loops whose length is not known are
+    left out; of branches, what most of them multiply by.
+
+    Args:
+        program: traced.
+        given: what each of its inputs is.
+    """
+    shares = dict(zip(program.invars, given, strict=True))
+
+    def read(variable: Var | Literal) -> Share:
+        return {} if isinstance(variable, Literal) else shares.get(variable, {})
+
+    total: Numbers = {}
+    for equation in program.eqns:
+        found, results = _follow(equation, [read(v) for v in equation.invars])
+        total = _sum([total, found])
+        shares.update(zip(equation.outvars, results))
+    return total, [read(v) for v in program.outvars]
+
+
+def _follow(equation: JaxprEqn, given: list[Share]) -> Found:
+    kind = equation.primitive.name
+    if kind == "scan":
+        return _scan(equation, given)
+    if kind == "cond":
+        branches = [count(b.jaxpr, given[1:])[0] for b in equation.params["branches"]]
+        return {p: max(b.get(p, 0) for b in branches) for p in _sum(branches)}, []
+    if kind in ("while", "gather"):
+        return {}, []
+    inner = _inner(equation)
+    if inner is not None:
+        return count(inner, given)
+    each = _terms(equation)
+    if each:
+        known = [share for share in given if share]
+        number = each * equation.outvars[0].aval.size
+        return _scaled(known[0], number) if len(known) == 1 else {}, []
+    if kind == "concatenate":
+        whole = equation.outvars[0].aval.size
+        parts = (v.aval.size / whole for v in equation.invars)
+        return {}, [_sum(map(_scaled, given, parts))]
+    if kind in _PIECES:  # of several parameters it may be any
+        share = given[0] if len(given[0]) == 1 else {}
+        return {}, [share for _ in equation.outvars]
+    return {}, [_alike(equation, given, result) for result in equation.outvars]
+
+
+def _terms(equation: JaxprEqn) -> int:
+    """Return how many products make a number of the result; 0 if it is none."""
+    numbers = equation.params.get("dimension_numbers")
+    if equation.primitive.name == "dot_general":
+        ((summed, _), _), shape = numbers, equation.invars[0].aval.shape
+        return math.prod(shape[axis] for axis in summed)
+    if equation.primitive.name == "conv_general_dilated":
+        kernel = equation.invars[1].aval
+        return kernel.size // kernel.shape[numbers.rhs_spec[0]]
+    return 0
+
+
+def _alike(equation: JaxprEqn, given: list[Share], result: Var) -> Share:
+    """Return what a result is: the one parameter that has as many elements, if any."""
+    alike = [
+        share
+        for operand, share in zip(equation.invars, given)
+        if share and operand.aval.size == result.aval.size
+    ]
+    return alike[0] if alike and all(share == alike[0] for share in alike) else {}
+
+
+def _scan(equation: JaxprEqn, given: list[Share]) -> Found:
+    params = equation.params
+    body, first = params["jaxpr"].jaxpr, params["num_consts"]
+    kept: list[Share] = []
+    for i in range(params["num_carry"]):
+        same = body.outvars[i] is body.invars[first + i]
+        kept.append(given[first + i] if same else {})
+    found, _ = count(body, [*given[:first], *kept, *given[first + len(kept) :]])
+    return _scaled(found, params["length"]), kept
+
+
+def _inner(equation: JaxprEqn) -> Jaxpr | None:
+    """Return the program that an equation calls with its own inputs, if it does."""
+    wanted = [operand.aval for operand in equation.invars]
+    for value in equation.params.values():
+        inner = value.jaxpr if isinstance(value, ClosedJaxpr) else value
+        if isinstance(inner, Jaxpr) and [v.aval for v in inner.invars] == wanted:
+            return inner
+    return None
+
+
+def _sum(several: Iterable[Numbers]) -> Numbers:
+    total: Numbers = {}
+    for numbers in several:
+        for path, n in numbers.items():
+            total[path] = total.get(path, 0) + n
+    return total
+
+
+def _scaled(numbers: Numbers, factor: int | float) -> Numbers:
+    return {path: factor * n for path, n in numbers.items()}
