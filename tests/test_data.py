@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import pickle
+import shlex
 import subprocess
 import sys
 from functools import partial
@@ -27,6 +29,7 @@ from lth_jax.data import (
     load,
     normalise,
     order,
+    sources,
 )
 from lth_jax.data.augment import Views, crop_flip, draw_views
 from lth_jax.data.dataset import assemble, channel_statistics
@@ -547,8 +550,60 @@ def test_a_set_without_a_training_split_is_refused(tmp_path):
     prepare(Trainless(data_dir=tmp_path))
     message = error_of("trainless", data_dir=str(tmp_path))
     assert message == (
-        "config.data.train_split: 'trainless' has no split 'train'; it has "
-        "unlabelled, test"
+        "config.data.train_split: 'trainless' has no split 'train', or nothing in it; "
+        "it has unlabelled (5 examples), test (2 examples), and slices of them, as "
+        "'unlabelled[:80%]'"
+    )
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_slices_of_splits_are_splits(tmp_path, in_memory):
+    """Many sets have one split alone; the fingerprint tells what was read."""
+    prepare(Colours(data_dir=tmp_path))
+    load_some = partial(load, "colours", data_dir=str(tmp_path), in_memory=in_memory)
+
+    def labels(split):
+        if in_memory:
+            return split.labels.tolist()
+        records = pickle.loads(pickle.dumps(split))  # as to a worker
+        return [record.label for record in records.read(range(len(records)))]
+
+    whole = load_some()
+    sliced = load_some(train_split="train[:80%]", test_split="train[80%:]")
+    assert labels(sliced.train) == labels(whole.train)[:4]
+    assert labels(sliced.test) == labels(whole.train)[4:]
+    joined = load_some(train_split="train[1:]+test", test_split="train[:1]")
+    assert labels(joined.train) == labels(whole.train)[1:] + labels(whole.test)
+    assert "splits" not in fingerprint(whole)
+    asked = {"train": "train[:80%]", "test": "train[80%:]"}
+    assert fingerprint(sliced)["splits"] == asked
+
+
+@pytest.mark.parametrize("split", ["train[:", "train[a:b]", "foo[:2]", "train[:0]"])
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_a_bad_slice_is_refused(tmp_path, name, split):
+    prepare(Colours(data_dir=tmp_path))
+    message = error_of("colours", data_dir=str(tmp_path), **{f"{name}_split": split})
+    assert message.startswith(
+        f"config.data.{name}_split: 'colours' has no split {split!r}, or nothing in it;"
+    )
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "shared"),
+    [
+        ("train", "train", 5),
+        ("train[:80%]", "train[-2:]", 1),
+        ("train+test", "test", 2),
+    ],
+)
+def test_no_example_is_both_trained_on_and_tested(tmp_path, train, test, shared):
+    prepare(Colours(data_dir=tmp_path))
+    message = error_of(
+        "colours", data_dir=str(tmp_path), train_split=train, test_split=test
+    )
+    assert message.startswith(
+        f"config.data.test_split: {test!r} shares {shared} examples of "
     )
 
 
@@ -556,9 +611,45 @@ def test_without_tensorflow_the_error_says_how_to_prepare(tmp_path, monkeypatch)
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     assert error_of("mnist", data_dir=str(tmp_path)) == (
         f"config.data.dir: 'mnist' is not in {tmp_path}/mnist/3.0.1 and preparing it "
-        "needs TensorFlow: run pip install 'lth_jax[tf]' and then python -c \"import "
-        f"tensorflow_datasets as tfds; tfds.builder('mnist', data_dir='{tmp_path}')"
-        ".download_and_prepare(file_format='array_record')\""
+        "needs TensorFlow: run pip install 'lth_jax[tf]' and then "
+        + sources._command("mnist", str(tmp_path))
+    )
+
+
+@pytest.mark.parametrize("folder", ["plain", "it's", 'two words "quoted"', "$HOME`ls`"])
+def test_a_proposed_command_does_what_it_says(tmp_path, folder):
+    """In a shell, for any folder: it asks TFDS for the set there."""
+    command = sources._command("mnist", f"{tmp_path}/{folder}")
+    stub = tmp_path / "tensorflow_datasets.py"
+    stub.write_text(
+        "class builder:\n"
+        "    def __init__(self, name, data_dir):\n"
+        "        self.asked = name, data_dir\n"
+        "    def download_and_prepare(self, file_format):\n"
+        "        print(*self.asked, file_format, sep='|')\n"
+    )
+    interpreter = f"{shlex.quote(sys.executable)}{command.removeprefix('python')}"
+    shown = subprocess.run(
+        interpreter,
+        shell=True,
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(tmp_path)},
+    )
+    assert shown.stdout == f"mnist|{tmp_path}/{folder}|array_record\n"
+
+
+def test_a_builder_of_ones_own_is_prepared_without_tensorflow(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    assert len(load("colours", data_dir=str(tmp_path)).train) == 5
+    (record,) = caplog.records
+    assert record.getMessage() == f"preparing colours in {tmp_path}/colours/1.0.0"
+    assert error_of("unavailable", data_dir=str(tmp_path)).endswith(
+        "preparing it failed (ConnectionError: no route to host, sorry): if it needs "
+        "TensorFlow, run pip install 'lth_jax[tf]'"
     )
 
 
@@ -567,13 +658,13 @@ def test_a_failed_preparation_says_why(tmp_path, monkeypatch, capfd):
     message = error_of("unavailable", data_dir=str(tmp_path))
     assert message.startswith(
         f"config.data.dir: 'unavailable' is not in {tmp_path}/unavailable/1.0.0 and "
-        "preparing it failed (ConnectionError: no route to host, sorry): to try again, "
-        "run python -c"
+        "preparing it failed (ConnectionError: no route to host, sorry): start again "
+        "to try again"
     )
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_set_stored_as_tfrecord_is_to_be_prepared_again(tmp_path):
+def test_a_set_stored_as_tfrecord_is_to_be_prepared_beside(tmp_path):
     folder = prepare(Colours(data_dir=tmp_path)).data_path
     info = folder / "dataset_info.json"
     info.write_text(
@@ -582,7 +673,8 @@ def test_a_set_stored_as_tfrecord_is_to_be_prepared_again(tmp_path):
     message = error_of("colours", data_dir=str(tmp_path))
     assert message.startswith(
         f"config.data.dir: 'colours' in {folder} is stored as tfrecord and only "
-        "array_record can be read: remove that folder, then run python -c"
+        "array_record can be read: name another folder, as "
+        f"--config.data.dir={tmp_path}_array_record, to prepare it there"
     )
 
 
@@ -591,7 +683,7 @@ def test_a_damaged_image_is_an_error(tmp_path):
     message = error_of("damaged", data_dir=str(tmp_path))
     assert message.startswith(
         f"config.data.dir: 'damaged' in {tmp_path}/damaged/1.0.0 holds an image that "
-        "cannot be decoded"
+        "cannot be decoded: name another folder, as --config.data.dir="
     )
 
 
@@ -604,9 +696,8 @@ def test_what_cannot_be_downloaded_is_prepared_by_hand(tmp_path):
         "ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar. You need to register on "
         "https://image-net.org/download-images in order to get the link to download "
         f"the dataset. The manual_dir is {tmp_path}/downloads/manual. Then run pip "
-        "install 'lth_jax[tf]' and python -c \"import tensorflow_datasets as tfds; "
-        f"tfds.builder('imagenet2012', data_dir='{tmp_path}')"
-        ".download_and_prepare(file_format='array_record')\""
+        "install 'lth_jax[tf]' and then "
+        + sources._command("imagenet2012", str(tmp_path))
     )
 
 

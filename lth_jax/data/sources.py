@@ -4,8 +4,10 @@ import contextlib
 import difflib
 import importlib.util
 import io
+import itertools
 import logging
 import os
+import shlex
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -40,12 +42,13 @@ def load(
         name: one of `KNOWN`, or any other TFDS name with the features `image` (uint8,
             1 or 3 channels; in memory all of one shape) and `label`.
         data_dir: TFDS's data folder, default `$TFDS_DATA_DIR` or ~/tensorflow_datasets.
-        train_split, test_split: names of TFDS splits.
+        train_split, test_split: TFDS splits, or slices as "train[:80%]" that share no
+            example.
         validation: number of training examples to hold out, the same for every seed.
         in_memory: splits are arrays; otherwise they are read record by record.
 
     Raises DataError for an unknown name, unsuitable features, data neither prepared nor
-    preparable here (with the command that prepares it), or bad `validation`.
+    preparable here (with what to do about it), bad splits or `validation`.
 
     >>> digits = load("digits")  # doctest: +SKIP
     >>> digits.train.images.shape, digits.test.images.shape  # doctest: +SKIP
@@ -57,26 +60,26 @@ def load(
     if not builder.data_path.exists():
         _prepare(builder, name, data_dir)
         builder = _builder(name, data_dir)  # knows the splits of what is now on disk
-    info = builder.info
-    for field, split in (("train_split", train_split), ("test_split", test_split)):
-        if split not in info.splits:
-            problem = f"config.data.{field}: {name!r} has no split {split!r}; it has "
-            raise DataError(problem + ", ".join(info.splits))
+    info, asked = builder.info, {"train": train_split, "test": test_split}
+    _check_splits(builder, asked)
     formats = sorted(f.value for f in info.available_file_formats())
     if "array_record" not in formats:
         raise DataError(
             f"config.data.dir: {name!r} in {builder.data_dir} is stored as "
-            f"{', '.join(formats)} and only array_record can be read: remove that "
-            f"folder, then run {_command(name, data_dir)}"
+            f"{', '.join(formats)} and only array_record can be read: "
+            + _beside(builder)
         )
     read: Callable[..., Any] = _read if in_memory else _open
     sizes = {name: split.num_bytes for name, split in info.splits.items()}
+    about = {} if in_memory else {"name": info.full_name, "bytes": sizes}
+    if not {*asked.values()} <= info.splits.keys():
+        about["splits"] = asked
     return assemble(
         read(builder, train_split),
         read(builder, test_split),
         num_classes=info.features["label"].num_classes,
         validation=validation,
-        about={} if in_memory else {"name": info.full_name, "bytes": sizes},
+        about=about,
     )
 
 
@@ -144,20 +147,57 @@ def _check_features(builder: Builder, in_memory: bool) -> None:
         )
 
 
+def _check_splits(builder: Builder, asked: dict[str, str]) -> None:
+    """Raise DataError unless there are such splits, or slices that share nothing."""
+    import tensorflow_datasets as tfds
+
+    splits, parts = builder.info.splits, []
+    for name, wanted in asked.items():
+        try:
+            found = tfds.core.ReadInstruction.from_spec(wanted).to_absolute(splits)
+        except (ValueError, NotImplementedError):
+            found = []
+        examples = [
+            range(splits[part.splitname].num_examples)[part.from_ : part.to]
+            for part in found
+        ]
+        if not all(examples) or not found:
+            sizes = (
+                f"{n} ({split.num_examples} examples)" for n, split in splits.items()
+            )
+            raise DataError(
+                f"config.data.{name}_split: {builder.name!r} has no split {wanted!r}, "
+                f"or nothing in it; it has {', '.join(sizes)}, and slices of them, as "
+                f"'{next(iter(splits))}[:80%]'"
+            )
+        named = f"config.data.{name}_split: {wanted!r}"
+        parts += [(named, p.splitname, e) for p, e in zip(found, examples)]
+    for (one, a, some), (other, b, more) in itertools.combinations(parts, 2):
+        common = range(max(some[0], more[0]), min(some[-1], more[-1]) + 1)
+        if a == b and common:
+            what = f"shares {len(common)} examples of {a!r} with"
+            remedy = f"take slices that share none, as '{a}[:80%]' and '{a}[80%:]'"
+            raise DataError(f"{other} {what} {one}: {remedy}")
+
+
 def _prepare(builder: Builder, name: str, data_dir: str | None) -> None:
     """Download and write a set to disk, or raise DataError that says how to."""
     missing = f"config.data.dir: {name!r} is not in {builder.data_dir} and"
-    command = _command(name, data_dir)
-    install = "run pip install 'lth_jax[tf]' and"
+    needed = f"run pip install 'lth_jax[tf]' and then {_command(name, data_dir)}"
     if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
         instructions = " ".join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
         folder = builder.data_dir_root / "downloads" / "manual"
         problem = f"{missing} TFDS cannot download it. {instructions} The manual_dir is"
-        raise DataError(f"{problem} {folder}. Then {install} {command}")
-    if builder.name != "digits" and importlib.util.find_spec("tensorflow") is None:
-        problem = f"{missing} preparing it needs TensorFlow"
-        raise DataError(f"{problem}: {install} then {command}")
-    logging.getLogger(__name__).info("preparing %s in %s", name, builder.data_dir)
+        raise DataError(f"{problem} {folder}. Then {needed}")
+    # What TFDS's own sets download, they read with TensorFlow.
+    downloads = sum(info.size for info in (builder.url_infos or {}).values())
+    has_tensorflow = importlib.util.find_spec("tensorflow") is not None
+    if downloads and not has_tensorflow:
+        raise DataError(f"{missing} preparing it needs TensorFlow: {needed}")
+    if builder.name != "digits":
+        what = f" ({downloads / 2**20:,.1f} MiB to download)" if downloads else ""
+        log = logging.getLogger(__name__)
+        log.warning("preparing %s in %s%s", name, builder.data_dir, what)
     try:
         with _silence():
             builder.download_and_prepare(file_format="array_record")
@@ -165,8 +205,11 @@ def _prepare(builder: Builder, name: str, data_dir: str | None) -> None:
         # TFDS writes beside the folder and renames: of several processes that prepare
         # at once, all but the first fail at the very end and find the folder in place.
         if not builder.data_path.exists():
+            remedy = "start again to try again"
+            if not has_tensorflow:
+                remedy = "if it needs TensorFlow, run pip install 'lth_jax[tf]'"
             problem = f"{missing} preparing it failed ({_said(error)})"
-            raise DataError(f"{problem}: to try again, run {command}") from error
+            raise DataError(f"{problem}: {remedy}") from error
 
 
 def _said(error: Exception) -> str:
@@ -178,7 +221,13 @@ def _command(name: str, data_dir: str | None) -> str:
     arguments = repr(name) if data_dir is None else f"{name!r}, data_dir={data_dir!r}"
     prepare = f"tfds.builder({arguments}).download_and_prepare"
     code = f"import tensorflow_datasets as tfds; {prepare}(file_format='array_record')"
-    return f'python -c "{code}"'
+    return f"python -c {shlex.quote(code)}"
+
+
+def _beside(builder: Builder) -> str:
+    # Others may read what is there.
+    folder = shlex.quote(f"{builder.data_dir_root}_array_record")
+    return f"name another folder, as --config.data.dir={folder}, to prepare it there"
 
 
 @_silence()
@@ -205,6 +254,6 @@ def _read(builder: Builder, split: str) -> Split:
             images[i] = decode.whole(record["image"], shape[-1])
     except ValueError as error:
         problem = f"{builder.name!r} in {builder.data_dir} holds an image that cannot"
-        remedy = "be decoded: remove that folder and prepare it again"
+        remedy = f"be decoded: {_beside(builder)}"
         raise DataError(f"config.data.dir: {problem} {remedy}") from error
     return Split(images, labels)
