@@ -1,6 +1,10 @@
 """Streams: batches from disk, the same wherever they start and whoever makes them."""
 
 import dataclasses
+import importlib.machinery
+import sys
+import types
+from pathlib import Path
 
 import cv2
 import jax
@@ -250,6 +254,40 @@ def test_workers_change_nothing():
 def test_what_cannot_be_streamed_is_refused(options, said):
     with pytest.raises(ValueError, match=f"^{said}"):
         stream(**options)
+
+
+@pytest.mark.parametrize(
+    ("source", "module", "refused"),
+    [
+        ("lottery.run(config, workdir)", None, True),
+        ("log = getLogger(__name__)\nlottery.run(config, workdir)", None, True),
+        ("lottery.run(config, workdir)", "package.train", True),
+        ('if __name__ == "__main__":\n    main()', None, False),
+        ("if '__main__'==__name__: main()", None, False),
+        ("main()", "package.__main__", False),  # is not imported again
+        (None, None, False),  # a notebook
+    ],
+)
+def test_workers_do_not_run_a_script_again(
+    tmp_path, monkeypatch, source, module, refused
+):
+    main = types.ModuleType("__main__")
+    if source:
+        main.__file__ = str(tmp_path / "script.py")
+        Path(main.__file__).write_text(source)
+    if module:
+        main.__spec__ = importlib.machinery.ModuleSpec(module, None)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    assert len(stream(workers=0)) == 12
+    if not refused:
+        assert len(stream(workers=1)) == 12
+        return
+    with pytest.raises(DataError) as caught:
+        stream(workers=1)
+    assert str(caught.value) == (
+        "config.data.stream.workers: processes that decode import the script, too: in "
+        f'{main.__file__}, put what it runs under if __name__ == "__main__": or take 0'
+    )
 
 
 # --------------------------------------------------------------------- in order

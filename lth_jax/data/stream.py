@@ -7,9 +7,12 @@ and gives the same batches whatever the number of workers, devices and restarts.
 
 import dataclasses
 import logging
+import re
 import signal
+import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -36,7 +39,8 @@ Parts = Generator[list[Part], None, None]
 class Stream:
     """Batches of a split on disk as a pure function of data seed and step.
 
-    Raises ValueError for an unknown `last` or `augmentation`, or if there is no step.
+    Raises ValueError for an unknown `last` or `augmentation`, or if there is no step,
+    and DataError where workers would run the user's script again.
     """
 
     images: Images
@@ -55,6 +59,8 @@ class Stream:
 
     def __post_init__(self):
         order.check("augmentation", self.augmentation, AUGMENTATIONS)
+        if self.workers:
+            _check_script()
         self.local = self.local or range(self.parts)
         n, size = len(self), self.batch_size
         self.steps_per_epoch = order.steps_per_epoch(n, size, self.last)
@@ -163,6 +169,20 @@ def _draw_views(data_seed: Count, step: Count, batch_size: int) -> tuple[Array, 
     window_key, mirror_key = jax.random.split(key)
     draws = jax.random.uniform(window_key, (batch_size, decode.ATTEMPTS, 4))
     return draws, jax.random.bernoulli(mirror_key, shape=(batch_size,))
+
+
+def _check_script() -> None:
+    """Raise DataError if processes that import the user's script would run it again."""
+    main = sys.modules["__main__"]
+    imported = not (main.__spec__ and main.__spec__.name.endswith(".__main__"))
+    file = getattr(main, "__file__", None)
+    if not (imported and file and Path(file).is_file()):  # as in a notebook
+        return
+    if not re.search(r"__name__\s*[=!]=|[=!]=\s*__name__", Path(file).read_text()):
+        raise DataError(
+            "config.data.stream.workers: processes that decode import the script, too: "
+            f'in {file}, put what it runs under if __name__ == "__main__": or take 0'
+        )
 
 
 def _in_processes(
