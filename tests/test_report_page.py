@@ -3,6 +3,7 @@
 import base64
 import html.parser
 import json
+import os
 import subprocess
 import sys
 
@@ -102,6 +103,34 @@ def test_every_figure_is_in_the_page_and_beside_it(run):
     drawn = {base64.b64decode(a["src"].partition("base64,")[2]) for a in images}
     assert drawn == {file.read_bytes() for file in page.parent.glob("*.svg")}
     assert all(image["alt"] for image in images)
+
+
+ODD = """
+text.usetex: True
+backend: tkagg
+savefig.format: pdf
+savefig.bbox: tight
+svg.fonttype: none
+font.family: No Such Font
+font.size: 20
+axes.unicode_minus: False
+axes.prop_cycle: cycler("color", ["red"])
+figure.autolayout: True
+path.effects: [1]
+""".strip().splitlines()
+
+
+def test_a_page_is_the_same_whatever_a_matplotlibrc_says(run, tmp_path):
+    """Without LaTeX, a display, or any font that it names."""
+    code = f"from lth_jax import report\nreport.write({str(run)!r}, directory="
+    for name, lines in {"none": [], "odd": ODD}.items():
+        (tmp_path / f"{name}rc").write_text("\n".join(lines))
+        environment = os.environ | {"MATPLOTLIBRC": str(tmp_path / f"{name}rc")}
+        folder = tmp_path / name
+        command = [sys.executable, "-W", "error", "-c", f"{code}{str(folder)!r})"]
+        subprocess.run(command, env=environment | {"PATH": ""}, check=True)
+    for file in (tmp_path / "none").iterdir():
+        assert file.read_bytes() == (tmp_path / "odd" / file.name).read_bytes()
 
 
 def test_nothing_in_the_page_comes_from_elsewhere(run):

@@ -1,7 +1,8 @@
 """Drawing: lines with bands, in panels with one legend."""
 
+import contextlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +35,7 @@ STYLES = {
 _COLORS = ("#AA3377", "#999933", "#332288", "#882255")
 _OTHERS = [(color, marker, "-") for marker in "*hpd8" for color in _COLORS]
 _RUNS = [*zip(2 * ("-", "--", ":", "-.", (0, (5, 1))), "os^DvPX<>*")]
-TEXT: dict[Any, Any] = {
+_TEXT: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
     "figure.labelsize": 8,
@@ -45,6 +46,15 @@ TEXT: dict[Any, Any] = {
     "text.parse_math": False,  # names may have dollars
 }
 FEW = 4  # columns; rewind steps and levels that get panels of their own
+
+
+@contextlib.contextmanager
+def looks() -> Iterator[None]:
+    """Draw alike everywhere: as here, whatever a matplotlibrc or a notebook has set."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_TEXT)
+        yield
 
 
 def style(branch: str, own: Iterable[str] = ()) -> dict[str, Any]:
@@ -64,7 +74,7 @@ def few(values: Iterable) -> list:
     return [values[int(place)] for place in places]
 
 
-@matplotlib.rc_context(TEXT)
+@looks()
 def draw(
     rows: Rows,
     lines: pd.DataFrame,
@@ -137,6 +147,7 @@ def legend(
     figure.legend(handles, labels, title=text, **look)
 
 
+@looks()
 def save(figure: Figure, path: Path) -> None:
     """Write PNG and SVG at a path without suffix; equal figures make equal files."""
     if engine := figure.get_layout_engine():  # once for both files

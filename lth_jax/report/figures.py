@@ -119,7 +119,7 @@ def _by_training(
     return draw(rows, lines, measure, where, label, "linear", columns, share_y)
 
 
-@matplotlib.rc_context(drawing.TEXT)
+@drawing.looks()
 def layers(rows: Rows) -> Figure | None:
     """Draw what remains of every layer of the tickets, by level."""
     numbers = frames.summary(rows, "density", layer=...)
@@ -152,7 +152,7 @@ def layers(rows: Rows) -> Figure | None:
     return figure
 
 
-@matplotlib.rc_context(drawing.TEXT)
+@drawing.looks()
 def overlaps(rows: Rows, pair: str) -> Figure | None:
     """Draw R_p (Liu et al., 2021) as bars, each with what chance would give.
 

@@ -145,7 +145,8 @@ def kinds(rows: Rows, measure: str) -> list[dict[str, Any]]:
     for name in sorted(columns, key=lambda n: found[n].nunique(), reverse=True):
         if found[name].nunique() > FEW or len(found.drop_duplicates()) > _MOST:
             found[name] = [None if value is None else ... for value in found[name]]
-    values = dict.fromkeys(found.itertuples(index=False, name=None))
+    # Of no columns pandas 2 has no tuples.
+    values = dict.fromkeys(map(tuple, found.to_numpy()))
     return [dict(zip(columns, its)) for its in values]
 
 
