@@ -19,8 +19,8 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from lth_jax import console, scores
 from lth_jax import masks as masks_lib
-from lth_jax import scores
 from lth_jax.config import fields
 from lth_jax.config.files import from_json
 from lth_jax.errors import CheckpointError, RunError, one_line
@@ -294,4 +294,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    console.prepare()
     main()

@@ -1,10 +1,11 @@
 """Job: what a command does, from its flags to its exit status."""
 
 import contextlib
+import functools
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,19 +62,25 @@ def work(config: ConfigDict, asked: Any) -> None:
 
 
 def _report(workdir: Path, runs: list[Path], found: str | None = None) -> None:
-    """Print what was found, by default the table, and write a page."""
+    """Write a page, and print what was found, by default the table."""
 
-    def describe() -> None:
+    def attempt(what: str, make: Callable[[], object]) -> str:
         try:
-            print(found or report.table(report.load(workdir)))
-            print(f"\nreport: {report.write(*runs, directory=workdir / 'report')}")
+            return str(make())
         except Exception as error:  # whatever it was, the run is done
             print(
-                "warning: all is trained, but the report is missing "
+                f"warning: all is trained, but the {what} is missing "
                 f"({type(error).__name__}: {one_line(error)}); to try again: "
                 f"python -m lth_jax.report {' '.join(map(str, runs))}",
                 file=sys.stderr,
             )
+            return ""
+
+    def describe() -> None:
+        write = functools.partial(report.write, *runs, directory=workdir / "report")
+        page = attempt("page", write)
+        table = found or attempt("table", lambda: report.table(report.load(workdir)))
+        print("\n\n".join(filter(None, [table, page and f"report: {page}"])))
 
     processes.by_first(describe)
 

@@ -16,7 +16,7 @@ import textwrap
 from absl import app, flags
 from ml_collections import config_flags
 
-from lth_jax import config, job
+from lth_jax import config, console, job
 from lth_jax.errors import RunError, one_line
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -92,6 +92,7 @@ def _reason(error: BaseException) -> str:
 
 def command() -> None:
     """Run the command line."""
+    console.prepare()
     app.run(main, flags_parser=parse)
 
 

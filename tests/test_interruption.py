@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import orbax.checkpoint as ocp
 import pytest
@@ -23,6 +24,27 @@ def test_a_signal_is_heard_at_the_next_pause(number):
         interruption.handle(lambda: settled.append(number))
     assert settled == [number]
     assert before == [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+
+
+def test_in_another_thread_signals_stay_with_whoever_heard_them():
+    before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+
+    def work():
+        with Interruption(0.0) as interruption:
+            within = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+            return within, interruption.due()
+
+    with ThreadPoolExecutor() as threads:
+        assert threads.submit(work).result() == (before, False)
+    assert before == [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+
+
+def test_a_handler_that_python_did_not_set_is_no_error(monkeypatch):
+    given = []
+    monkeypatch.setattr(signal, "signal", lambda *given_: given.append(given_))
+    with Interruption(0.0):
+        pass
+    assert given[2:] == [(n, signal.SIG_DFL) for n in (signal.SIGTERM, signal.SIGINT)]
 
 
 def test_a_preemption_is_heard_as_a_signal_is(monkeypatch):

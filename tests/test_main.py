@@ -439,12 +439,14 @@ def end(monkeypatch, *arguments):
     return 0
 
 
-@pytest.mark.parametrize("part", ["load", "table", "write"])
+@pytest.mark.parametrize(
+    ("part", "missing"), [("load", "table"), ("table", "table"), ("write", "page")]
+)
 @pytest.mark.parametrize(
     "error", [OSError("no room"), KeyError("level"), ZeroDivisionError("two\nlines")]
 )
 def test_a_report_that_fails_is_no_failed_run(
-    part, error, monkeypatch, tmp_path, capsys
+    part, missing, error, monkeypatch, tmp_path, capsys
 ):
     """Whatever it raised: all is trained, and the report can be had again."""
 
@@ -457,7 +459,7 @@ def test_a_report_that_fails_is_no_failed_run(
     monkeypatch.setattr(report, part, fail)
     assert end(monkeypatch, DIGITS, f"--workdir={tmp_path}") == 0
     (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith("warning: all is trained, but the report is missing ")
+    assert said.startswith(f"warning: all is trained, but the {missing} is missing ")
     assert type(error).__name__ in said
     assert said.endswith(f"to try again: python -m lth_jax.report {tmp_path}")
 

@@ -5,6 +5,7 @@ import sys
 
 import jax
 
+from lth_jax import console
 from lth_jax.errors import ExportError, RunError, one_line
 from lth_jax.export import Ticket, find, write
 from lth_jax.paths import local
@@ -58,4 +59,5 @@ def _stem(ticket: Ticket, kind: str) -> str:
 
 
 if __name__ == "__main__":
+    console.prepare()
     main()

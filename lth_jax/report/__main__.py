@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from lth_jax import report
+from lth_jax import console, report
 from lth_jax.errors import RunError
 
 
@@ -25,4 +25,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    console.prepare()
     main()

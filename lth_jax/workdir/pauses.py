@@ -1,6 +1,7 @@
 """Interruption: when a training pauses to save, and when it gives way."""
 
 import signal
+import threading
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -18,7 +19,8 @@ class Interruption:
 
     So is the notice that a cluster's machines are about to be taken away, where Orbax
     knows of one. A pause is also due when some time has passed since the last one. A
-    second SIGINT ends the process at once.
+    second SIGINT ends the process at once. Python hears signals in the main thread
+    alone: in another one, they stay with whoever handled them before.
 
     Between pauses there are so many seconds; 0 for none but those of signals.
     """
@@ -32,13 +34,15 @@ class Interruption:
         self._handlers = {}
 
     def __enter__(self) -> "Interruption":
-        for number in (signal.SIGTERM, signal.SIGINT):
+        main = threading.current_thread() is threading.main_thread()
+        for number in (signal.SIGTERM, signal.SIGINT) if main else ():
             self._handlers[number] = signal.signal(number, self._hear)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+            # None: it was not set by Python, and cannot be set by it.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         if kind is None:  # a signal after the last pause
             self.handle(lambda: None)
 
