@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from lth_jax import console, jsonl
 from lth_jax.errors import RunError
 from lth_jax.paths import local
 from lth_jax.report import rows as rows_lib
@@ -63,7 +64,7 @@ def main() -> None:
             raise RunError(f"{workdir}: no run has begun there")
         print(f"to look at it: tensorboard --logdir={directory}", flush=True)
         while True:
-            rows = rows_lib.read(path) if path.exists() else []
+            rows = jsonl.read(path) if path.exists() else []
             # At first; or the run was cut off, and does some of it again.
             if not 0 <= written <= len(rows):
                 shutil.rmtree(directory, ignore_errors=True)
@@ -83,4 +84,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    console.prepare()
     main()

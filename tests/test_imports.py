@@ -15,7 +15,7 @@ PURE = {"masks", "_lowest", "scores", "prune", "rewind", "measures"}
 # A layer imports itself and those above it.
 LAYERS = [
     PURE,
-    {"errors", "machine", "sparse"},
+    {"console", "errors", "jsonl", "machine", "sparse"},
     {"paths"},
     {"models", "tasks", "data", "config", "report"},
     {"train"},
@@ -27,12 +27,14 @@ LAYERS = [
 ]
 # These import no others of the package than these.
 ALONE = {
+    "console": set(),
     "errors": set(),
+    "jsonl": {"errors"},
     "machine": set(),
     "paths": {"errors"},
     "config": {"errors", "paths"},
-    "report": {"errors", "paths"},
-    "main": {"config", "errors", "job", "lottery"},
+    "report": {"console", "errors", "jsonl", "paths"},
+    "main": {"config", "console", "errors", "job", "lottery"},
 }
 LONGEST_CHAIN = 8  # imports, between nine files
 LONGEST_FILE, LARGEST_PACKAGE = 300, 1_700

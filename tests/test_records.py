@@ -13,6 +13,7 @@ import optax
 import pytest
 from flax import linen as nn
 
+from lth_jax import report
 from lth_jax.errors import RecordsError
 from lth_jax.workdir import Member, environment, records
 from lth_jax.workdir.records import Records
@@ -41,6 +42,32 @@ def test_numbers_survive_the_file_to_the_last_bit(file):
     assert [row["value"] for row in file.rows()] == [value, 1 / 3, 1e-30]
 
 
+NOT_FINITE = [float("nan"), float("inf"), -float("inf")]
+
+
+def refuse(constant):
+    raise AssertionError(f"{constant} is no JSON")
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+@pytest.mark.parametrize("where", ["value", "probe", "listed"])
+def test_a_number_that_is_not_finite_is_json_and_comes_back(file, value, where):
+    row = {"measure": "loss", "value": 0.5} | {where: value}
+    if where == "listed":
+        row["listed"] = [value, {"a": (value,)}]
+    file.add([row])
+    json.loads(file.path.read_text(), parse_constant=refuse)
+    (value_read,) = (found["value"] for found in file.rows())
+    (value_drawn,) = report.load(file.path.parent)["value"]
+    assert repr(value_read) == repr(value_drawn) == repr(row["value"])
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_rows_of_before_are_read(file, value):
+    file.path.write_text(json.dumps(rows(value)[0]) + "\n")
+    assert repr(file.rows()) == repr(rows(value))
+
+
 def test_there_is_no_file_before_the_first_row(file):
     assert file.size() == 0
     file.truncate(0)
@@ -66,7 +93,7 @@ def test_a_line_that_was_cut_off_is_no_row(file):
     assert file.rows() == rows(1.0)
 
 
-@pytest.mark.parametrize("line", ["{", "3", "[3]", "\\x00", ""])
+@pytest.mark.parametrize("line", ["{", "3", "[3]", "\\x00", "", "{}", '{"value": "a"}'])
 def test_a_line_that_is_no_row_is_named(file, line):
     file.path.write_text(f"{json.dumps(rows(1.0)[0])}\n{line}\n")
     with pytest.raises(RecordsError, match=r"results\.jsonl, line 2, is not a row"):

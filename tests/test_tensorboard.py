@@ -68,6 +68,15 @@ def test_numbers_that_differ_in_a_column_have_scalars_of_their_own(tmp_path):
     ]
 
 
+def test_a_number_that_is_not_finite_is_written(workdir):
+    line = json.dumps(ROW | {"step": 10, "measure": "loss", "value": None})
+    (workdir / "results.jsonl").write_text(line + "\n")
+    tensorboard.main()
+    (folder,) = (workdir / "tensorboard").glob("*/*")
+    ((step, tag, value),) = scalars(folder)
+    assert (step, tag, str(value)) == (10, "loss", "nan")
+
+
 def test_a_folder_without_a_run_is_said_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["tensorboard", str(tmp_path / "none")])
     with pytest.raises(SystemExit, match=r"^error: .*none: no run has begun"):

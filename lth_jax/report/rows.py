@@ -6,14 +6,13 @@ What else a number depends on stands in optional columns: `split`, `pair`, `othe
 `alpha`, `p`, `layer`, and any that a study of one's own adds.
 """
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lth_jax.errors import RecordsError
+from lth_jax import jsonl
 from lth_jax.report.titles import in_words
 
 Rows = pd.DataFrame | Iterable[dict[str, Any]]
@@ -41,20 +40,8 @@ def load(*workdirs: Path | str) -> pd.DataFrame:
     return tidy(
         row | {"run": name}
         for name, workdir in zip(names(*workdirs), workdirs)
-        for row in read(Path(workdir) / "results.jsonl")
+        for row in jsonl.read(Path(workdir) / "results.jsonl")
     )
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a file; a last line that is being written is none."""
-    rows = []
-    *lines, _ = path.read_text(errors="replace").split("\n")
-    for number, line in enumerate(lines, 1):
-        try:
-            rows.append(dict(json.loads(line)))
-        except (ValueError, TypeError) as error:
-            raise RecordsError(f"{path}, line {number}, is not a row") from error
-    return rows
 
 
 def names(*workdirs: Path | str) -> list[str]:

@@ -1,12 +1,12 @@
 """Records: the numbers of a run, a row each."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from lth_jax import jsonl
 from lth_jax.errors import RecordsError
 from lth_jax.train import processes
 from lth_jax.workdir.member import Member
@@ -24,7 +24,7 @@ class Records:
 
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
         """Append rows, on disk when this returns; else none, and RecordsError."""
-        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        lines = jsonl.text(rows)
         processes.by_first(lambda: self._append(lines))
 
     def _append(self, lines: str) -> None:
@@ -52,18 +52,7 @@ class Records:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return all rows; a last line that was cut off is none."""
-        if not self.path.exists():
-            return []
-        rows = []
-        *lines, _ = self.path.read_text(errors="replace").split("\n")
-        for number, line in enumerate(lines, 1):
-            try:
-                rows.append(dict(json.loads(line)))
-            except (ValueError, TypeError) as error:
-                raise RecordsError(
-                    f"{self.path}, line {number}, is not a row: {line[:40]!r}"
-                ) from error
-        return rows
+        return jsonl.read(self.path) if self.path.exists() else []
 
     def diverged(self) -> dict[Member, int]:
         """Return the networks whose training ended early, and at which step."""
