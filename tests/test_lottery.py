@@ -26,10 +26,10 @@ from lth_jax import config as config_lib
 from lth_jax import masks as masks_lib
 from lth_jax.config.table import FIELDS
 from lth_jax.errors import Diverged
-from lth_jax.lottery import branches, loop, methods, progress, studies, training
+from lth_jax.lottery import branches, loop, methods, studies, training
 from lth_jax.lottery.plan import Plan
 from lth_jax.train import experiment as experiment_lib
-from lth_jax.train import state
+from lth_jax.train import progress, state
 from lth_jax.train.fit import fit
 from lth_jax.workdir import Member, Workdir, environment
 from lth_jax.workdir import checkpoints as checkpoint

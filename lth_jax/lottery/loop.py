@@ -19,7 +19,6 @@ from lth_jax.config import fields
 from lth_jax.config.fields import known
 from lth_jax.errors import Diverged, ProcessError
 from lth_jax.lottery import plan as plan_lib
-from lth_jax.lottery import progress as progress_lib
 from lth_jax.lottery.branches import BRANCHES, MASKS
 from lth_jax.lottery.costs import costs
 from lth_jax.lottery.methods import METHODS
@@ -30,6 +29,7 @@ from lth_jax.lottery.training import numbered, train
 from lth_jax.prune import ScoreError
 from lth_jax.train import experiment as experiment_lib
 from lth_jax.train import optimizers, processes
+from lth_jax.train import progress as progress_lib
 from lth_jax.train.experiment import Experiment
 from lth_jax.workdir import environment, identity
 from lth_jax.workdir.folder import Workdir
@@ -108,11 +108,12 @@ def opened(
     """Open a run, new or to go on, and keep other processes out; as `run` does."""
     workdir = Workdir(directory)
     plan, experiment = built or build(config)
+    steps = sum(map(plan.steps, range(plan.levels + 1)))
     with (
         contextlib.closing(experiment),
         Interruption(60 * config.train.checkpoint_minutes) as interruption,
         identity.lock(workdir.directory),
-        tqdm(**progress_lib.options(plan)) as progress,
+        tqdm(**progress_lib.options(steps, plan.at(0))) as progress,
     ):
         identity.begin(
             workdir.directory,

@@ -140,6 +140,10 @@ class Plan:
         """Return the training steps of a level."""
         return sum(training.steps for training in self.trainings(level))
 
+    def at(self, level: int) -> str:
+        """Return where a run is, in words."""
+        return f"level {level} of {self.levels}"
+
     def largest(self) -> int:
         """Return the number of networks of the fleet that has most of them."""
         fleets = map(self.waves, range(self.levels + 1))

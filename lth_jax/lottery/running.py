@@ -10,7 +10,7 @@ from jaxtyping import Array, Key, PyTree
 from ml_collections import ConfigDict
 from tqdm.auto import tqdm
 
-from lth_jax.lottery import branches, progress
+from lth_jax.lottery import branches
 from lth_jax.masks import Masks
 from lth_jax.scores import Scores
 from lth_jax.train import state as state_lib
@@ -166,7 +166,7 @@ class Run:
         """Go to a level: what is asked is of its networks now."""
         self.before = self.tickets
         self.level, self.kept = level, {}
-        self.progress.set_description(progress.at(level, self.plan))
+        self.progress.set_description(self.plan.at(level))
         self.networks = {} if level else dict(self.before)
         self._begins = {t.member: (t.begin, t.had) for t in self.plan.trainings(level)}
         self.forget()

@@ -3,7 +3,6 @@
 import sys
 from typing import Any
 
-from lth_jax.lottery.plan import Plan
 from lth_jax.train import processes
 
 _SECONDS = 60  # between two lines of a level
@@ -21,23 +20,17 @@ class Lines:
         """Nothing is held back."""
 
 
-def options(plan: Plan) -> dict[str, Any]:
-    """Return how `tqdm` shows the steps of a run: the first process alone does.
+def options(steps: int, where: str) -> dict[str, Any]:
+    """Return how `tqdm` shows a run of some steps: the first process alone does.
 
     A line at the beginning of every level and every minute, where standard error is
     neither a terminal nor a notebook's.
     """
-    levels = range(plan.levels + 1)
-    shown = {"total": sum(map(plan.steps, levels)), "desc": at(0, plan)}
-    shown |= {"unit": "step", "unit_scale": True, "disable": not processes.is_first()}
+    shown = {"total": steps, "desc": where, "unit": "step", "unit_scale": True}
+    shown["disable"] = not processes.is_first()
     watched = sys.stderr and sys.stderr.isatty() or "ipykernel" in sys.modules
     if watched:
         return shown
     shown |= {"mininterval": _SECONDS, "maxinterval": _SECONDS, "bar_format": _LINE}
     # No line before there is a step, and none left at the end.
     return shown | {"file": Lines(), "delay": 1e-9, "leave": False}
-
-
-def at(level: int, plan: Plan) -> str:
-    """Return where a run is, in words."""
-    return f"level {level} of {plan.levels}"
