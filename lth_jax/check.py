@@ -191,7 +191,7 @@ class Check:
         for key in found:
             row = dict(key)
             if row["level"] in levels and row["measure"] != records_lib.DIVERGED:
-                for replicate in range(self.plan.config.replicates):
+                for replicate in {member.replicate for member in self.plan.dense}:
                     wanted[tuple((row | {"replicate": replicate}).items())] = None
         lost = {(m.replicate, m.setting) for m in self.diverged}
         for key in wanted:

@@ -219,6 +219,49 @@ def _prune(
     return drop(scores, masks, by_layer)
 
 
+def undecided(
+    scores: Scores, before: Masks, after: Masks, scope: Scope = "global"
+) -> tuple[int, int]:
+    """Return of how many weights their place alone decides, and of how many in all.
+
+    Where pruning `before` to `after` stops among equal scores, of the whole network or
+    of a layer: how many of those equals stay, or go, whichever are fewer.
+
+    >>> one, two = {"w": jnp.ones(3, bool)}, {"w": jnp.arange(3) > 0}
+    >>> undecided({"w": jnp.array([1.0, 1.0, 2.0])}, one, two)
+    (1, 3)
+    """
+    trees = [dict(masks_lib.leaves(tree)) for tree in (scores, before, after)]
+    aligned = [[tree[path] for path in trees[1]] for tree in trees]
+    equal, total = _undecided(*aligned, by_layer=scope == "layer")
+    return int(equal), int(total)
+
+
+@partial(jax.jit, static_argnames="by_layer")
+def _undecided(
+    scores: list[Array], before: list[Array], after: list[Array], by_layer: bool
+) -> tuple[Array, Array]:
+    lost = [b & ~a for b, a in zip(before, after)]
+    low = jnp.stack([s.min(initial=jnp.inf, where=m) for s, m in zip(scores, after)])
+    high = jnp.stack([s.max(initial=-jnp.inf, where=m) for s, m in zip(scores, lost)])
+    total = jnp.stack([b.sum(dtype=jnp.uint32) for b in before]).sum()
+    if not by_layer:
+        low, high = low.min(keepdims=True), high.max(keepdims=True)
+    ends = [jnp.broadcast_to(x, len(scores)) for x in (low, high)]
+    counts = jnp.array(
+        [
+            [
+                ((s == x) & m).sum(dtype=jnp.uint32)
+                for s, x, m in zip(scores, end, masks)
+            ]
+            for end, masks in zip(ends, (after, lost))
+        ]
+    )
+    if not by_layer:
+        counts = counts.sum(1, keepdims=True)
+    return jnp.where(low == high, counts.min(0), 0).sum(), total
+
+
 def _check_scope(scope: str) -> None:
     if scope not in ("global", "layer"):
         raise ValueError(f"scope: {scope!r} is neither 'global' nor 'layer'")

@@ -31,7 +31,7 @@ from lth_jax.lottery.plan import Plan
 from lth_jax.train import experiment as experiment_lib
 from lth_jax.train import progress, state
 from lth_jax.train.fit import fit
-from lth_jax.workdir import Member, Workdir, environment
+from lth_jax.workdir import Member, Workdir, environment, growth
 from lth_jax.workdir import checkpoints as checkpoint
 from lth_jax.workdir.checkpoints import Series
 from lth_jax.workdir.pauses import Interrupted, Interruption
@@ -820,6 +820,90 @@ def test_a_finished_run_can_be_pruned_further(kind, configure, tmp_path):
         loop.run(few, grown.directory)
 
 
+def sorted_rows(workdir):
+    return sorted(workdir.records.path.read_text().splitlines())
+
+
+@pytest.fixture(scope="module")
+def before_growth(configure, tmp_path_factory):
+    """A finished run, that which it may grow to, and that from the start."""
+    fields = {"prune.levels": 2, "copied_branches": ("ticket",)}
+    few, more = (configure(replicates=n, **fields) for n in (2, 3))
+    whole, grown = (Workdir(tmp_path_factory.mktemp("run")) for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment_lib, "build", build)
+        loop.run(more, whole.directory)
+        loop.run(few, grown.directory)
+    return SimpleNamespace(more=more, whole=whole, grown=grown)
+
+
+def copied(workdir, path):
+    return Workdir(shutil.copytree(workdir.directory, path))
+
+
+def assert_grown(grown, whole):
+    assert sorted_rows(grown) == sorted_rows(whole)
+    for series, wanted in zip(grown.lasting, whole.lasting):
+        assert series.numbers() == wanted.numbers()
+        for number in series.numbers():
+            found, masks = (
+                dict(zip(map(tuple, about["members"]), about["masks"]))
+                for about in (series.about(number), wanted.about(number))
+            )
+            assert found == masks
+    assert not [*grown.directory.glob("**/*.old"), *grown.directory.glob("more")]
+    assert check.problems(grown.directory) == []
+    config = (grown.directory / "config.json").read_bytes()
+    assert config == (whole.directory / "config.json").read_bytes()
+
+
+def test_a_finished_run_takes_in_more_replicates(before_growth, tmp_path):
+    more, whole = before_growth.more, before_growth.whole
+    grown = copied(before_growth.grown, tmp_path / "run")
+    before = grown.records.path.read_bytes()
+    assert loop.run(more, grown.directory) == []
+    assert grown.records.path.read_bytes().startswith(before)
+    assert_grown(grown, whole)
+    now = contents(grown.directory)
+    loop.run(more, grown.directory)
+    assert contents(grown.directory) == now
+
+
+@pytest.mark.slow
+def test_growth_may_be_cut_off_anywhere(before_growth, tmp_path, monkeypatch):
+    """Before and after every file or folder that is renamed, removed or appended to."""
+    more, ready = before_growth.more, copied(before_growth.grown, tmp_path / "ready")
+    with monkeypatch.context() as patch:
+        patch.setattr(growth, "take_in", lambda *_: None)
+        with pytest.raises(config_lib.ConfigError):  # the folder's has fewer, still
+            loop.run(more, ready.directory)
+    places = [(Path, "replace"), (shutil, "rmtree"), (Records, "_append")]
+    for number in itertools.count():
+        grown, calls = copied(ready, tmp_path / f"{number}"), itertools.count()
+
+        def cut(act, *args, calls=calls, number=number, **how):
+            if next(calls) == number:
+                raise KeyboardInterrupt
+            found = act(*args, **how)
+            if next(calls) == number:
+                raise KeyboardInterrupt
+            return found
+
+        with monkeypatch.context() as patch:
+            for owner, name in places:
+                act = getattr(owner, name)
+                patch.setattr(owner, name, lambda *a, f=act, **how: cut(f, *a, **how))
+            try:
+                growth.take_in(grown, Workdir(grown.directory / "more"), more)
+            except KeyboardInterrupt:
+                pass
+            else:
+                break
+        loop.run(more, grown.directory)
+        assert_grown(grown, before_growth.whole)
+    assert number > 30
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -827,7 +911,7 @@ def test_a_finished_run_can_be_pruned_further(kind, configure, tmp_path):
         {"prune.densities": (0.7, 0.5, 0.3, 0.2)},
         {"prune.levels": 4, "branch_levels": (4,)},
         {"prune.levels": 4, "prune.fraction": 0.2},
-        {"replicates": 3},
+        {"replicates": 1},
     ],
 )
 def test_what_changes_levels_that_were_there_is_another_config(

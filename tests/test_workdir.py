@@ -98,8 +98,7 @@ def test_another_config_is_refused_naming_what_differs_with_both_values(workdir)
         f"--workdir: {workdir.directory} was made by another config "
         "(config.prune.densities: [] there, [0.5] here; "
         "config.replicates: 3 there, 5 here; "
-        "config.train.length: '10ep' there, '3it' here); for more replicates take "
-        "another --config.seed, in a --workdir of its own"
+        "config.train.length: '10ep' there, '3it' here)"
     )
     with pytest.raises(ConfigError, match=f"^{message}$"):
         begin(workdir, other)

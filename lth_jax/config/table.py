@@ -33,6 +33,7 @@ class Field(NamedTuple):
 FIELDS: dict[str, Field] = {
     "seed": Field(0, "of everything that is drawn"),
     "replicates": Field(3, "networks with seeds of their own", least=1),
+    "first_replicate": Field(0, "number of the first; others have other seeds", least=0),
     "data.name": Field("digits", "any TFDS image classification set"),
     "data.dir": Field("", "TFDS's data folder; empty for its default", changes="nothing"),
     "data.train_split": Field("train"),

@@ -31,7 +31,7 @@ from lth_jax.train import experiment as experiment_lib
 from lth_jax.train import optimizers, processes
 from lth_jax.train import progress as progress_lib
 from lth_jax.train.experiment import Experiment
-from lth_jax.workdir import environment, identity
+from lth_jax.workdir import environment, growth, identity
 from lth_jax.workdir.folder import Workdir
 from lth_jax.workdir.member import Networks, Training
 from lth_jax.workdir.pauses import Interruption
@@ -62,6 +62,7 @@ def run(
         Diverged: all dense networks did, or weights cannot be scored.
         Interrupted: the process was asked to end; the same call goes on from there.
     """
+    grow(config, Workdir(directory), accept_code_change)
     with opened(config, directory, built, accept_code_change) as run:
         fit_dense(run)
         for level in range(run.plan.levels + 1):
@@ -75,6 +76,15 @@ def run(
             if not run.tickets:
                 break
         return run.divergences()
+
+
+def grow(config: ConfigDict, here: Workdir, accept_code_change: bool) -> None:
+    """Train replicates that a run does not have as a run of their own, and add them."""
+    more = Workdir(here.directory / "more")
+    if parts := growth.apart(here, config):
+        for part, folder in zip(parts, (here.directory, more.directory)):
+            run(part, folder, accept_code_change=accept_code_change)
+        growth.take_in(here, more, config)
 
 
 def build(config: ConfigDict) -> tuple[Plan, Experiment]:

@@ -160,40 +160,12 @@ def settled(scores: Scores, before: Masks, after: Masks, scope: prune.Scope) -> 
     That is if more than a hundredth of them share the score at which pruning stops, of
     a layer or in all: those that stay would be the first by index.
     """
-    trees = [dict(masks_lib.leaves(tree)) for tree in (scores, before, after)]
-    aligned = [[tree[path] for path in trees[1]] for tree in trees]
-    equal, total = map(int, _equal(*aligned, by_layer=scope == "layer"))
+    equal, total = prune.undecided(scores, before, after, scope)
     if equal > _MOST_EQUAL * total:
         raise prune.ScoreError(
             f"scores: {equal:,} of {total:,} weights would stay, and others go, by "
             "their place alone: their scores are equal"
         )
-
-
-@partial(jax.jit, static_argnames="by_layer")
-def _equal(
-    scores: list[Array], before: list[Array], after: list[Array], by_layer: bool
-) -> tuple[Array, Array]:
-    """Return how many weights are chosen by their place, and how many there are."""
-    lost = [b & ~a for b, a in zip(before, after)]
-    low = jnp.stack([s.min(initial=jnp.inf, where=m) for s, m in zip(scores, after)])
-    high = jnp.stack([s.max(initial=-jnp.inf, where=m) for s, m in zip(scores, lost)])
-    total = jnp.stack([b.sum(dtype=jnp.uint32) for b in before]).sum()
-    if not by_layer:
-        low, high = low.min(keepdims=True), high.max(keepdims=True)
-    ends = [jnp.broadcast_to(x, len(scores)) for x in (low, high)]
-    counts = jnp.array(
-        [
-            [
-                ((s == x) & m).sum(dtype=jnp.uint32)
-                for s, x, m in zip(scores, end, masks)
-            ]
-            for end, masks in zip(ends, (after, lost))
-        ]
-    )
-    if not by_layer:
-        counts = counts.sum(1, keepdims=True)
-    return jnp.where(low == high, counts.min(0), 0).sum(), total
 
 
 METHODS: dict[str, Method] = {

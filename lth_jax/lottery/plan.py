@@ -75,7 +75,9 @@ class Plan:
     def dense(self) -> list[Member]:
         """The dense networks: all replicates of all settings of a sweep."""
         swept = (self.config.sweep[name] or (None,) for name in Member._fields[5:])
-        settings, seeds = itertools.product(*swept), range(self.config.replicates)
+        first = self.config.first_replicate
+        settings = itertools.product(*swept)
+        seeds = range(first, first + self.config.replicates)
         return [Member(i, 0, 0, "dense", 0, *one) for one in settings for i in seeds]
 
     def tickets(self, level: int) -> list[Member]:

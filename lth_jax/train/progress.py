@@ -26,7 +26,7 @@ def options(steps: int, where: str) -> dict[str, Any]:
     A line at the beginning of every level and every minute, where standard error is
     neither a terminal nor a notebook's.
     """
-    shown = {"total": steps, "desc": where, "unit": "step", "unit_scale": True}
+    shown = {"total": steps, "desc": f"{where}: ", "unit": "step", "unit_scale": True}
     shown["disable"] = not processes.is_first()
     watched = sys.stderr and sys.stderr.isatty() or "ipykernel" in sys.modules
     if watched:

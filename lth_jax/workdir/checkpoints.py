@@ -37,14 +37,10 @@ class Series:
     A checkpoint appears at once and whole, or not at all; it carries the SHA-256 of
     its files, and what does not agree with them is never restored. Booleans take one
     bit.
-
-    Attributes:
-        directory: where; each checkpoint is a folder named by its number.
-        keep: how many of the latest are kept; 0 for all.
     """
 
-    directory: Path
-    keep: int = 0
+    directory: Path  # where; each checkpoint is a folder named by its number
+    keep: int = 0  # how many of the latest are kept; 0 for all
 
     def numbers(self) -> list[int]:
         """Return the numbers of the checkpoints, in order."""
@@ -73,7 +69,6 @@ class Series:
 
     def wait(self) -> None:
         """Wait until what is being saved is on the disk, or raise CheckpointError."""
-
         task = _PENDING.pop(self.directory, None)  # of the first process alone
         processes.by_first(lambda: task and task.result())
 
@@ -94,6 +89,27 @@ class Series:
             ) from error
         for old in self.numbers()[: -self.keep] if self.keep else ():
             self._remove(old)
+
+    def replace(self, number: int, tree: PyTree, **about: Any) -> None:
+        """Save in place of what is there; cut off anywhere, one of both is there."""
+        old, new = (
+            self.directory / f"{number}{end}" for end in (".old", ".unfinished")
+        )
+        self.settle()
+        _write(new, tree, about)
+        if number in self.numbers():
+            (self.directory / str(number)).replace(old)
+        new.replace(self.directory / str(number))
+        _sync(self.directory)
+        self.settle()
+
+    def settle(self) -> None:
+        """Tidy up where `replace` was cut off."""
+        self._tidy()
+        for old in self.directory.glob("*.old"):
+            if not old.with_suffix("").exists():
+                old.replace(old.with_suffix(""))
+            shutil.rmtree(old, ignore_errors=True)
 
     def restore(self, number: int, like: Tree) -> Tree:
         """Return a saved pytree, like another in structure, shapes and types.
@@ -267,15 +283,12 @@ def _packed(tree: PyTree) -> PyTree:
 
 def _unpacked(tree: PyTree, like: PyTree) -> PyTree:
     """Return what `_packed` was made of, on the device; `like` may be shapes alone."""
-    return jax.tree.map(
-        lambda x, want: (
-            masks_lib.unpack(x, _empty(want))
-            if want.dtype == bool
-            else jax.numpy.asarray(x)
-        ),
-        tree,
-        like,
-    )
+
+    def one(x: Any, want: Any) -> Any:
+        masks = want.dtype == bool
+        return masks_lib.unpack(x, _empty(want)) if masks else jax.numpy.asarray(x)
+
+    return jax.tree.map(one, tree, like)
 
 
 def _empty(like: jax.ShapeDtypeStruct | jax.Array) -> np.ndarray:

@@ -54,6 +54,11 @@ class Workdir:
         """The networks of a level that is on its way, by number of the pause."""
         return Series(self.directory / "checkpoints" / "paused", keep=2)
 
+    @property
+    def lasting(self) -> tuple[Series, ...]:
+        """The series of what is never made again."""
+        return self.dense, self.levels, self.drawn
+
     def save(
         self, series: Series, number: int, networks: Networks, *, wait: bool = True
     ) -> None:
@@ -138,8 +143,10 @@ class Workdir:
             except CheckpointError as error:
                 print(f"warning: {error}: going on from before", file=sys.stderr)
                 self.paused.remove(number)
+        for series in self.lasting:
+            series.settle()
         self._check_complete(steps, levels)
-        self.records.truncate(self._recorded())
+        self.records.truncate(self.recorded())
 
     def _check_complete(self, steps: Sequence[int], levels: int) -> None:
         """Raise CheckpointError if one is missing that was there before."""
@@ -157,13 +164,14 @@ class Workdir:
                     "--workdir"
                 )
 
-    def _recorded(self) -> int:
-        """Return the size of the records when the newest checkpoint was saved."""
+    def recorded(self) -> int:
+        """Return the size of the records that checkpoints know of."""
         size = 0
-        for series in (self.dense, self.levels, self.drawn, self.paused):
+        for series in (*self.lasting, self.paused):
+            for number in series.numbers():
+                size = max(size, series.about(number)["records"])
             for number in series.numbers()[-1:]:
                 series.verify(number)
-                size = max(size, series.about(number)["records"])
         if self.records.size() < size:
             raise CheckpointError(
                 f"{self.records.path} has {self.records.size()} bytes, and its "

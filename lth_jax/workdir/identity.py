@@ -5,7 +5,7 @@ to any other. What may differ when a run goes on, because it changes no number, 
 the last digits of some:
 
 - config: fields of which `config.table` says so, with a warning if of last digits;
-  further levels, to which a run grows;
+  further levels, and replicates (`growth`), to which a run grows;
 - code: the modules in `environment.HARMLESS`. Any other change, of the package's files
   or of the user's own, is refused until it is accepted;
 - settings of JAX, but for what is drawn: with a warning;
@@ -32,7 +32,6 @@ from lth_jax.train import processes
 from lth_jax.workdir import environment as environment_lib
 
 _GROWING = {"prune.levels", "prune.densities", "branch_levels"}
-_MORE = "for more replicates take another --config.seed, in a --workdir of its own"
 
 
 @contextlib.contextmanager
@@ -99,8 +98,8 @@ def _begin(
     path, described, planned = (directory / f"{name}.json" for name in names)
     if not path.exists():
         directory.mkdir(parents=True, exist_ok=True)
-        _write(described, environment)
-        _write(path, config.to_dict())
+        write(described, environment)
+        write(path, config.to_dict())
     written, there = read(path), read(described)
     grown = planned.exists() and _is_grown(config, plan, written, read(planned))
     may_differ = _may_differ(config) | (_GROWING if grown else set())
@@ -114,8 +113,8 @@ def _begin(
     _check_code(directory, there, environment, accept)
     _warn(config, environment, written, there)
     if grown:
-        _write(path, config.to_dict())
-    _write(planned, plan)
+        write(path, config.to_dict())
+    write(planned, plan)
 
 
 def _warn(
@@ -178,10 +177,9 @@ def _check_same(
         if name not in but
     }
     if different:
-        instead = f"; {_MORE}" * ("replicates" in different)
         raise ConfigError(
             f"--workdir: {directory} was made by another {what} "
-            f"({'; '.join(different.values())}){instead}"
+            f"({'; '.join(different.values())})"
         )
 
 
@@ -203,11 +201,11 @@ def _check_code(
     accepted = {"files": files, "git_commit": here["git_commit"]}
     history = [*there.get("accepted_code_changes", ()), accepted]
     code = {"code": here["code"], "accepted_code_changes": history}
-    _write(directory / "environment.json", there | code)
+    write(directory / "environment.json", there | code)
 
 
-def _write(path: Path, content: object) -> None:
-    """Write a JSON file atomically, unless it is there already."""
+def write(path: Path, content: object) -> None:
+    """Write a JSON file of a run atomically, unless it is there already."""
     indent = 2 if path.stem != "plan" else None  # a plan may be long
     text = json.dumps(content, indent=indent) + "\n"
     unfinished = path.with_suffix(".unfinished")

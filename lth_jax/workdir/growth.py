@@ -1,0 +1,75 @@
+"""Growth: a run takes in further replicates, trained as a run of their own."""
+
+import shutil
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from lth_jax.train import processes
+from lth_jax.workdir import identity
+from lth_jax.workdir.checkpoints import Series
+from lth_jax.workdir.folder import Workdir
+
+
+def apart(here: Workdir, config: ConfigDict) -> list[ConfigDict]:
+    """Return configs of the replicates that a run has, and of those that are new.
+
+    None where it has no others: it has not begun, or has as many.
+    """
+    path = here.directory / "config.json"
+    there = identity.read(path).get("replicates") if path.exists() else None
+    if not isinstance(there, int) or not 0 < there < config.replicates:
+        return []
+    parts = [config.copy_and_resolve_references() for _ in range(2)]
+    for part, first, number in zip(
+        parts, (0, there), (there, config.replicates - there)
+    ):
+        with part.unlocked():
+            part.first_replicate += first
+            part.replicates = number
+    return parts
+
+
+def take_in(here: Workdir, more: Workdir, config: ConfigDict) -> None:
+    """Add a finished run's rows and networks to those of another finished one.
+
+    It may be cut off anywhere and repeated. Rows come first: until a checkpoint counts
+    them, they are as good as not there. The other run's folder is removed.
+    """
+    with identity.lock(here.directory):
+        processes.by_first(lambda: _take_in(here, more, config))
+
+
+def _take_in(here: Workdir, more: Workdir, config: ConfigDict) -> None:
+    for series in here.lasting:
+        series.settle()
+    pairs = [
+        (series, added, number)
+        for series, added in zip(here.lasting, more.lasting)
+        for number in added.numbers()
+        if added.about(number)["members"]
+    ]
+    waiting = [pair for pair in pairs if not _is_in(*pair)]
+    if len(waiting) == len(pairs):
+        here.records.truncate(here.recorded())
+        here.records.add(more.records.rows())
+    for series, added, number in waiting:
+        old, new = _about(series, number), _about(added, number)
+        about = {name: old[name] + new[name] for name in ("members", "masks")}
+        networks = series.raw(number) if old["members"] else []
+        networks = [*networks, *added.raw(number)]
+        series.replace(number, networks, **about, records=here.records.size())
+    path = here.directory / "config.json"
+    shutil.rmtree(more.directory)
+    identity.write(path, identity.read(path) | {"replicates": config.replicates})
+
+
+def _is_in(series: Series, added: Series, number: int) -> bool:
+    """Return whether a checkpoint has the networks of another one."""
+    new = _about(added, number)["members"]
+    return new[0] in _about(series, number)["members"]
+
+
+def _about(series: Series, number: int) -> dict[str, Any]:
+    there = number in series.numbers()
+    return series.about(number) if there else {"members": [], "masks": []}
