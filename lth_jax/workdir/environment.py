@@ -30,6 +30,7 @@ _GUARDS = ("", "_host_to_device", "_device_to_host", "_device_to_device")
 # Those with which nothing can be trained.
 REFUSED: dict[str, Any] = {"enable_x64": True, "numpy_dtype_promotion": "strict"}
 REFUSED |= {f"transfer_guard{way}": "disallow" for way in _GUARDS}
+REFUSED |= {f"error_checking_behavior_{x}": "raise" for x in ("nan", "divide", "oob")}
 _PACKAGES = ("lth_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint")
 _PACKAGES += ("tensorflow-datasets", "numpy", "opencv-python-headless")
 
