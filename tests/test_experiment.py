@@ -1,10 +1,12 @@
 """Experiments: what a config comes to, and what it cannot."""
 
+import runpy
+
 import jax
 import pytest
 
 from lth_jax import config as config_lib
-from lth_jax import lottery
+from lth_jax import lottery, models
 from lth_jax.config import fields
 from lth_jax.errors import ConfigError, DataError
 from lth_jax.train import experiment
@@ -165,6 +167,19 @@ def test_decay_belongs_to_the_state_and_no_decay_leaves_it_out(build):
     assert shapes(build()).weight_decay is None
 
 
+def test_batch_norm_has_the_configs_constants(build):
+    """Statistics on a path are recomputed by one that forgets what was before."""
+    usual = build(**CONVOLUTIONAL)
+    model = usual.program.model
+    assert (model.norm_momentum, model.norm_epsilon) == (0.9, 1e-5)
+    assert usual.refresh.program is usual.program
+    constants = {"model.norm_momentum": 0.99, "model.norm_epsilon": 0.5}
+    made = build(**CONVOLUTIONAL, **constants)
+    model, other = made.program.model, made.refresh.program.model
+    assert (model.norm_momentum, model.norm_epsilon) == (0.99, 0.5)
+    assert (other.norm_momentum, other.norm_epsilon) == (0.9, 0.5)
+
+
 def test_excluded_parameters_are_never_pruned(build):
     assert shapes(build()).masks["fc"]["kernel"].shape == (100, 10)
     made = build(**{"prune.exclude": ("^fc/",)})
@@ -264,6 +279,50 @@ def test_what_cannot_be_run_is_said_in_one_line(build, changes, said):
     with pytest.raises(ConfigError) as caught:
         build(**changes)
     assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("where", "source"),
+    [
+        ("init", "raise KeyError('mine')"),
+        ("init", "return x.reshape(7, 7)"),
+        ("training", "raise ValueError('mine')"),
+        ("evaluation", "import jax; return jax.lax.scan(lambda c, x: 0 / 0, 0, x)"),
+        ("creation", "raise TypeError('mine')"),
+    ],
+)
+def test_an_error_of_a_users_network_names_the_line(
+    build, monkeypatch, tmp_path, where, source
+):
+    """Wherever it is raised, before anything is trained."""
+    file = tmp_path / "mine.py"
+    conditions = {
+        "init": "self.is_initializing()",
+        "training": "train",
+        "evaluation": "not train and not self.is_initializing()",
+        "creation": "False",
+    }
+    lines = [
+        "from flax import linen as nn",
+        "from lth_jax.models.lenet import LeNet",
+        "def create(**fields):",
+        f"    if {where == 'creation'}:",
+        "        fail(0)",
+        "    return Mine(**fields)",
+        "class Mine(LeNet):",
+        "    @nn.compact",
+        "    def __call__(self, x, train):",
+        f"        x = fail(x) if {conditions[where]} else x",
+        "        return self.classify(x.reshape(len(x), -1))",
+        "def fail(x):",
+        f"    {source}",
+    ]
+    file.write_text("\n".join(lines))
+    monkeypatch.setitem(models.MODELS, "mine", runpy.run_path(str(file))["create"])
+    with pytest.raises(ConfigError) as caught:
+        build(**{"model.name": "mine"})
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(f" ({file}, line {len(lines)})")
 
 
 def test_layers_may_become_empty_as_long_as_the_network_does_not(build):

@@ -12,6 +12,7 @@ from jax.tree_util import keystr, tree_leaves_with_path
 from lth_jax import masks, models
 from lth_jax.models import lean, summary
 from lth_jax.models.mobilenet import InvertedResidual
+from lth_jax.models.network import Network
 from lth_jax.models.resnet import BasicBlock, Bottleneck
 
 FAMILIES = {
@@ -326,9 +327,12 @@ def test_inverted_residual_adds_its_input_only_at_equal_shape():
         np.testing.assert_array_equal(y, jnp.full_like(y, expected))
 
 
+@pytest.mark.parametrize("constants", [(0.9, 1e-5), (0.99, 1e-3)])
 @pytest.mark.parametrize("name", sorted(set(FAMILIES) - {"lenet"}))
-def test_every_network_uses_the_given_conv_and_norm(name):
+def test_every_network_uses_the_given_conv_and_norm(name, constants):
     made = set()
+    momentum, epsilon = constants
+    given = {"norm_momentum": momentum, "norm_epsilon": epsilon}
 
     class Conv(nn.Conv):
         def __call__(self, x):
@@ -338,13 +342,15 @@ def test_every_network_uses_the_given_conv_and_norm(name):
     class Norm(nn.BatchNorm):
         def __call__(self, x):
             made.add("/".join(self.path))
-            assert (self.momentum, self.epsilon) == (0.9, 1e-5)
+            assert (self.momentum, self.epsilon) == constants
             assert self.use_running_average
             return super().__call__(x)
 
-    network = models.create(name, num_classes=10, conv=Conv, norm=Norm)
-    rows = summary.layers(network, (75, 75, 3))
-    assert {row.path for row in rows} - made <= {"fc", "aux/fc"}
+    given = given if constants != (0.9, 1e-5) else {}
+    network = models.create(name, num_classes=10, conv=Conv, norm=Norm, **given)
+    variables, _ = abstract(network, (75, 75, 3))
+    layers = {path.rpartition("/")[0] for path in paths(variables["params"])}
+    assert layers - made <= {"fc", "aux/fc"}
 
 
 def test_small_images_are_refused():
@@ -392,6 +398,69 @@ def test_create_refuses_unknown_names(name, arguments, message):
         models.create(name, num_classes=10, **arguments)
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+
+
+class Plain(nn.Module):
+    """No `Network`: it takes the number of classes, and a width."""
+
+    num_classes: int
+    width: int = 3
+
+    @nn.compact
+    def __call__(self, x, train):
+        x = nn.Dense(self.width)(x.reshape(len(x), -1))
+        return nn.Dense(self.num_classes)(x)
+
+
+class OfNetwork(Network):
+    width: int = 3
+
+    @nn.compact
+    def __call__(self, x, train):
+        return self.classify(x.reshape(len(x), -1))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        OfNetwork,
+        partial(OfNetwork),
+        lambda **fields: OfNetwork(**fields),
+        lambda num_classes, width=3: OfNetwork(num_classes=num_classes, width=width),
+        Plain,
+        partial(Plain),
+        lambda num_classes, width=3: Plain(num_classes, width),
+    ],
+)
+def test_whatever_returns_a_module_is_a_model(monkeypatch, made):
+    monkeypatch.setitem(models.MODELS, "mine", made)
+    network = models.create("mine", num_classes=7, width=5)
+    assert (network.num_classes, network.width) == (7, 5)
+    assert models.create("mine", num_classes=7).width == 3
+
+
+@pytest.mark.parametrize("made", [OfNetwork, Plain, lambda num_classes: None])
+def test_a_model_of_ones_own_refuses_unknown_fields(monkeypatch, made):
+    monkeypatch.setitem(models.MODELS, "mine", made)
+    with pytest.raises(ValueError, match="unknown field of mine 'depth'"):
+        models.create("mine", num_classes=7, depth=5)
+
+
+@pytest.mark.parametrize(
+    ("field", "argument"),
+    [
+        ("kernel_init", {"init": "glorot_normal"}),
+        ("scale_init", {"norm_scale": "uniform"}),
+        ("dtype", {"dtype": "bfloat16"}),
+        ("norm_momentum", {"norm_momentum": 0.99}),
+        ("norm_epsilon", {"norm_epsilon": 1e-3}),
+    ],
+)
+def test_what_a_model_does_not_take_is_not_ignored(monkeypatch, field, argument):
+    monkeypatch.setitem(models.MODELS, "mine", Plain)
+    models.create("mine", num_classes=7, dtype="float32", conv=lean.Conv)
+    with pytest.raises(ValueError, match=f"mine has no field '{field}', and keeps"):
+        models.create("mine", num_classes=7, **argument)
 
 
 @pytest.mark.parametrize(

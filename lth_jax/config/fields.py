@@ -5,8 +5,12 @@ import difflib
 import functools
 import math
 import operator
+import os
 import re
+import sysconfig
+import traceback
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -14,10 +18,18 @@ from ml_collections import ConfigDict
 from lth_jax.config.table import FIELDS, Field
 from lth_jax.errors import ConfigError, RunError, one_line
 
+# What is no code of a user's own: this package, Python, what is installed, generated.
+_INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")
+_FOLDERS = [str(Path(__file__).parents[1]), *map(sysconfig.get_path, _INSTALLED)]
+_LIBRARIES = (*(folder + os.sep for folder in _FOLDERS), "<")
+
 
 @contextlib.contextmanager
 def field(name: str, *others: type[Exception]) -> Iterator[None]:
-    """Turn a ValueError, a bad regular expression, or another, into a ConfigError."""
+    """Turn a ValueError, a bad regular expression, or another, into a ConfigError.
+
+    It says where that was raised, if that is in code of a user's own.
+    """
     try:
         yield
     except RunError:
@@ -25,7 +37,16 @@ def field(name: str, *others: type[Exception]) -> Iterator[None]:
     except (ValueError, re.error, *others) as error:
         kind = isinstance(error, TypeError | ValueError | re.error)
         said = one_line(error) if kind else f"{type(error).__name__}: {one_line(error)}"
-        raise ConfigError(f"config.{name}: {said}") from error
+        raise ConfigError(f"config.{name}: {said}{_where(error)}") from error
+
+
+def _where(error: Exception) -> str:
+    """Return the innermost place of a user's own code that a `field` has called."""
+    called = list(traceback.walk_tb(error.__traceback__))[2:]  # but it and its body
+    for frame, line in reversed(called):
+        if not frame.f_code.co_filename.startswith(_LIBRARIES):
+            return f" ({frame.f_code.co_filename}, line {line})"
+    return ""
 
 
 def known(name: str, value: str, choices: Iterable[str]) -> None:

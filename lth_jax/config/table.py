@@ -55,6 +55,8 @@ FIELDS: dict[str, Field] = {
     "model.name": Field("lenet", "a key of models.MODELS"),
     "model.init": Field("kaiming_normal", "of all kernels"),
     "model.norm_scale": Field("ones", "initial batch-norm scales, or 'uniform'"),
+    "model.norm_momentum": Field(0.9, "what batch-norm's running statistics keep a step", least=0, below=1),
+    "model.norm_epsilon": Field(1e-5, "added to the variances of batch-norm", above=0),
     "model.dtype": Field("float32", "of the computation", choices=("float32", "bfloat16")),
     "model.options": Field({}, "the architecture's own fields"),
     "optim.name": Field("sgd", "an optax optimizer"),

@@ -1,7 +1,7 @@
 """Networks by name, in Flax Linen."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -20,8 +20,9 @@ from lth_jax.models.vgg import VGG
 
 __all__ = ["INITIALIZERS", "MODELS", "NORM_SCALES", "create"]
 
-# What is bound here is what the name means: `create` takes only the other fields.
-MODELS: dict[str, partial[Network]] = {
+# Whatever returns a Linen module. What is bound here is what the name means: `create`
+# takes only the other fields.
+MODELS: dict[str, Callable[..., nn.Module]] = {
     "lenet": partial(LeNet),
     "cifar_resnet": partial(CifarResNet),
     **{f"resnet{n}": partial(CifarResNet, depth=n) for n in (20, 32, 44, 56, 110)},
@@ -55,18 +56,23 @@ def create(
     axis_name: str | None = None,
     conv: ModuleDef = nn.Conv,
     norm: ModuleDef = nn.BatchNorm,
+    norm_momentum: float = 0.9,
+    norm_epsilon: float = 1e-5,
     **fields: Any,
-) -> Network:
+) -> nn.Module:
     """Create a network by name.
 
     Args:
       name: key of `MODELS`.
       init: key of `INITIALIZERS`, for all kernels.
       norm_scale: key of `NORM_SCALES`, for the scales of all normalisations.
-      num_classes, dtype, axis_name, conv, norm: fields of `Network`.
+      num_classes, dtype, axis_name, conv, norm, norm_momentum, norm_epsilon: fields of
+        `Network`.
       **fields: the architecture's own fields, as `widths` of LeNet.
 
-    Raises ValueError, which lists the known ones, for an unknown name or field.
+    A model that does not take all fields of `Network` is given those that it takes.
+    Raises ValueError, which lists the known ones, for an unknown name or field, and if
+    a model does not take what is not at its default.
 
     >>> import jax
     >>> lenet = create("lenet", num_classes=10, widths=(30, 10))
@@ -78,20 +84,35 @@ def create(
     _check_known("init", init, INITIALIZERS)
     _check_known("norm_scale", norm_scale, NORM_SCALES)
     model = MODELS[name]
-    own_fields = {*inspect.signature(model.func).parameters}
-    own_fields -= inspect.signature(Network).parameters.keys() | model.keywords.keys()
-    for field in fields:
-        _check_known(f"field of {name}", field, own_fields)
-    return model(
-        num_classes=num_classes,
-        kernel_init=INITIALIZERS[init],
-        scale_init=NORM_SCALES[norm_scale],
-        dtype=dtype,
-        axis_name=axis_name,
-        conv=conv,
-        norm=norm,
-        **fields,
-    )
+    common = {
+        "num_classes": num_classes,
+        "kernel_init": INITIALIZERS[init],
+        "scale_init": NORM_SCALES[norm_scale],
+        "dtype": dtype,
+        "axis_name": axis_name,
+        "conv": conv,
+        "norm": norm,
+        "norm_momentum": norm_momentum,
+        "norm_epsilon": norm_epsilon,
+    }
+    taken = inspect.signature(model).parameters
+    if all(parameter.kind != parameter.VAR_KEYWORD for parameter in taken.values()):
+        bound = inspect.signature(Network).parameters.keys()
+        bound |= getattr(model, "keywords", {}).keys()
+        for field in fields:
+            _check_known(f"field of {name}", field, taken.keys() - bound)
+        for field in (
+            "kernel_init",
+            "scale_init",
+            "dtype",
+            "norm_momentum",
+            "norm_epsilon",
+        ):
+            usual = (getattr(Network, field), "float32")  # what a config calls it
+            if field not in taken and common[field] not in usual:
+                raise ValueError(f"{name} has no field {field!r}, and keeps its own")
+        common = {field: value for field, value in common.items() if field in taken}
+    return model(**common, **fields)
 
 
 def _check_known(what: str, name: str, known: Iterable[str]) -> None:

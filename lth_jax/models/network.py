@@ -34,6 +34,8 @@ class Network(nn.Module, kw_only=True):
     axis_name: str | None = None  # mapped axis over which batch statistics are averaged
     conv: ModuleDef = nn.Conv  # or a module with its arguments
     norm: ModuleDef = nn.BatchNorm  # likewise
+    norm_momentum: float = 0.9  # what running statistics keep in a step of training
+    norm_epsilon: float = 1e-5  # added to a variance
 
     @nn.nowrap
     def bound_conv(self, use_bias: bool = False) -> ModuleDef:
@@ -47,8 +49,8 @@ class Network(nn.Module, kw_only=True):
         return partial(
             self.norm,
             use_running_average=not train,
-            momentum=0.9,
-            epsilon=1e-5,
+            momentum=self.norm_momentum,
+            epsilon=self.norm_epsilon,
             scale_init=self.scale_init,
             axis_name=self.axis_name,
             dtype=self.dtype,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Int
 
@@ -15,7 +16,6 @@ from lth_jax import masks as masks_lib
 from lth_jax.data.augment import normalise
 from lth_jax.data.dataset import Split
 from lth_jax.data.stream import Stream
-from lth_jax.models.network import Network
 from lth_jax.tasks.classification import NO_LABEL, Score, score
 from lth_jax.train.devices import Layout
 from lth_jax.train.state import TrainState, evaluated
@@ -38,7 +38,7 @@ class Evaluator:
     devices; one on disk is read once for every member, in layout "data".
     """
 
-    model: Network
+    model: nn.Module
     split: Split | Stream
     mean: np.ndarray  # of the training images, by channel, on the scale 0 to 1
     std: np.ndarray

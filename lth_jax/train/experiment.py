@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from flax import linen as nn
 from jaxtyping import Array, Key, PyTree
 from ml_collections import ConfigDict
 
@@ -24,6 +25,7 @@ from lth_jax.train.state import TrainState
 from lth_jax.train.step import Program
 
 _MOST_STEPS = 10**9  # twice as many fit into 32 bits
+_FORGETS = 0.9  # the momentum with which `Refresher` forgets what was before
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -104,7 +106,10 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         unroll=slow_loop,
         average=config.train.average,
     )
-    few = config.study.examples
+    few, recompute = config.study.examples, program
+    if config.model.norm_momentum > _FORGETS:
+        quick = model.clone(norm_momentum=_FORGETS)
+        recompute = dataclasses.replace(program, model=quick)
 
     def evaluators(without: str, most: int | None = None) -> dict[str, Evaluator]:
         found = {}
@@ -128,7 +133,7 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         admm_interval=steps["prune.admm.interval"],
         close=input.close,
         path=evaluators(without="validation", most=few),
-        refresh=Refresher(program, -(-few // config.data.batch_size)),
+        refresh=Refresher(recompute, -(-few // config.data.batch_size)),
     )
 
 
@@ -148,7 +153,7 @@ def summary(config: ConfigDict) -> str:
 
 
 def _layers(
-    model: models.Network, shape: tuple[int, ...], initial: TrainState
+    model: nn.Module, shape: tuple[int, ...], initial: TrainState
 ) -> list[summary_lib.Layer]:
     """Return the network's layers; it is applied as in training and evaluation."""
     with field("model", Exception):
@@ -215,7 +220,7 @@ def _lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
     return steps
 
 
-def _model(config: ConfigDict, num_classes: int) -> models.Network:
+def _model(config: ConfigDict, num_classes: int) -> nn.Module:
     together = config.train.layout == "data" and config.train.sync_batch_stats
     layers = {"conv": lean.Conv, "norm": lean.BatchNorm} if _on_cpu() else {}
     with field("model.options", Exception):
@@ -224,6 +229,8 @@ def _model(config: ConfigDict, num_classes: int) -> models.Network:
             num_classes=num_classes,
             init=config.model.init,
             norm_scale=config.model.norm_scale,
+            norm_momentum=config.model.norm_momentum,
+            norm_epsilon=config.model.norm_epsilon,
             dtype=config.model.dtype,
             axis_name="batch" if together else None,
             **layers,
@@ -232,7 +239,7 @@ def _model(config: ConfigDict, num_classes: int) -> models.Network:
 
 
 def _initialise(
-    config: ConfigDict, model: models.Network, shape: tuple[int, ...]
+    config: ConfigDict, model: nn.Module, shape: tuple[int, ...]
 ) -> Callable[..., TrainState]:
     swept = [name[6:] for name in fields.FIELDS if name.startswith("sweep.")]
     base = {name: float(config.optim[name]) for name in swept}
