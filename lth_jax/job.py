@@ -39,6 +39,7 @@ def work(config: ConfigDict, asked: Any) -> None:
     with _answered(config):
         if asked.distributed or asked.coordinator:
             processes.join(asked.coordinator, asked.processes, asked.process)
+        _look_for_devices()
         accept = {"accept_code_change": asked.accept_code_change}
         folder = local(asked.workdir or ".", "--workdir")
         if asked.summary:
@@ -59,6 +60,18 @@ def work(config: ConfigDict, asked: Any) -> None:
             lost = lottery.run(config, folder, **accept)
             _report(folder, [folder])
             _fail(lost)
+
+
+def _look_for_devices() -> None:
+    """Exit with a line if JAX finds no device of the platform that is asked for."""
+    try:
+        jax.devices()
+    except (AssertionError, RuntimeError) as error:
+        asked = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
+        sys.exit(
+            f"error: JAX_PLATFORMS={asked or ''}: JAX finds no such device "
+            f"({one_line(error)}); install what JAX needs for it, or choose another"
+        )
 
 
 def _report(workdir: Path, runs: list[Path], found: str | None = None) -> None:

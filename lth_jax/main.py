@@ -10,21 +10,32 @@ run writes it to config.json in its workdir. The same command again goes on wher
 was interrupted.
 """
 
+import re
 import sys
 import textwrap
 
 from absl import app, flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
-from lth_jax import config, console, job
-from lth_jax.errors import RunError, one_line
+from lth_jax import advice, config, console, job
+from lth_jax.errors import RunError
+
+
+class _Configs(flags.ArgumentParser):
+    """Loads what --config names, as `config.load` does everywhere."""
+
+    loaded: ConfigDict | None = None
+
+    def parse(self, argument: str) -> ConfigDict:
+        self.loaded = None
+        self.loaded = config.load(argument).lock()
+        return self.loaded
+
 
 _CONFIG = config_flags.DEFINE_config_file(
-    "config",
-    None,
-    "Config file; after a colon its variants, joined by commas.",
-    lock_config=True,
+    "config", None, "Config file; after a colon its variants, joined by commas."
 )
+_CONFIGS = flags.FLAGS["config"].parser = _Configs()
 _EARLIEST = "Search for the earliest rewind step whose tickets are stable, or match."
 _FLAGS = {
     "workdir": (flags.DEFINE_string, None, "Folder of the run: new, or to go on."),
@@ -61,33 +72,17 @@ def parse(argv: list[str]) -> list[str]:
         i = argv.index("--config")
         argv = [*argv[:i], f"--config={argv[i + 1]}", *argv[i + 2 :]]
     try:
-        rest = flags.FLAGS([located(argument) for argument in argv])
-        _CONFIG.value.is_locked  # noqa: B018  (a missing file shows when it is used)
-    except (flags.Error, AttributeError, OSError, RunError) as error:
-        sys.exit(f"error: {_reason(error)}")
+        rest = flags.FLAGS(argv)
+    except (flags.Error, AttributeError, KeyError, OSError, RunError) as error:
+        if isinstance(error, KeyError) and not _CONFIGS.loaded:
+            raise  # of the config's file
+        sys.exit(f"error: {advice.reason(error, argv, _CONFIGS.loaded)}")
+    overrides = config_flags.get_override_values(flags.FLAGS["config"])
+    for field, value in overrides.items():
+        for text in value if isinstance(value, tuple) else ():
+            if re.fullmatch(r"[(\[]?\w+(,\s*\w*)+[)\]]?", str(text)):
+                sys.exit(f"error: {advice.as_tuple(f'--config.{field}', text)}")
     return rest
-
-
-def located(argument: str) -> str:
-    """Return `--config=configs/NAME.py` with the path of the package's, if needed."""
-    name, _, value = argument.partition("=")
-    file, colon, variant = value.partition(":")
-    if name not in ("--config", "-config") or not file:
-        return argument
-    return f"{name}={config.located(file)}{colon}{variant}"
-
-
-def _reason(error: BaseException) -> str:
-    """Return what is wrong with the flags, or what the config's file raised, alone."""
-    first = error
-    while first.__context__:
-        first = first.__context__
-    if isinstance(first, RunError) or isinstance(error, flags.Error):
-        return str(first if isinstance(first, RunError) else error).splitlines()[-1]
-    if isinstance(error, OSError):
-        return f"--config: {one_line(error)}"
-    said = str((error.__context__ or error).args[0])  # of a KeyError unquoted
-    return f"--config: no such field: {' '.join(said.split())}"
 
 
 def command() -> None:

@@ -1,5 +1,6 @@
 """The command line: a run on real digits, and what it says of every mistake."""
 
+import ast
 import json
 import os
 import re
@@ -12,7 +13,7 @@ import pytest
 from absl.testing import flagsaver
 from browser import CHROMIUM, look
 
-from lth_jax import check, data, job, lottery, machine, main, report
+from lth_jax import check, config, data, job, lottery, machine, main, report
 from lth_jax.workdir.pauses import Interrupted
 
 # How ml_collections loads a config's file.
@@ -38,6 +39,9 @@ def data_dir(tmp_path_factory):
     folder = str(tmp_path_factory.getbasetemp() / "tfds")
     data.load("digits", data_dir=folder)  # imports what defines flags of its own
     return folder
+
+
+NO_WORKDIR = "error: --workdir: name the folder of the run\n"
 
 
 def call(*arguments, **environment):
@@ -221,7 +225,7 @@ def complaint(monkeypatch, *arguments):
         ("optim.name=adm", r"config\.optim\.name: .* adam, rmsprop, sgd\. .*'adam'\?"),
         ("optim.schedule=cosine", r"config\.optim\.schedule: .* constant, .* step\."),
         ("train.lenght=5it", r"--config: no such field: 'lenght' .* \"length\" .*"),
-        ("optim.options.momentun=1", r"--config: no such field: 'momentun'"),
+        ("optim.options.momentun=1", r"--config: no such field: 'momentun'; .*"),
         ("replicates=two", r"flag --config\.replicates=two: .*"),
         ("optim.learning_rate=fast", r"flag --config\.optim\.learning_rate=fast: .*"),
         ("train.length=5", r"config\.train\.length: '5' is not a length like .*"),
@@ -282,7 +286,10 @@ def test_devices_that_do_not_divide_a_batch_are_counted(
             r"config\.\(variant\): 'smok' is not known; choose from smoke\. "
             r"Did you mean 'smoke'\?",
         ),
-        (["--workdir=run", "--config=none.py"], r"--config: .*none\.py.*"),
+        (
+            ["--workdir=run", "--config=none.py"],
+            r"--config: none\.py does not exist; .*",
+        ),
         (["--workdir=run", DIGITS, "--wrkdir=run"], ".*'wrkdir'.*"),
         (["--workdir=run", DIGITS, "more"], "unexpected argument: more"),
     ],
@@ -291,6 +298,204 @@ def test_flags_are_checked_too(arguments, said, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert re.fullmatch(f"error: {said}", complaint(monkeypatch, *arguments))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("configs/digit.py", "configs/digit.py does not exist; did you mean configs/d"),
+        ("digits", "digits does not exist; did you mean configs/digits.py? The pack"),
+        (
+            "none/x.py:smoke",
+            "none/x.py does not exist; the package has configs/NAME.py",
+        ),
+        ("run", "run is a folder; did you mean run/config.json? The package has"),
+        ("run/", "run/ is a folder; did you mean run/config.json? The package has"),
+        ("run/config.json:smoke", "run/config.json has no variants"),
+        ("damaged.json", "damaged.json is no config (Expecting property name"),
+        ("listed.json", "listed.json is no config ("),
+        ("empty.py", "empty.py has no get_config"),
+        ("nothing.py", "get_config of nothing.py returns no ConfigDict"),
+    ],
+)
+def test_what_is_no_config_is_said_in_one_line(named, said, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    text = json.dumps(config.default().to_dict())
+    (tmp_path / "run" / "config.json").write_text(text)
+    (tmp_path / "damaged.json").write_text("{'a'")
+    (tmp_path / "listed.json").write_text("[1]")
+    (tmp_path / "empty.py").write_text("")
+    (tmp_path / "nothing.py").write_text("def get_config(): pass")
+    complained = complaint(monkeypatch, f"--config={named}", "--workdir=new")
+    assert complained.startswith(f"error: --config: {said}")
+
+
+@pytest.mark.parametrize("flag", ["workdir", "train.length"])
+def test_a_config_that_a_run_has_written_is_one(flag, monkeypatch, tmp_path):
+    """The same config again, and with a field that is set on top."""
+    made = config.load("configs/resnet20_correlation.py:short")
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(made.to_dict(), indent=2))
+    override = ["--config.train.length=9it"] if flag != "workdir" else []
+    monkeypatch.setattr(sys, "argv", ["main", f"--config={path}", *override])
+    with flagsaver.flagsaver():
+        main.parse(sys.argv)
+        found = main._CONFIG.value
+    assert found.is_locked
+    with made.unlocked():
+        made.train.length = "9it" if override else made.train.length
+    assert found.to_dict() == made.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("override", "way"),
+    [
+        ("rewind.steps=5it,6it", "('5it', '6it')"),
+        ("rewind.steps=(5it,)", "('5it',)"),
+        ("branches=ticket,random_reinit", "('ticket', 'random_reinit')"),
+        ("branches=(ticket,)", "('ticket',)"),
+        ("measures=[test_loss, test_accuracy]", "('test_loss', 'test_accuracy')"),
+    ],
+)
+def test_how_a_tuple_is_written_is_said(override, way, monkeypatch, tmp_path):
+    field = f"--config.{override.partition('=')[0]}"
+    arguments = [DIGITS, f"--workdir={tmp_path}", f"--config.{override}"]
+    said = complaint(monkeypatch, *arguments)
+    assert said == f'error: {field}: write {field}="{way}"'
+    flags = [DIGITS, f"--workdir={tmp_path}", f"{field}={way}"]
+    monkeypatch.setattr(sys, "argv", ["main", *flags])
+    with flagsaver.flagsaver():
+        main.parse(sys.argv)
+        assert repr(config.flatten(main._CONFIG.value)[field[9:]]) == str(
+            [*ast.literal_eval(way)]
+        )
+
+
+@pytest.mark.parametrize(
+    ("override", "way"),
+    [
+        ("optim.options.b1=0.8", "{'b1': 0.8}"),
+        ("optim.options.name=a b", "{'name': 'a b'}"),
+        ("model.options.bias=False", "{'widths': (300, 100), 'bias': False}"),
+    ],
+)
+def test_how_a_new_option_is_set_is_said(override, way, monkeypatch, tmp_path):
+    """With those that are there; what is said does so."""
+    arguments = [DIGITS, f"--workdir={tmp_path}"]
+    said = complaint(monkeypatch, *arguments, f"--config.{override}")
+    field = f"--config.{override.partition('.options')[0]}.options"
+    assert said.endswith(f'; a new option is set with the others: {field}="{way}"')
+    monkeypatch.setattr(sys, "argv", ["main", *arguments, f"{field}={way}"])
+    with flagsaver.flagsaver():
+        main.parse(sys.argv)
+        found = main._CONFIG.value
+        for name in field.removeprefix("--config.").split("."):
+            found = found[name]
+        assert found.to_dict() == ast.literal_eval(way)
+
+
+@pytest.mark.parametrize("field", ["dat.name", "seed.x", "train.x.y"])
+def test_a_field_of_nothing_is_said_in_one_line(field, monkeypatch, tmp_path):
+    said = complaint(
+        monkeypatch, DIGITS, f"--workdir={tmp_path}", f"--config.{field}=1"
+    )
+    assert said.startswith("error: --config: no such field: ")
+
+
+def test_an_error_in_a_config_is_no_missing_field(monkeypatch, tmp_path):
+    (tmp_path / "own.py").write_text("def get_config(): return {}['a bug']")
+    with pytest.raises(KeyError, match="a bug"):
+        complaint(monkeypatch, f"--config={tmp_path / 'own.py'}", "--workdir=run")
+
+
+OWN = """
+import beside
+from lth_jax import config as config_lib
+
+def get_config():
+    import beside_too
+    config = config_lib.load("configs/digits.py:smoke")
+    config.seed = beside.SEED + beside_too.SEED
+    return config
+
+def make(number):
+    return {"number": number + beside.SEED}
+"""
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A config with modules beside it, in a folder that Python does not look at."""
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("beside", "beside_too"):
+        (tmp_path / "elsewhere" / f"{name}.py").write_text("SEED = 7\n")
+    (tmp_path / "elsewhere" / "own.py").write_text(OWN)
+    return tmp_path / "elsewhere" / "own.py"
+
+
+STARTS = {
+    "module": "runpy.run_module('lth_jax.main', run_name='__main__')",
+    "command": "from lth_jax.main import command; command()",
+    "python": "from lth_jax import config; print(config.load(sys.argv[1][9:]).seed)",
+}
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("option", ["-B", "-P"])
+def test_a_config_imports_what_stands_beside_it(start, option, own, tmp_path):
+    """However it is loaded; and its modules are not found instead of others."""
+    code = f"import os, runpy, sys\n{STARTS[start]}"
+    called = subprocess.run(
+        [
+            sys.executable,
+            option,
+            "-c",
+            code,
+            f"--config={own}",
+            "--config.optim.name=a",
+        ],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    wanted = ("14\n", "") if start == "python" else ("", NO_WORKDIR)
+    assert (called.stdout, called.stderr) == wanted
+
+
+def test_workers_get_what_a_config_defines(own, tmp_path):
+    """In a process of its own, that has started none."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from lth_jax import config, main\nfrom lth_jax.data import stream\n"
+        "from lth_jax.lottery.studies import STUDIES\n\n"
+        "if __name__ == '__main__':\n"
+        f"    main.parse(['main', '--config={own}'])\n"
+        "    parts = stream._in_processes(STUDIES['own'], range(2), 1)\n"
+        "    print([part['number'] for part in parts])\n"
+        "    parts.close()\n"
+    )
+    with own.open("a") as file:
+        file.write("from lth_jax.lottery.studies import STUDIES\n")
+        file.write("STUDIES['own'] = make\n")
+    called = subprocess.run(
+        [sys.executable, str(program)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert (called.returncode, called.stdout) == (0, "[7, 8]\n"), called.stderr
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu", "nonsense"])
+def test_a_platform_that_is_not_there_is_a_line(platform, tmp_path):
+    called = call(DIGITS, f"--workdir={tmp_path / 'run'}", JAX_PLATFORMS=platform)
+    assert (called.returncode, called.stdout) == (1, "")
+    assert re.fullmatch(
+        f"error: JAX_PLATFORMS={platform}: JAX finds no such device .*\n", called.stderr
+    )
+    assert not (tmp_path / "run").exists()
 
 
 def test_configs_of_the_package_are_found_from_anywhere(monkeypatch, tmp_path):
@@ -304,9 +509,8 @@ def test_configs_of_the_package_are_found_from_anywhere(monkeypatch, tmp_path):
         )
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "digits.py").touch()
-    own = argument.replace("configs/", f"{tmp_path}/configs/")
-    assert main.located(argument) == own  # one's own goes first
-    assert main.located("--config=configs/none.py") == "--config=configs/none.py"
+    said = complaint(monkeypatch, "--workdir=run", argument)  # one's own goes first
+    assert said == "error: --config: configs/digits.py has no get_config"
 
 
 def test_a_folder_is_asked_for_only_where_something_is_written(capsys):
@@ -352,7 +556,7 @@ def test_a_misspelt_field_in_a_file_is_named(monkeypatch, tmp_path):
     ("raised", "said"),
     [
         ("config_lib.known('x', 'a', ['b'])", "config.x: 'a' is not known; .* b."),
-        ("config_lib.load('none.py')", "config: none.py does not exist; .*"),
+        ("config_lib.load('none.py')", "--config: none.py does not exist; .*"),
         ("open('none.txt')", "--config: .*No such file or directory: 'none.txt'"),
     ],
 )

@@ -1,8 +1,11 @@
 """Files: configs by name, their variants, and how they are written down."""
 
+import contextlib
+import difflib
 import itertools
 import json
 import runpy
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,22 +54,67 @@ def load(name: str) -> ConfigDict:
     That is a file (of `configs/NAME.py`, where that is none, the package's own) and,
     after a colon, its variants, joined by commas.
 
+    A `config.json` that a run has written is a config, too. Modules beside a file can
+    be imported there.
+
     Raises:
-        ConfigError: there is no such file, or a variant is not known.
+        ConfigError: there is no such file, it has no config, or a variant is not known.
 
     Example:
         >>> load("configs/resnet20.py:low,smoke").optim.learning_rate
         0.01
     """
     file, _, variant = name.partition(":")
-    path = located(file)
-    if not Path(path).is_file():
-        own = ", ".join(names())
-        raise ConfigError(
-            f"config: {file} does not exist; the package has configs/NAME.py of {own}"
-        )
-    get_config = runpy.run_path(path)["get_config"]
-    return get_config(variant) if variant else get_config()
+    path = Path(located(file)).absolute()
+    if not path.is_file():
+        raise ConfigError(f"config: {_missing(file)}")
+    if path.suffix == ".json":
+        if variant:
+            raise ConfigError(f"config: {file} has no variants")
+        return _written(file, path)
+    with _importable(path.parent):
+        # Not a module by name: what is defined there is sent to workers as it is.
+        get_config = runpy.run_path(str(path)).get("get_config")
+        if not callable(get_config):
+            raise ConfigError(f"config: {file} has no get_config")
+        config = get_config(variant) if variant else get_config()
+    if not isinstance(config, ConfigDict):
+        raise ConfigError(f"config: get_config of {file} returns no ConfigDict")
+    return config
+
+
+def _missing(file: str) -> str:
+    """Say that a file is not there, and what may be meant."""
+    close = difflib.get_close_matches(Path(file).stem, names())
+    meant = [f"configs/{name}.py" for name in close]
+    if Path(file, "config.json").is_file():
+        meant = [f"{file.rstrip('/')}/config.json"]
+    there = f"the package has configs/NAME.py of {', '.join(names())}"
+    if meant:
+        there = f"did you mean {' or '.join(meant)}? T{there[1:]}"
+    return (
+        f"{file} {'is a folder' if Path(file).is_dir() else 'does not exist'}; {there}"
+    )
+
+
+def _written(file: str, path: Path) -> ConfigDict:
+    """Return the config that a run has written."""
+    try:
+        return from_json(dict(json.loads(path.read_text())))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"config: {file} is no config ({error})") from error
+
+
+@contextlib.contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Look for modules in a folder first; later, and in workers, after all others."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
 
 
 def located(file: str) -> str:

@@ -9,7 +9,16 @@ from typing import Any
 import pandas as pd
 
 from lth_jax.report import frames
-from lth_jax.report.rows import NETWORK, TRAINING, Rows, branches, extras, tidy, varying
+from lth_jax.report.rows import (
+    NETWORK,
+    TRAINING,
+    Rows,
+    branches,
+    extras,
+    measures,
+    tidy,
+    varying,
+)
 from lth_jax.report.titles import in_words, plain, title, unit, words_of
 
 Tables = Iterator[tuple[str, pd.DataFrame]]
@@ -18,12 +27,18 @@ _COMPARED = [("ticket", "random_reinit"), ("ticket", "shuffled_mask")]
 _COMPARED += [("fine_tune", "ticket"), ("fine_tune", "long")]
 
 
-def table(rows: Rows, measure: str = "test_accuracy", **where: Any) -> str:
-    """Return a measure by density and branch as text, a block for every rewind step."""
+def table(rows: Rows, measure: str | None = None, **where: Any) -> str:
+    """Return a measure by density and branch as text, a block for every rewind step.
+
+    By default it is the test accuracy or, in a run without that, what comes first.
+    """
     rows = tidy(rows)
+    there, usual = measures(rows), "test_accuracy"
+    measure = measure or (usual if usual in there else [*there, usual][0])
     replicates = frames.frame(rows, measure, **where)["replicate"].nunique()
     if not replicates:
-        return f"no {title(measure, **where)}"
+        others = f"; there are {', '.join(there)}" if there else ""
+        return f"no {title(measure, **where)}{others}"
     lines = [f"{title(measure, **where)}, mean ± standard deviation, n = {replicates}"]
     for heading, cells in tables(rows, measure, **where):
         if "rewound" in heading or len(cells) > 1:
