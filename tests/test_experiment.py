@@ -278,7 +278,8 @@ def test_held_out_examples_are_a_split_of_their_own(build):
 def test_what_cannot_be_run_is_said_in_one_line(build, changes, said):
     with pytest.raises(ConfigError) as caught:
         build(**changes)
-    assert str(caught.value) == said
+    hint = ". Did you mean 'momentum'?"  # of Python 3.13
+    assert str(caught.value).removesuffix(hint) == said
 
 
 @pytest.mark.parametrize(

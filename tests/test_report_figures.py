@@ -6,7 +6,9 @@ import itertools
 import numpy as np
 import pytest
 from matplotlib import colors
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from lth_jax import report
 from lth_jax.lottery.branches import BRANCHES
 from lth_jax.report import drawing, figures
 from lth_jax.workdir.records import Member, row
@@ -336,3 +338,73 @@ def test_names_are_no_formulas():
     figures.by_density(
         [row | {"branch": "$\\a", "measure": "a$b$_^"} for row in ROWS], "a$b$_^"
     ).savefig(io.BytesIO())
+
+
+def overlapping_labels(axis):
+    """Pairs of labels of an axis that cover each other."""
+    FigureCanvasAgg(axis.axes.figure).draw()
+    place = ("x", "y").index(axis.axis_name)
+    low, high = axis.axes.bbox.get_points()[:, place]
+    boxes = [label.get_window_extent() for label in axis.get_ticklabels()]
+    seen = [box for box in boxes if box.width and box.height]
+    middles = [box.get_points()[:, place].mean() for box in seen]
+    seen = [box for box, at in zip(seen, middles) if low - 5 < at < high + 5]
+    assert len(seen) > 1
+    return [
+        pair for pair in itertools.combinations(seen, 2) if pair[0].overlaps(pair[1])
+    ]
+
+
+@pytest.mark.parametrize("decades", [0.01, 0.3, 1.4, 1.6, 2.9, 3.1, 5, 12, 30])
+@pytest.mark.parametrize("steps", [(0,), (0, 1, 2, 3, 4, 5)])
+def test_ticks_of_a_log_axis_do_not_cover_each_other(decades, steps):
+    rows = [
+        number(0, k, level, "ticket", measure, 10 ** (-decades * level / 5), **columns)
+        for k in steps
+        for level in range(1, 6)
+        for measure, columns in (("train_loss", {}), ("density", {"layer": "fc"}))
+    ]
+    assert not overlapping_labels(figures.by_density(rows, "train_loss").axes[0].yaxis)
+    *_, bar = figures.layers(rows).axes
+    assert not overlapping_labels(bar.yaxis)
+
+
+@pytest.mark.parametrize(
+    "steps", [(0, 500, 510, 520), (0, 1, 2, 30_000), (0, 1), (7, 8)]
+)
+def test_ticks_of_what_is_close_do_not_cover_each_other(steps):
+    rows = [number(0, k, 1, "ticket", "test_accuracy", 0.5) for k in steps]
+    axis = figures.by_rewind_step(rows).axes[0].xaxis
+    assert not overlapping_labels(axis)
+    assert {min(steps), max(steps)} <= {*axis.get_majorticklocs()}
+
+
+@pytest.mark.parametrize("density", [1.0, 0.5, 1e-9])
+@pytest.mark.parametrize("replicates", [1, 2])
+@pytest.mark.parametrize("measure", ["test_accuracy", "train_loss", "distance"])
+def test_of_one_density_points_are_in_the_middle_and_whole(
+    density, replicates, measure
+):
+    rows = [
+        number(i, k, 1, branch, measure, value + i / 100) | {"density": density}
+        for i in range(replicates)
+        for k in (0, 5)
+        for branch, value in (("ticket", 0.5), ("random_reinit", 0.9))
+    ]
+    figure = figures.by_density(rows, measure)
+    FigureCanvasAgg(figure).draw()
+    for ax in figure.axes:
+        box = ax.get_window_extent()
+        for line in ax.lines[:2]:
+            ((x, y),) = ax.transData.transform(line.get_xydata())
+            assert abs(x - (box.x0 + box.x1) / 2) < 2
+            marker = figure.dpi / 72 * line.get_markersize() / 2
+            assert box.y0 + marker <= y <= box.y1 - marker
+
+
+def test_a_measure_is_what_there_is():
+    losses = [row | {"measure": "train_loss"} for row in ROWS]
+    assert report.table(losses).startswith("train loss in nats, mean ± standard dev")
+    assert report.table([*losses, *ROWS]).startswith("test accuracy in %, mean")
+    assert report.table(losses, "error") == "no error in %; there are train_loss"
+    assert report.table([]) == "no test accuracy in %"

@@ -110,8 +110,9 @@ def draw(
         if looks.setdefault(name, look)["color"] != look["color"]:
             looks[name] = looks[name] | {"color": "#555555"}  # of no branch
     _scale_x(axes[0], lines["x"].dropna(), scale)
-    for ax in axes:
-        _scale_y(ax, lines, measure)
+    tops = [ax.get_ylim()[1] for ax in axes]
+    for ax, top in zip(axes, tops):
+        _scale_y(ax, lines, measure, top)
     figure.supxlabel(label)
     figure.supylabel(title(measure, **where))
     handles = [Line2D([], [], **look) for look in looks.values()]
@@ -181,6 +182,13 @@ def _line(ax: Axes, points: pd.DataFrame, look: dict[str, Any]) -> None:
     ax.fill_between(x, low, high, **band)
 
 
+def log_ticks(low: float, high: float, *, tall: bool) -> ticker.Locator:
+    """Return ticks of a log axis, a tall one or not: as many as can be read."""
+    decades = np.log10(high / low)
+    many = (1, 1.5, 2, 3, 5, 7) if tall and decades < 1.5 else (1, 2, 5)
+    return ticker.LogLocator(subs=many if decades < 3 else (1,))
+
+
 def _scale_x(ax: Axes, xs: pd.Series, scale: str) -> None:
     if scale == "linear":
         return
@@ -188,18 +196,31 @@ def _scale_x(ax: Axes, xs: pd.Series, scale: str) -> None:
         above = min(xs[xs > 0], default=1)
         ax.set_xscale("symlog", linthresh=above, linscale=0.5)
     else:
+        if xs.nunique() == 1:  # there is no range: in the middle
+            ax.set_xlim(xs.iloc[0] / 2, 2 * xs.iloc[0])
         ax.set_xscale("log")
         ax.invert_xaxis()
     ax.xaxis.set_minor_locator(ticker.NullLocator())
-    ax.xaxis.set_major_locator(ticker.FixedLocator(few(xs)))
+    ax.xaxis.set_major_locator(ticker.FixedLocator(_apart(ax, few(xs))))
     ax.xaxis.set_major_formatter("{x:.3g}" if scale == "log" else "{x:,.0f}")
 
 
-def _scale_y(ax: Axes, lines: pd.DataFrame, measure: str) -> None:
+def _apart(ax: Axes, ticks: list[float]) -> list[float]:
+    """Return ticks of x without those whose labels others would cover; both ends."""
+    places = ax.xaxis.get_transform().transform(np.array(ticks, float))
+    near, kept = 0.15 * (places[-1] - places[0]), [0]
+    for i in range(1, len(ticks) - 1):
+        if min(places[i] - places[kept[-1]], places[-1] - places[i]) >= near:
+            kept.append(i)
+    return [ticks[i] for i in dict.fromkeys([*kept, len(ticks) - 1])]
+
+
+def _scale_y(ax: Axes, lines: pd.DataFrame, measure: str, top: float) -> None:
     low, high = lines["low"].min(), lines["high"].max()
     if measure.endswith("loss") and lines["mean"].min() > 0:
         ax.set_yscale("log")
-        ax.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        least, most = lines["mean"].min(), lines["mean"].max()
+        ax.yaxis.set_major_locator(log_ticks(least, most, tall=True))
         ax.yaxis.set_major_formatter("{x:.3g}")
         ax.yaxis.set_minor_locator(ticker.NullLocator())
     elif measure.endswith("accuracy"):
@@ -210,4 +231,4 @@ def _scale_y(ax: Axes, lines: pd.DataFrame, measure: str) -> None:
         margin = 0.05 * (high - bottom) or 1  # of numbers that are all alike
         ax.set_ylim(bottom - margin, high + margin)
     elif low >= 0:
-        ax.set_ylim(bottom=0)
+        ax.set_ylim(0, 1.04 * top)  # so that no marker is cut

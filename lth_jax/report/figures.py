@@ -131,7 +131,8 @@ def layers(rows: Rows) -> Figure | None:
     panels = dict(list(numbers.groupby("panel", sort=False))[: 2 * FEW])
     names = [*dict.fromkeys(select(rows, "density", layer=...)["layer"])]
     least = numbers.loc[numbers["mean"] > 0, "mean"].min()
-    norm = colors.LogNorm(100 * min(0.5, least), 100)
+    low, high = 100 * min(0.5, least), 100.0
+    norm = colors.LogNorm(low, high)
     size = (3.4, 0.8 + 0.15 * len(names))
     figure, axes = drawing.grid([*panels], min(len(panels), FEW), size)
     for ax, ticket in zip(axes, panels.values()):
@@ -146,7 +147,7 @@ def layers(rows: Rows) -> Figure | None:
         ax.set_xticks(places, [f"{100 * density.iloc[i]:.3g}" for i in places])
     figure.supxlabel("weights remaining in the network in %")
     shades, label = ScalarMappable(norm, "cividis"), "remaining in the layer in %"
-    ticks = ticker.LogLocator(subs=(1, 2, 5))
+    ticks = drawing.log_ticks(low, high, tall=False)
     bar = figure.colorbar(shades, ax=axes, label=label, ticks=ticks, format="{x:.3g}")
     bar.ax.yaxis.set_minor_formatter(ticker.NullFormatter())
     return figure
