@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -84,7 +85,7 @@ def _report(workdir: Path, runs: list[Path], found: str | None = None) -> None:
             print(
                 f"warning: all is trained, but the {what} is missing "
                 f"({type(error).__name__}: {one_line(error)}); to try again: "
-                f"python -m lth_jax.report {' '.join(map(str, runs))}",
+                f"python -m lth_jax.report {shlex.join(map(str, runs))}",
                 file=sys.stderr,
             )
             return ""
@@ -120,8 +121,12 @@ def _answered(config: ConfigDict) -> Iterator[None]:
             if "RESOURCE_EXHAUSTED" not in reason:
                 raise
             together = config.train.layout == "fleet"
-            field = "train.members: fewer" if together else "train.accumulate: more"
-            sys.exit(f"error: config.{field} may fit: {reason}")
+            may_fit = (
+                "train.members: fewer may fit"
+                if together
+                else "train.accumulate: more, in a new --workdir, may fit"
+            )
+            sys.exit(f"error: config.{may_fit}: {reason}")
         print(
             f"error: another process has ended ({reason}); start all of them again: "
             "the same commands go on",

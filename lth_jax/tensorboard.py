@@ -9,6 +9,7 @@ It reads what the run writes: start it whenever the run is to be watched.
 import argparse
 import itertools
 import re
+import shlex
 import shutil
 import sys
 import time
@@ -62,7 +63,10 @@ def main() -> None:
         directory, path = (workdir / name for name in ("tensorboard", "results.jsonl"))
         if not (workdir / "config.json").exists():
             raise RunError(f"{workdir}: no run has begun there")
-        print(f"to look at it: tensorboard --logdir={directory}", flush=True)
+        print(
+            f"to look at it: tensorboard --logdir={shlex.quote(str(directory))}",
+            flush=True,
+        )
         while True:
             rows = jsonl.read(path) if path.exists() else []
             # At first; or the run was cut off, and does some of it again.

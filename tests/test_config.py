@@ -384,3 +384,16 @@ def test_variants_may_exclude_each_other():
     assert str(caught.value) == (
         "config.(variant): 'a' and 'b' exclude each other; choose one"
     )
+
+
+def test_a_config_of_before_a_field_was_there_has_its_default():
+    written = flatten_to_json(config_lib.load("configs/digits.py"))
+    del written["train"]["average"], written["data"]["stream"]
+    found = config_lib.from_json(written)
+    assert found.to_dict() == config_lib.load("configs/digits.py").to_dict()
+    assert found.model.options.widths == (300, 100)
+    config_lib.check(found)
+
+
+def flatten_to_json(config):
+    return json.loads(json.dumps(config.to_dict()))

@@ -12,7 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from lth_jax.config.fields import known
+from lth_jax.config.fields import default, known
 from lth_jax.errors import ConfigError
 from lth_jax.paths import local
 
@@ -150,11 +150,15 @@ def flatten(config: ConfigDict) -> dict[str, Any]:
 
 
 def from_json(tree: dict[str, Any]) -> ConfigDict:
-    """Return the config that was written as JSON, with its tuples."""
+    """Return the config that was written as JSON, with its tuples.
 
-    def one(value: Any) -> Any:
+    Fields that were not there yet have their defaults.
+    """
+
+    def one(value: Any, like: Any) -> Any:
         if isinstance(value, dict):
-            return {name: one(content) for name, content in value.items()}
+            like = like if isinstance(like, dict) else {}
+            return like | {n: one(x, like.get(n)) for n, x in value.items()}
         return tuple(value) if isinstance(value, list) else value
 
-    return ConfigDict(one(tree))
+    return ConfigDict(one(tree, default().to_dict()))

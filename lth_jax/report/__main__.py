@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from lth_jax import console, report
-from lth_jax.errors import RunError
+from lth_jax.errors import RunError, one_line
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -19,8 +19,8 @@ def main(arguments: list[str] | None = None) -> None:
         page = report.write(*chosen.workdir, directory=chosen.out)
     except (FileNotFoundError, NotADirectoryError) as error:
         sys.exit(f"error: {error.filename}: no such file; is this the folder of a run?")
-    except RunError as error:
-        sys.exit(f"error: {error}")
+    except (OSError, RunError) as error:
+        sys.exit(f"error: {one_line(error)}")
     print(f"{report.table(rows)}\n\nreport: {page}")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lth_jax.paths import local
 from lth_jax.report import drawing, figures, frames, tables, titles
 from lth_jax.report.drawing import FEW
 from lth_jax.report.rows import DIVERGED, Rows, extras, load, measures, names, select
@@ -77,8 +78,8 @@ def write(*workdirs: Path | str, directory: Path | str | None = None) -> Path:
         FileNotFoundError: a folder has no results.jsonl.
         RecordsError: a line of it is not a row.
     """
-    rows, runs = load(*workdirs), [*zip(names(*workdirs), map(Path, workdirs))]
-    directory = Path(directory or Path(workdirs[0]) / "report")
+    rows, runs = load(*workdirs), [*zip(names(*workdirs), map(local, workdirs))]
+    directory = local(directory) if directory else runs[0][1] / "report"
     directory.mkdir(parents=True, exist_ok=True)
     title, used = html.escape(", ".join(run for run, _ in runs)), set()
     parts = [f"<h1>{title}</h1>"]

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from lth_jax import jsonl
+from lth_jax.paths import local
 from lth_jax.report.titles import in_words
 
 Rows = pd.DataFrame | Iterable[dict[str, Any]]
@@ -40,13 +41,13 @@ def load(*workdirs: Path | str) -> pd.DataFrame:
     return tidy(
         row | {"run": name}
         for name, workdir in zip(names(*workdirs), workdirs)
-        for row in jsonl.read(Path(workdir) / "results.jsonl")
+        for row in jsonl.read(local(workdir) / "results.jsonl")
     )
 
 
 def names(*workdirs: Path | str) -> list[str]:
     """Return the shortest names of folders that tell them apart."""
-    parts = [Path(workdir).absolute().parts for workdir in workdirs]
+    parts = [local(workdir).parts for workdir in workdirs]
     for length in range(1, max(map(len, parts), default=0)):
         found = ["/".join(part[-length:]) for part in parts]
         if len(set(found)) == len(set(parts)):

@@ -226,8 +226,8 @@ def next_loss(
     state: TrainState, temperature: float = 1.0, *, program: Program
 ) -> Callable[[PyTree], Float[Array, ""]]:
     """Return the loss on a state's next batch, as a function of the parameters."""
-    if program.layout.axis is not None:  # the whole batch is here
-        alone = program.model.clone(axis_name=None)
+    if program.layout.axis and hasattr(program.model, "axis_name"):
+        alone = program.model.clone(axis_name=None)  # the whole batch is here
         program = dataclasses.replace(program, model=alone)
     # Arrays may be on more devices than the state is.
     seed, step = jax.device_get((state.data_seed, state.step))

@@ -25,7 +25,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from lth_jax.config.files import flatten
+from lth_jax.config.files import flatten, from_json
 from lth_jax.config.table import FIELDS
 from lth_jax.errors import ConfigError
 from lth_jax.train import processes
@@ -100,7 +100,7 @@ def _begin(
         directory.mkdir(parents=True, exist_ok=True)
         write(described, environment)
         write(path, config.to_dict())
-    written, there = read(path), read(described)
+    written, there = from_json(read(path)).to_dict(), read(described)
     grown = planned.exists() and _is_grown(config, plan, written, read(planned))
     may_differ = _may_differ(config) | (_GROWING if grown else set())
     _check_same(directory, "config", config.to_dict(), written, may_differ)
