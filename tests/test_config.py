@@ -388,7 +388,7 @@ def test_variants_may_exclude_each_other():
 
 def test_a_config_of_before_a_field_was_there_has_its_default():
     written = flatten_to_json(config_lib.load("configs/digits.py"))
-    del written["train"]["average"], written["data"]["stream"]
+    del written["train"]["average"], written["first_replicate"]
     found = config_lib.from_json(written)
     assert found.to_dict() == config_lib.load("configs/digits.py").to_dict()
     assert found.model.options.widths == (300, 100)

@@ -189,10 +189,10 @@ def test_the_same_command_again_only_reports(digits):
 
 def test_a_folder_of_another_config_is_left_alone(digits, monkeypatch):
     command, workdir, records, _ = digits
-    said = complaint(monkeypatch, *command, "--config.replicates=3")
+    said = complaint(monkeypatch, *command, "--config.replicates=1")
     assert said == (
         f"error: --workdir: {workdir} was made by another config "
-        "(config.replicates: 2 there, 3 here)"
+        "(config.replicates: 2 there, 1 here)"
     )
     assert (workdir / "results.jsonl").read_text() == records
 
@@ -583,7 +583,7 @@ def test_data_that_is_not_there_comes_with_the_command_that_gets_it(tmp_path):
     assert (called.returncode, called.stdout) == (1, "")
     assert re.fullmatch(
         r"error: config\.data\.dir: 'imagenet2012' is not in .* two files: .* Then run "
-        r"pip .*python -c \"import tensorflow_datasets as tfds; .*prepare.*\"\n",
+        r"pip .*python -c 'import tensorflow_datasets as tfds; .*prepare.*'\n",
         called.stderr,
     )
     assert not (tmp_path / "run").exists()
@@ -613,7 +613,10 @@ def test_a_run_of_which_a_network_diverged_has_a_report_and_status_1(tmp_path):
 
 @pytest.mark.parametrize(
     ("layout", "way_out"),
-    [("fleet", "train.members: fewer"), ("data", "train.accumulate: more")],
+    [
+        ("fleet", "train.members: fewer"),
+        ("data", "train.accumulate: more, in a new --workdir,"),
+    ],
 )
 def test_too_little_memory_is_said_with_the_way_out(
     layout, way_out, monkeypatch, tmp_path
