@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 NAMES = ("matplotlib", "numpy", "pandas", "safetensors", "tqdm")
 TESTS = ("report_page", "report_figures", "report_frames", "records", "tensorboard")
 # Matplotlib 3.9 warns of what a newer pyparsing calls otherwise, as it is imported.
-WARNINGS = "filterwarnings=error\nignore:.*deprecated - use:DeprecationWarning"
+WARNINGS = "filterwarnings=error\nignore:'\\w+' .*deprecated.* use:DeprecationWarning"
 
 
 def lowest():

