@@ -8,25 +8,33 @@ sparsity is 1 - density: parameters whose mask is `None` are not counted.
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, PyTree, Shaped, UInt8
+from jax.core import Tracer
+from jaxtyping import Array, Bool, PyTree, UInt8, UInt32
 
-Params = PyTree[Shaped[Array | np.ndarray, "..."]]
+Params = PyTree  # of arrays, and what is no parameter may be anything
 Masks = PyTree[Bool[Array | np.ndarray, "..."]]  # None: never pruned
+
+# Leaves of layers that are no kernels, whatever their rank.
+_NO_KERNEL = re.compile(r"bias(_\w+)?|\w+_bias|scale|offset|negative_slope")
 
 
 def full(params: Params, exclude: Sequence[str] = ()) -> Masks:
     """Return masks that keep everything: the masks of a dense network.
 
-    A leaf is prunable if it has rank 2 or more (kernels; biases and normalisation are
-    never pruned) and no regular expression in `exclude` is found (`re.search`) in its
-    path, joined with '/'. Raises ValueError if a pattern matches no prunable parameter,
-    or nothing is left.
+    A leaf is prunable if it is a kernel, and no regular expression in `exclude` is
+    found (`re.search`) in its path, joined with '/'. A kernel is of floating-point or
+    complex numbers and of rank 2 or more, and is not, by its name, a bias, scale or
+    offset (those of attention and of normalisation have any rank): `bias`, `scale`,
+    `offset`, `negative_slope`, names like `bias_n` and `out_bias`, and Haiku's `b`
+    beside a `w`. Nor is what a module called `...Norm` holds itself, or a variable of
+    NNX that is no `Param`. Raises ValueError if a pattern matches no prunable
+    parameter, or nothing is left.
 
     >>> params = {'fc1': {'kernel': jnp.ones((3, 2)), 'bias': jnp.ones(2)},
     ...           'fc': {'kernel': jnp.ones((2, 2))}}
@@ -34,17 +42,16 @@ def full(params: Params, exclude: Sequence[str] = ()) -> Masks:
     {'fc1/kernel': (6, 6)}
     """
     patterns = [exclude] if isinstance(exclude, str) else list(exclude)
-    prunable = [path for path, w in leaves(params) if jnp.ndim(w) >= 2]
+    prunable = [path for path, _ in sorted(_kernels(params), key=_order)]
     for pattern in patterns:
         if not any(re.search(pattern, path) for path in prunable):
             problem = f"exclude: {pattern!r} matches no prunable parameter; they are "
             raise ValueError(problem + (", ".join(prunable) or "none"))
     kept = {p for p in prunable if not any(re.search(x, p) for x in patterns)}
     if not kept:
-        problem = "nothing is left to prune: no leaf of rank >= 2 is not excluded"
-        raise ValueError(problem)
+        raise ValueError("nothing is left to prune: no kernel that is not excluded")
     return jax.tree_util.tree_map_with_path(
-        lambda path, w: jnp.ones(w.shape, bool) if name(path) in kept else None, params
+        lambda path, w: jnp.ones_like(w, bool) if name(path) in kept else None, params
     )
 
 
@@ -57,10 +64,22 @@ def apply(params: Params, masks: Masks) -> Params:
     {'w': Array([[1., 0.]], dtype=float32)}
     """
 
-    def one(w, m):
-        return w if m is None else jnp.where(m, w, jnp.zeros((), w.dtype))
+    def one(path, w, m):
+        if m is None:
+            return w
+        if np.shape(w) != np.shape(m):
+            raise ValueError(_other_shape(name(path), m, w))
+        w = jnp.asarray(w)
+        try:
+            return jnp.where(m, w, jnp.zeros((), w.dtype))
+        except ValueError as error:  # they are on different devices
+            raise ValueError(f"masks: {name(path)}: {error}") from error
 
-    return jax.tree.map(one, params, masks)
+    try:
+        return jax.tree_util.tree_map_with_path(one, params, masks)
+    except ValueError:
+        _check_paths(params, masks)
+        raise
 
 
 def count(masks: Masks) -> tuple[int, int]:
@@ -91,22 +110,27 @@ def by_layer(masks: Masks) -> dict[str, tuple[int, int]]:
     >>> by_layer({'fc': {'kernel': jnp.array([[True, False]]), 'bias': None}})
     {'fc/kernel': (1, 2)}
     """
-    named = leaves(masks)
-    numbers = jax.device_get(kept([mask for _, mask in named]))
-    return {path: (int(n), mask.size) for n, (path, mask) in zip(numbers, named)}
+    named = dict(leaves(masks))
+    if any(isinstance(mask, Tracer) for mask in named.values()):
+        raise ValueError("masks: they are counted on the host, not in a jitted program")
+    numbers = jax.device_get(kept(named))
+    return {path: (int(numbers[path]), mask.size) for path, mask in named.items()}
 
 
 @jax.jit
-def kept(masks: list[Array]) -> list[Array]:
-    """Return how many are True in each of some arrays.
+def kept(masks: Masks) -> PyTree[UInt32[Array, ""]]:
+    """Return how many are True in each array.
 
     >>> kept([jnp.array([True, False, True])])
     [Array(2, dtype=uint32)]
     """
-    # XLA:CPU vectorises a sum over 8 rows, and is ten times slower over all at once.
-    rows = [mask.reshape(math.gcd(mask.size, 8), -1) for mask in masks]
-    eights = [mask.sum(0, dtype=jnp.uint8) for mask in rows]
-    return [counts.sum(dtype=jnp.uint32) for counts in eights]
+
+    def one(mask):
+        # XLA:CPU vectorises a sum over 8 rows, and is ten times slower over all.
+        rows = mask.reshape(math.gcd(mask.size, 8), -1)
+        return rows.sum(0, dtype=jnp.uint8).sum(dtype=jnp.uint32)
+
+    return jax.tree.map(one, masks)
 
 
 def overlap(a: Masks, b: Masks) -> float:
@@ -136,19 +160,14 @@ def check(params: Params, masks: PyTree) -> None:
     Traceback (most recent call last):
     ValueError: masks: w is int32, not bool
     """
-    wanted, possible, present = dict(leaves(params)), _paths(params), _paths(masks)
-    for path in wanted:
-        if path not in present:
-            raise ValueError(f"masks: {path} is missing")
-    for path in present:
-        if path not in possible:
-            raise ValueError(f"masks: {path} is extra, there is no such parameter")
+    _check_paths(params, masks)
+    wanted = dict(leaves(params))
     for path, mask in leaves(masks):
-        here, shape = f"masks: {path}", wanted[path].shape
-        if mask.dtype != bool:
-            raise ValueError(f"{here} is {mask.dtype}, not bool")
-        if mask.shape != shape:
-            raise ValueError(f"{here} has shape {mask.shape}, its parameter {shape}")
+        dtype = getattr(mask, "dtype", type(mask).__name__)
+        if str(dtype) != "bool":
+            raise ValueError(f"masks: {path} is {dtype}, not bool")
+        if np.shape(mask) != np.shape(wanted[path]):
+            raise ValueError(_other_shape(path, mask, wanted[path]))
 
 
 @jax.jit
@@ -217,9 +236,63 @@ def leaves(tree: PyTree) -> list[tuple[str, Any]]:
     return sorted(((name(path), leaf) for path, leaf in pairs), key=_order)
 
 
-def _paths(tree: PyTree) -> list[str]:
+def is_array(leaf: object) -> bool:
+    """Return whether JAX can compute with a leaf: no string, function or the like."""
+    try:
+        return bool(jax.typeof(leaf))
+    except TypeError:
+        return False
+
+
+def is_number(leaf: object) -> bool:
+    """Return whether a leaf is of numbers: no string, and not of random keys."""
+    extended = jax.dtypes.extended
+    return is_array(leaf) and not jnp.issubdtype(jax.typeof(leaf).dtype, extended)
+
+
+def _kernels(node: PyTree, path: tuple = ()) -> Iterator[tuple[str, Any]]:
+    """Yield the paths, and the leaves, of what `full` calls kernels."""
+    kinds = [kind.__name__ for kind in type(node).__mro__]
+    if "Variable" in kinds and "Param" not in kinds:
+        return
+    pairs = jax.tree_util.tree_leaves_with_path(node, is_leaf=lambda x: x is not node)
+    beside_w = any(name(key).startswith("w") for key, _ in pairs)
+    for key, child in pairs:
+        here = name((*path, *key))
+        if key and not jax.tree_util.all_leaves([child]):
+            yield from _kernels(child, (*path, *key))
+        elif getattr(child, "ndim", 0) >= 2 and jnp.issubdtype(
+            child.dtype, jnp.inexact
+        ):
+            # A variable or a box of Flax holds its "value".
+            parts = re.sub(r"(?<=.)/(raw_)?value$", "", here).split("/")
+            within, last = parts[-2:-1], parts[-1]
+            bias = last == "b" and (beside_w or within == ["bias"])  # of Haiku
+            scale = kinds[0].endswith("Norm") or within == ["scales"]
+            if not (_NO_KERNEL.fullmatch(last) or bias or scale):
+                yield here, child
+
+
+def _other_shape(path: str, mask: Any, w: Any) -> str:
+    here = f"masks: {path} has shape {np.shape(mask)}"
+    return f"{here}, its parameter {np.shape(w)}"
+
+
+def _check_paths(params: Params, masks: PyTree) -> None:
+    there, present = dict(leaves(params)), _paths(masks)
+    for path in there:
+        if path not in present:
+            raise ValueError(f"masks: {path} is missing")
+    for path in present:
+        if path not in _paths(params) or (
+            path not in there and present[path] is not None
+        ):
+            raise ValueError(f"masks: {path} is extra, there is no such parameter")
+
+
+def _paths(tree: PyTree) -> dict[str, Any]:
     pairs = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda leaf: leaf is None)
-    return [name(path) for path, _ in pairs]
+    return {name(path): leaf for path, leaf in pairs}
 
 
 def _order(pair: tuple[str, object]) -> list[tuple[bool, int | str]]:

@@ -1,9 +1,12 @@
 """Masks: what is prunable, multiplied, counted, checked and packed."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
+from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -50,6 +53,231 @@ def test_excluded_kernels_are_never_pruned(exclude, layers):
 def test_an_exclusion_that_does_nothing_or_everything_is_an_error(exclude, said):
     with pytest.raises(ValueError, match=said):
         masks.full(LENET, exclude)
+
+
+def linen(make, *shapes, **more):
+    return lambda: make.init(jax.random.key(0), *map(jnp.ones, shapes), **more)[
+        "params"
+    ]
+
+
+def nnx_of(make):
+    return lambda: nnx.split(make(nnx.Rngs(0)))[1]
+
+
+def eqx_of(make):
+    return lambda: eqx.filter(make(jax.random.key(0)), eqx.is_array)
+
+
+SEQUENCE, CARRY = (1, 3, 4), ((1, 4), (1, 4))
+ATTENTION = ["key/kernel", "out/kernel", "query/kernel", "value/kernel"]
+GATES = {
+    "LSTM": [*(f"h{g}/kernel" for g in "fgio"), *(f"i{g}/kernel" for g in "fgio")],
+    "GRU": [*(f"h{g}/kernel" for g in "nrz"), *(f"i{g}/kernel" for g in "nrz")],
+}
+
+
+class Twice(nn.Module):
+    """A kernel and the weights of a normalisation over two axes."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.LayerNorm(feature_axes=(-2, -1), reduction_axes=(-2, -1))(x)
+        x = nn.RMSNorm(feature_axes=(-2, -1), reduction_axes=(-2, -1))(x)
+        return nn.DenseGeneral((2, 3), axis=(-2, -1), name="out")(x)
+
+
+# A layer of a framework, and what of it is prunable.
+STANDARD = {
+    "linen Dense": (linen(nn.Dense(3), (1, 2)), ["kernel"]),
+    "linen DenseGeneral": (linen(nn.DenseGeneral((2, 3)), (1, 2)), ["kernel"]),
+    "linen Einsum": (
+        linen(nn.Einsum((4, 2, 3), "abc,cde->abde"), SEQUENCE),
+        ["kernel"],
+    ),
+    "linen Conv": (linen(nn.Conv(3, (2, 2)), (1, 4, 4, 2)), ["kernel"]),
+    "linen ConvLocal": (linen(nn.ConvLocal(3, (2, 2)), (1, 4, 4, 2)), ["kernel"]),
+    "linen ConvTranspose": (linen(nn.ConvTranspose(3, (2,)), SEQUENCE), ["kernel"]),
+    "linen Embed": (lambda: {"e": {"embedding": jnp.ones((5, 2))}}, ["e/embedding"]),
+    "linen attention": (
+        linen(nn.MultiHeadDotProductAttention(2, normalize_qk=True), SEQUENCE),
+        ATTENTION,
+    ),
+    "linen norms": (linen(Twice(), SEQUENCE), ["out/kernel"]),
+    "linen BatchNorm": (linen(nn.BatchNorm(True), SEQUENCE), []),
+    "linen GroupNorm": (linen(nn.GroupNorm(2), SEQUENCE), []),
+    "linen InstanceNorm": (linen(nn.InstanceNorm(), SEQUENCE), []),
+    "linen WeightNorm": (
+        linen(nn.WeightNorm(nn.DenseGeneral((2, 3)), feature_axes=(-2, -1)), (1, 4)),
+        ["layer_instance/kernel"],
+    ),
+    "linen SpectralNorm": (
+        linen(nn.SpectralNorm(nn.Dense(3)), (1, 4), update_stats=False),
+        ["layer_instance/kernel"],
+    ),
+    "linen PReLU": (linen(nn.PReLU(), SEQUENCE), []),
+    "linen LSTMCell": (lambda: cell(nn.LSTMCell(4)), GATES["LSTM"]),
+    "linen OptimizedLSTMCell": (lambda: cell(nn.OptimizedLSTMCell(4)), GATES["LSTM"]),
+    "linen GRUCell": (lambda: cell(nn.GRUCell(4)), GATES["GRU"]),
+    "linen MGUCell": (
+        lambda: cell(nn.MGUCell(4)),
+        ["hf/kernel", "hn/kernel", "if/kernel", "in/kernel"],
+    ),
+    "linen SimpleCell": (lambda: cell(nn.SimpleCell(4)), ["h/kernel", "i/kernel"]),
+    "linen ConvLSTMCell": (
+        lambda: cell(nn.ConvLSTMCell(2, (2,)), (1, 3, 2)),
+        ["hh/kernel", "ih/kernel"],
+    ),
+    "nnx Linear": (nnx_of(lambda r: nnx.Linear(2, 3, rngs=r)), ["kernel/value"]),
+    "nnx LinearGeneral": (
+        nnx_of(lambda r: nnx.LinearGeneral(2, (3, 2), rngs=r)),
+        ["kernel/value"],
+    ),
+    "nnx Einsum": (
+        nnx_of(lambda r: nnx.Einsum("abc,cde->abde", (4, 2, 3), (2, 3), rngs=r)),
+        ["kernel/value"],
+    ),
+    "nnx Conv": (nnx_of(lambda r: nnx.Conv(2, 3, (2,), rngs=r)), ["kernel/value"]),
+    "nnx ConvTranspose": (
+        nnx_of(lambda r: nnx.ConvTranspose(2, 3, (2,), rngs=r)),
+        ["kernel/value"],
+    ),
+    "nnx Embed": (nnx_of(lambda r: nnx.Embed(5, 2, rngs=r)), ["embedding/value"]),
+    "nnx attention": (
+        nnx_of(lambda r: nnx.MultiHeadAttention(2, 4, normalize_qk=True, rngs=r)),
+        [f"{path}/value" for path in ATTENTION],
+    ),
+    "nnx Dropout": (nnx_of(lambda r: nnx.Dropout(0.5, rngs=r)), []),
+    "nnx BatchNorm": (nnx_of(lambda r: nnx.BatchNorm(2, rngs=r)), []),
+    "nnx LayerNorm": (
+        nnx_of(
+            lambda r: nnx.LayerNorm(
+                2, feature_axes=(-2, -1), reduction_axes=(-2, -1), rngs=r
+            )
+        ),
+        [],
+    ),
+    "nnx GroupNorm": (nnx_of(lambda r: nnx.GroupNorm(2, 1, rngs=r)), []),
+    "nnx InstanceNorm": (nnx_of(lambda r: nnx.InstanceNorm(2, rngs=r)), []),
+    "nnx RMSNorm": (nnx_of(lambda r: nnx.RMSNorm(2, rngs=r)), []),
+    "nnx PReLU": (nnx_of(lambda r: nnx.PReLU()), []),
+    "nnx WeightNorm": (
+        nnx_of(
+            lambda r: nnx.WeightNorm(
+                nnx.LinearGeneral(2, (3, 2), rngs=r), feature_axes=(-2, -1), rngs=r
+            )
+        ),
+        ["layer_instance/kernel/value"],
+    ),
+    "nnx SpectralNorm": (
+        nnx_of(lambda r: nnx.SpectralNorm(nnx.Linear(2, 3, rngs=r), rngs=r)),
+        ["layer_instance/kernel/value"],
+    ),
+    "nnx LoRA": (
+        nnx_of(lambda r: nnx.LoRA(2, 1, 3, rngs=r)),
+        ["lora_a/value", "lora_b/value"],
+    ),
+    "nnx LSTMCell": (
+        nnx_of(lambda r: nnx.LSTMCell(4, 4, rngs=r)),
+        [f"{path}/value".replace("if/", "if_/") for path in GATES["LSTM"]],
+    ),
+    "nnx OptimizedLSTMCell": (
+        nnx_of(lambda r: nnx.OptimizedLSTMCell(4, 4, rngs=r)),
+        ["dense_h/kernel/value", "dense_i/kernel/value"],
+    ),
+    "nnx GRUCell": (
+        nnx_of(lambda r: nnx.GRUCell(4, 4, rngs=r)),
+        ["dense_h/kernel/value", "dense_i/kernel/value"],
+    ),
+    "nnx SimpleCell": (
+        nnx_of(lambda r: nnx.SimpleCell(4, 4, rngs=r)),
+        ["dense_h/kernel/value", "dense_i/kernel/value"],
+    ),
+    "eqx Linear": (eqx_of(lambda k: eqx.nn.Linear(2, 3, key=k)), ["weight"]),
+    "eqx Conv2d": (eqx_of(lambda k: eqx.nn.Conv2d(2, 3, 2, key=k)), ["weight"]),
+    "eqx ConvTranspose1d": (
+        eqx_of(lambda k: eqx.nn.ConvTranspose1d(2, 3, 2, key=k)),
+        ["weight"],
+    ),
+    "eqx Embedding": (eqx_of(lambda k: eqx.nn.Embedding(5, 2, key=k)), ["weight"]),
+    "eqx GRUCell": (
+        eqx_of(lambda k: eqx.nn.GRUCell(2, 3, key=k)),
+        ["weight_hh", "weight_ih"],
+    ),
+    "eqx LSTMCell": (
+        eqx_of(lambda k: eqx.nn.LSTMCell(2, 3, key=k)),
+        ["weight_hh", "weight_ih"],
+    ),
+    "eqx MLP": (
+        eqx_of(lambda k: eqx.nn.MLP(2, 3, 4, 1, key=k)),
+        ["layers/0/weight", "layers/1/weight"],
+    ),
+    "eqx attention": (
+        eqx_of(
+            lambda k: eqx.nn.MultiheadAttention(
+                2, 4, use_query_bias=True, use_output_bias=True, key=k
+            )
+        ),
+        [f"{name}_proj/weight" for name in ("key", "output", "query", "value")],
+    ),
+    "eqx LayerNorm": (eqx_of(lambda k: eqx.nn.LayerNorm((2, 3))), []),
+    "eqx RMSNorm": (eqx_of(lambda k: eqx.nn.RMSNorm((2, 3))), []),
+    "eqx GroupNorm": (eqx_of(lambda k: eqx.nn.GroupNorm(2, 4)), []),
+    "eqx PReLU": (eqx_of(lambda k: eqx.nn.PReLU(jnp.ones((2, 2)))), []),
+    "eqx WeightNorm": (
+        eqx_of(lambda k: eqx.nn.WeightNorm(eqx.nn.Conv1d(2, 3, 2, key=k))),
+        ["layer/weight"],
+    ),
+    # As Haiku names them.
+    "haiku Linear": (lambda: {"linear": {"w": W, "b": jnp.ones(2)}}, ["linear/w"]),
+    "haiku Conv2D NCHW": (lambda: {"conv": {"w": W, "b": W}}, ["conv/w"]),
+    "haiku Bias": (lambda: {"bias": {"b": W}}, []),
+    "haiku BatchNorm": (lambda: {"batch_norm": {"scale": W, "offset": W}}, []),
+    "haiku GRU": (
+        lambda: {"gru": {"w_i": W, "w_h": W, "b": jnp.ones(2)}},
+        ["gru/w_h", "gru/w_i"],
+    ),
+    "haiku Embed": (lambda: {"embed": {"embeddings": W}}, ["embed/embeddings"]),
+    # What has no such name is prunable from rank 2 on.
+    "plain": (lambda: {"a": W, "b": W, "w": [W, jnp.ones(2)]}, ["a", "w/0"]),
+    "plain names": (lambda: {"a": W, "b": W, "mean": W}, ["a", "b", "mean"]),
+    "modules": (lambda: {"scale": {"kernel": W}}, ["scale/kernel"]),
+    "strange": (
+        lambda: {"w": W, "ids": jnp.ones((2, 2), int), "f": len, "k": KEYS, "n": 3},
+        ["w"],
+    ),
+}
+W, KEYS = jnp.ones((2, 2)), jax.random.split(jax.random.key(0), (2, 2))
+
+
+def cell(module, shape=(1, 4)):
+    carry = module.initialize_carry(jax.random.key(0), shape)
+    return module.init(jax.random.key(0), carry, jnp.ones(shape))["params"]
+
+
+@pytest.mark.parametrize("name", STANDARD)
+def test_no_bias_and_no_normalisation_of_any_framework_is_prunable(name):
+    make, prunable = STANDARD[name]
+    params = make()
+    full = masks.full({"layer": params, "w": W})
+    found = [path.removeprefix("layer/") for path, _ in masks.leaves(full)]
+    assert found == [*prunable, "w"]
+
+
+def test_every_layer_of_the_frameworks_is_in_the_table():
+    """But for those without parameters, of others, and base classes."""
+    without = {"Dropout", "Sequential", "Module", "RNN", "Bidirectional", "RNNCellBase"}
+    without |= {"Dict", "List", "LoRALinear", "MultiHeadAttention", "SelfAttention"}
+    named = {name.split()[-1] for name in STANDARD} | without
+    for kind, package in ((nn.Module, nn), (nnx.Module, nnx)):
+        layers = {
+            name
+            for name, layer in vars(package).items()
+            if isinstance(layer, type) and issubclass(layer, kind) and "Fp8" not in name
+        }
+        layers = {name for name in layers if name[0] != "_"}
+        same = {"MultiHeadDotProductAttention", "LayerNorm", "RMSNorm"}
+        assert layers - named - same == set()
 
 
 def test_a_network_without_kernels_has_nothing_to_prune():
