@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lth_jax import masks as masks_lib
 from lth_jax import rewind
 from lth_jax.masks import Masks
 
@@ -32,13 +31,21 @@ def sparse_optimizer(
     def update(updates, state, params=None, **extra):
         if params is None:
             raise ValueError("sparse_optimizer: update needs the parameters")
-        masked, state = rewind.to((params, state), masks)
-        updates = masks_lib.apply(updates, masks)
-        updates, state = tx.update(updates, state, masked, **extra)
+        if not jax.tree.leaves(updates):  # of a group without parameters
+            return tx.update(updates, state, params, **extra)
+        masked, updates, state = rewind.to((params, updates, state), masks)
+        under = {name: rewind.to((params, x), masks)[1] for name, x in extra.items()}
+        updates, state = tx.update(updates, state, masked, **under)
+        _, state = rewind.to((params, state), masks)  # of a gradient of `value_fn`
+        (leaves, structure), weights = (
+            jax.tree.flatten(updates),
+            jax.tree.leaves(params),
+        )
 
         def one(u, w, m):
             return u if m is None else jnp.where(m, u, -w)
 
-        return jax.tree.map(one, updates, params, masks), state
+        leaves = map(one, leaves, weights, rewind.over(params, masks))
+        return jax.tree.unflatten(structure, leaves), state
 
     return optax.GradientTransformationExtraArgs(tx.init, update)
