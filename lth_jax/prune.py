@@ -9,11 +9,12 @@ pruned mask never grows. A layer may become empty; a network does not.
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from functools import partial
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Integer, Key, PyTree
 
 from lth_jax import masks as masks_lib
@@ -29,7 +30,6 @@ class ScoreError(ValueError):
     """A score is NaN where the mask keeps a weight."""
 
 
-@jax.jit
 def drop(scores: Scores, masks: Masks, n: PyTree[int | Integer[Array, ""]]) -> Masks:
     """Remove exactly the `n` lowest-scored kept weights of the whole tree.
 
@@ -47,17 +47,25 @@ def drop(scores: Scores, masks: Masks, n: PyTree[int | Integer[Array, ""]]) -> M
     >>> drop({"w": jnp.ones(4)}, {"w": jnp.ones(4, bool)}, 1)
     {'w': Array([ True,  True,  True, False], dtype=bool)}
     """
-    paths, scored, kept = _aligned(scores, masks)
-    if not sum(m.size for m in kept):
+    scored, kept = _aligned(scores, masks)
+    if not sum(m.size for m in kept.values()):
         return masks
-    if jax.tree_util.all_leaves([n]):
-        group, numbers = [0] * len(kept), [n]
-    else:
-        by_path = dict(masks_lib.leaves(n))
-        group, numbers = list(range(len(kept))), [by_path[path] for path in paths]
-    numbers = jnp.stack([jnp.asarray(number, jnp.uint32) for number in numbers])
-    left = dict(zip(paths, without(Ranked(scored, kept, group), numbers)))
+    number = n if jax.tree_util.all_leaves([n]) else dict(masks_lib.leaves(n))
+    left = _drop(scored, kept, number)
     return jax.tree_util.tree_map_with_path(lambda p, _: left[masks_lib.name(p)], masks)
+
+
+@jax.jit
+def _drop(scored: dict[str, Any], kept: dict[str, Any], n: Any) -> dict[str, Any]:
+    paths, marks = zip(*masks_lib.leaves(kept))
+    group, numbers = [0] * len(paths), [n]
+    if isinstance(n, dict):
+        group, numbers = list(range(len(paths))), [n[path] for path in paths]
+    with jax.numpy_dtype_promotion("standard"):  # whatever the caller's
+        dtype = jnp.result_type(*(scored[path].dtype for path in paths))
+        ranked = [scored[path].astype(dtype) for path in paths]
+        numbers = jnp.stack([jnp.asarray(number, jnp.uint32) for number in numbers])
+        return dict(zip(paths, without(Ranked(ranked, list(marks), group), numbers)))
 
 
 def by_fraction(
@@ -133,7 +141,6 @@ def magnitude(
     return by_fraction(scores_lib.magnitude(params), masks, fraction, scope)
 
 
-@partial(jax.jit, static_argnames="scope")
 def as_many(scores: Scores, masks: Masks, scope: Scope = "layer") -> Masks:
     """Return masks of the highest scores that keep as many weights as `masks` do.
 
@@ -144,11 +151,17 @@ def as_many(scores: Scores, masks: Masks, scope: Scope = "layer") -> Masks:
     {'w': Array([False, False,  True], dtype=bool)}
     """
     _check_scope(scope)
-    dense = jax.tree.map(jnp.ones_like, masks)
-    pruned = jax.tree.map(lambda m: m.size - m.sum(dtype=jnp.uint32), masks)
+    dense, pruned = _dense(masks)
     if scope == "global":
         pruned = sum(jax.tree.leaves(pruned), start=jnp.uint32(0))
     return drop(scores, dense, pruned)
+
+
+@jax.jit
+def _dense(masks: Masks) -> tuple[Masks, PyTree[Integer[Array, ""]]]:
+    """Return masks that keep all, and how many of them these do not keep."""
+    pruned = jax.tree.map(lambda m: m.size - m.sum(dtype=jnp.uint32), masks)
+    return jax.tree.map(jnp.ones_like, masks), pruned
 
 
 def shuffle(key: Key[Array, ""], masks: Masks, scope: Scope = "layer") -> Masks:
@@ -197,8 +210,14 @@ def _prune(
     """Count and check on the host, then drop all but `left(kept, total)` weights."""
     _check_scope(scope)
     masks_lib.check(scores, masks)
-    paths, scored, marks = _aligned(scores, masks)
-    for path, bad in zip(paths, jax.device_get(_have_nan(scored, marks))):
+    scored, marks = _aligned(scores, masks)
+    for path in marks:
+        if any(isinstance(x, Tracer) for x in (scored[path], marks[path])):
+            raise ValueError(
+                f"scores: {path} is traced, but how many go is counted on the host: "
+                "call this outside of jax.jit, or prune.drop with a number"
+            )
+    for path, bad in jax.device_get(_have_nan(scored, marks)).items():
         if bad:
             raise ScoreError(f"scores: {path} is NaN where the mask keeps a weight")
     kept, total = masks_lib.count(masks)
@@ -268,24 +287,23 @@ def _check_scope(scope: str) -> None:
 
 
 @jax.jit
-def _have_nan(scores: list[Array], masks: list[Array]) -> list[Array]:
-    found = [jnp.isnan(s) & m for s, m in zip(scores, masks)]
-    return [jnp.asarray(n > 0) for n in masks_lib.kept(found)]
+def _have_nan(scores: dict[str, Any], masks: dict[str, Any]) -> dict[str, Any]:
+    found = masks_lib.kept(
+        {path: jnp.isnan(scores[path]) & masks[path] for path in masks}
+    )
+    return jax.tree.map(lambda n: n > 0, found)
 
 
-def _aligned(scores: Scores, masks: Masks) -> tuple[list[str], list[Any], list[Any]]:
-    """Return paths, scores and masks of the prunable leaves, in path order."""
-    by_path, named = dict(masks_lib.leaves(scores)), masks_lib.leaves(masks)
-    if not named:
-        return [], [], []
-    for path, mask in named:
+def _aligned(scores: Scores, masks: Masks) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return scores and masks of the prunable leaves, by path."""
+    by_path, named = dict(masks_lib.leaves(scores)), dict(masks_lib.leaves(masks))
+    for path, mask in named.items():
         if path not in by_path:
             raise ValueError(f"scores: {path} is missing")
-        here, shape, dtype = f"scores: {path}", by_path[path].shape, by_path[path].dtype
+        here, shape = f"scores: {path}", np.shape(by_path[path])
+        dtype = getattr(by_path[path], "dtype", np.dtype(type(by_path[path])))
         if shape != mask.shape:
             raise ValueError(f"{here} has shape {shape}, not {mask.shape}")
         if not jnp.issubdtype(dtype, jnp.floating):
             raise ValueError(f"{here} is {dtype}, not floating-point")
-    paths = [path for path, _ in named]
-    dtype = jnp.result_type(*(by_path[path].dtype for path in paths))
-    return paths, [by_path[path].astype(dtype) for path in paths], [m for _, m in named]
+    return {path: by_path[path] for path in named}, named

@@ -1,19 +1,23 @@
 """Scores: what a pruning criterion thinks of each weight; the lowest are pruned first.
 
-A criterion is only a score function: ranking and counting live in `prune`.
+A criterion is only a score function: ranking and counting live in `prune`. The score of
+what is no number (keys, strings, functions) is None; so is that of integers where
+gradients are asked for. Scores of complex weights are real.
 """
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key, PyTree, Shaped
+from jaxtyping import Array, Key, PyTree
 
 from lth_jax import masks as masks_lib
 from lth_jax.masks import Masks, Params
 
-Scores = PyTree[Shaped[Array | np.ndarray, "..."]]
+Scores = PyTree  # of arrays; of what is no number, None
 
 
 def magnitude(params: Params) -> Scores:
@@ -22,7 +26,9 @@ def magnitude(params: Params) -> Scores:
     >>> magnitude({"w": jnp.array([1.0, -2.0])})
     {'w': Array([1., 2.], dtype=float32)}
     """
-    return jax.tree.map(jnp.abs, params)
+    return jax.tree.map(
+        lambda w: jnp.abs(w) if masks_lib.is_number(w) else None, params
+    )
 
 
 def random(key: Key[Array, ""], params: Params) -> Scores:
@@ -36,8 +42,10 @@ def random(key: Key[Array, ""], params: Params) -> Scores:
     number = {path: i for i, (path, _) in enumerate(masks_lib.leaves(params))}
 
     def one(path, w):
+        if not masks_lib.is_number(w):
+            return None
         place = number[masks_lib.name(path)]
-        return jax.random.uniform(jax.random.fold_in(key, place), w.shape)
+        return jax.random.uniform(jax.random.fold_in(key, place), np.shape(w))
 
     return jax.tree_util.tree_map_with_path(one, params)
 
@@ -51,8 +59,8 @@ def snip(loss: Callable[[Params], Array], params: Params) -> Scores:
     >>> snip(lambda p: (p["w"] ** 2).sum(), {"w": jnp.array([1.0, -2.0])})
     {'w': Array([2., 8.], dtype=float32)}
     """
-    gradient = jax.grad(loss)(params)
-    return jax.tree.map(lambda w, g: jnp.abs(w * g), params, gradient)
+    weights, of, tree = _differentiable(loss, params)
+    return tree([jnp.abs(_real(w * g)) for w, g in zip(weights, jax.grad(of)(weights))])
 
 
 def grasp(loss: Callable[[Params], Array], params: Params, masks: Masks) -> Scores:
@@ -67,12 +75,15 @@ def grasp(loss: Callable[[Params], Array], params: Params, masks: Masks) -> Scor
     {'w': Array([ 4., 16.], dtype=float32)}
     """
 
-    def one(g, m):
-        return jnp.zeros_like(g) if m is None else g * m
+    weights, of, tree = _differentiable(loss, params)
+    marks, _, _ = _differentiable(loss, params, masks)
 
-    gradient = jax.tree.map(one, jax.grad(loss)(params), masks)
-    _, product = jax.jvp(jax.grad(loss), (params,), (gradient,))
-    return jax.tree.map(jnp.multiply, params, product)
+    def one(g, m):
+        return jnp.zeros_like(g) if m is None else g.conj() * m.astype(g.dtype)
+
+    gradient = [one(g, m) for g, m in zip(jax.grad(of)(weights), marks)]
+    _, product = jax.jvp(jax.grad(of), (weights,), (gradient,))
+    return tree([_real(w * h) for w, h in zip(weights, product)])
 
 
 def synflow(flow: Callable[[Params], Array], params: Params) -> Scores:
@@ -86,6 +97,37 @@ def synflow(flow: Callable[[Params], Array], params: Params) -> Scores:
     >>> synflow(lambda p: p["a"] * p["b"], params)
     {'a': Array(6., dtype=float32), 'b': Array(6., dtype=float32)}
     """
-    absolute = magnitude(params)
-    gradient = jax.grad(lambda params: flow(params).sum())(absolute)
-    return jax.tree.map(jnp.multiply, absolute, gradient)
+    weights, of, tree = _differentiable(flow, params)
+    absolute = list(map(jnp.abs, weights))
+    gradient = jax.grad(lambda weights: of(weights).sum())(absolute)
+    return tree(list(map(jnp.multiply, absolute, gradient)))
+
+
+def _differentiable(loss: Callable[[Params], Array], params: Params, of: PyTree = None):
+    """Return the weights that have gradients, the loss of them, and trees of scores.
+
+    Instead of the weights, what another tree has in their places.
+    """
+    leaves, structure = jax.tree.flatten(params)
+    places = [
+        i
+        for i, w in enumerate(leaves)
+        if masks_lib.is_number(w) and jnp.issubdtype(jnp.result_type(w), jnp.inexact)
+    ]
+
+    def tree(new: list[Array], others: list[Any]) -> PyTree:
+        by_place = dict(zip(places, new))
+        return structure.unflatten(
+            by_place.get(i, other) for i, other in enumerate(others)
+        )
+
+    found = leaves if of is None else structure.flatten_up_to(of)
+    return (
+        [found[i] for i in places],
+        lambda weights: loss(tree(weights, leaves)),
+        partial(tree, others=[None] * len(leaves)),
+    )
+
+
+def _real(x: Array) -> Array:
+    return x.real if jnp.iscomplexobj(x) else x

@@ -229,3 +229,86 @@ def test_a_barrier_is_above_the_mean_of_the_ends(errors, barrier):
 @given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=30))
 def test_a_barrier_is_never_negative(errors):
     assert measures.instability(jnp.array(errors)) >= -1e-7
+
+
+# --------------------------------------------------------------- any scale, any number
+
+
+def plainly(name, a, b):
+    """As float32 has it, without a thought for overflow."""
+    xs, ys = (jax.tree.leaves(side) for side in (a, b))
+
+    def norm(leaves):
+        return jnp.sqrt(sum((jnp.sum(x * x) for x in leaves), start=jnp.float32(0)))
+
+    if name == "distance":
+        return norm([x - y for x, y in zip(xs, ys)])
+    if name == "pearson":
+        number = sum(x.size for x in xs)
+        xs, ys = ([w - sum(w.sum() for w in s) / number for w in s] for s in (xs, ys))
+        product = jnp.stack([jnp.sum(x * y) for x, y in zip(xs, ys)]).sum()
+        return product / (norm(xs) * norm(ys))
+    x, y = norm(xs), norm(ys)
+    apart = norm([v / x - w / y for v, w in zip(xs, ys)])
+    together = norm([v / x + w / y for v, w in zip(xs, ys)])
+    angle = 2 * jnp.degrees(jnp.arctan2(apart, together))
+    return jnp.cos(jnp.radians(angle)) if name == "cosine" else angle
+
+
+@pytest.mark.parametrize("name", ["distance", "angle", "cosine", "pearson"])
+def test_ordinary_weights_are_measured_as_float32_has_it(name):
+    """To the last bit: the same program, but for what is never run."""
+    a, b = random(5), random(6)
+    wanted = jax.jit(plainly, static_argnums=0)(name, a, b)
+    found = getattr(measures, name)
+    assert found(a, b) == jax.jit(found)(a, b) == wanted
+
+
+@pytest.mark.parametrize("scale", [1e-37, 1e-30, 1e-20, 1.0, 1e20, 1e30, 1e37])
+def test_weights_of_any_scale_are_measured(scale):
+    a = {"w": jnp.array([3.0, 0.0]), "v": jnp.array([[1.0]])}
+    b = {"w": jnp.array([0.0, 4.0]), "v": jnp.array([[1.0]])}
+    x, y = (jax.tree.map(lambda w: w * jnp.float32(scale), side) for side in (a, b))
+    np.testing.assert_allclose(measures.distance(x, y), 5 * scale, rtol=1e-6)
+    for measure in (measures.angle, measures.cosine, measures.pearson):
+        np.testing.assert_allclose(measure(x, y), measure(a, b), rtol=1e-5)
+        np.testing.assert_allclose(measure(x, b), measure(a, b), rtol=1e-5)
+    assert measures.angle(x, x) == measures.distance(x, x) == 0
+    np.testing.assert_allclose(measures.pearson(x, x), 1, rtol=1e-6)
+
+
+def test_a_complex_weight_is_a_vector_of_two():
+    a, b = {"w": jnp.array([3 + 4j, 0])}, {"w": jnp.array([0, 5j])}
+    assert measures.distance(a, {"w": jnp.zeros(2)}) == 5
+    np.testing.assert_allclose(measures.distance(a, b), np.sqrt(50), rtol=1e-6)
+    np.testing.assert_allclose(measures.angle(a, b), 90, rtol=1e-6)
+    turned = {"w": a["w"] * 1j}
+    np.testing.assert_allclose(measures.angle(a, turned), 90, rtol=1e-6)
+    np.testing.assert_allclose(measures.pearson(a, a), 1, rtol=1e-6)
+    assert measures.top_overlap(a, turned, 0.5) == 1
+
+
+@pytest.mark.parametrize(
+    "measure", [measures.distance, measures.angle, measures.cosine, measures.pearson]
+)
+def test_double_precision_is_kept(measure):
+    with jax.enable_x64(True):
+        a = {"w": jnp.array([1.0, 2, 3]), "v": jnp.ones(2, jnp.float32)}
+        b = {"w": a["w"] + jnp.array([1e-12, 0, -1e-12]), "v": a["v"]}
+        assert measure(a, b).dtype == jnp.float64
+        np.testing.assert_allclose(measures.distance(a, b), 2**0.5 * 1e-12, rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int32", "float8_e4m3fn"])
+def test_other_numbers_are_measured_in_single_precision(dtype):
+    a, b = {"w": jnp.array([3, 0], dtype)}, {"w": jnp.array([0, 4], dtype)}
+    assert measures.distance(a, b) == 5
+    assert measures.distance(a, b).dtype == jnp.float32
+    np.testing.assert_allclose(measures.angle(a, b), 90, rtol=1e-6)
+
+
+def test_weights_that_differ_in_shape_are_named():
+    kept = {"l": {"w": jnp.ones(3, bool)}}
+    for other in ({"l": {"w": jnp.ones(2)}}, {"l": {}}):
+        with pytest.raises(ValueError, match="measures: l/w has shapes"):
+            measures.distance({"l": {"w": jnp.ones(3)}}, other, kept)

@@ -365,6 +365,23 @@ def test_masks_that_do_not_fit_the_scores_are_an_error():
         prune.by_fraction({"a": jnp.ones(2)}, {"a": boolean(1, 1, 1)}, 0.5)
 
 
+@pytest.mark.parametrize(
+    "prunes",
+    [
+        lambda w, m: prune.magnitude(w, m, 0.5),
+        lambda w, m: prune.by_fraction(scores.magnitude(w), m, 0.5),
+        lambda w, m: prune.to_density(scores.magnitude(w), m, 0.5),
+        lambda w, m: prune.project(w, m, 0.5),
+        lambda w, m: prune.random(jax.random.key(0), m, 0.5),
+    ],
+)
+def test_in_a_jitted_program_the_number_is_to_be_given(prunes):
+    with pytest.raises(ValueError, match="w is traced.* counted on the host.*une.drop"):
+        jax.jit(prunes)({"w": jnp.ones(10)}, TEN)
+    with pytest.raises(ValueError, match="counted on the host"):
+        jax.jit(masks_lib.density)(TEN)
+
+
 # shuffle, random, project
 
 

@@ -110,3 +110,23 @@ def test_synflow_is_the_flow_through_each_weight_of_absolute_paths():
     want = {"a": jnp.array([[2.0, 4.0], [0.5, 3.0]]), "b": jnp.array([6.0, 3.5])}
     assert_same(found, want)
     assert found["a"].sum() == found["b"].sum() == 9.5
+
+
+def test_scores_of_complex_weights_are_the_changes_of_the_loss():
+    """|a w - 1|^2 with w = u + iv is a loss of two real weights."""
+    w, a = jnp.array([1 + 2j, -1j]), jnp.array([2 - 1j, 3j])
+
+    def loss(params):
+        return jnp.sum(jnp.abs(params["w"] * a - 1) ** 2)
+
+    def real(params):
+        return loss({"w": params["u"] + 1j * params["v"]})
+
+    kept, both = jnp.ones(2, bool), {"u": w.real, "v": w.imag}
+    halves = jax.tree.map(jnp.multiply, both, jax.grad(real)(both))
+    found = scores.snip(loss, {"w": w})["w"]
+    np.testing.assert_allclose(found, abs(halves["u"] + halves["v"]), rtol=1e-5)
+    halves = scores.grasp(real, both, {"u": kept, "v": kept})
+    found = scores.grasp(loss, {"w": w}, {"w": kept})["w"]
+    np.testing.assert_allclose(found, halves["u"] + halves["v"], rtol=1e-5)
+    assert scores.magnitude({"w": jnp.array([3 + 4j])})["w"].tolist() == [5]
