@@ -12,6 +12,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import optax
 import pytest
@@ -219,6 +220,45 @@ def test_what_is_not_there_is_said_in_one_line(argument, said, lenet, monkeypatc
     monkeypatch.chdir(lenet[0])
     with pytest.raises(SystemExit, match=f"^error: {said}$"):
         main([str(lenet[0]), "--level=1", argument])
+
+
+DTYPES = {
+    np.dtype(kind).newbyteorder(order)
+    for kind in "?bBhHiIlLqQefdgFDGmMSUOV"
+    for order in "<>"
+} | {np.dtype(x) for x in vars(ml_dtypes).values() if isinstance(x, type)}
+NOT_IN_JAX = {"int1", "uint1", "float6_e2m3fn", "float6_e3m2fn"}
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+@pytest.mark.parametrize("dtype", sorted(DTYPES, key=str), ids=str)
+def test_numbers_of_every_type_come_back_or_are_refused(dtype, suffix, tmp_path):
+    kept = np.array([[0, 1, 1]], bool)
+    w, b = np.zeros((1, 3), dtype), np.zeros((), dtype)
+    holds = masks.is_number(w.astype(dtype.newbyteorder("=")))
+    if holds:
+        w, b = np.array([[0, 1, 1]]).astype(dtype), np.array(1).astype(dtype)
+    path = tmp_path / f"ticket.{suffix}"
+    made = export.Ticket({"w": w, "b": b}, {"mean": w}, {"w": kept, "b": None}, {})
+    if not holds or dtype.name in NOT_IN_JAX:
+        with pytest.raises(export.ExportError, match="ticket: b is .*, not numbers"):
+            export.save_ticket(path, made)
+        return
+    export.save_ticket(path, made)
+    found = export.load_ticket(path)
+    for got, wanted in (
+        *zip(found.params.values(), (b, w)),
+        (found.batch_stats["mean"], w),
+    ):
+        assert got.dtype == dtype.newbyteorder("=")
+        np.testing.assert_array_equal(np.asarray(got), wanted)
+
+
+@pytest.mark.parametrize("leaf", ["gelu", len, jax.random.key(0)])
+def test_what_is_no_number_is_refused(leaf, tmp_path):
+    made = export.Ticket({"w": leaf}, {}, {"w": None}, {})
+    with pytest.raises(export.ExportError, match="ticket: w is .*, not numbers that"):
+        export.save_ticket(tmp_path / "ticket.npz", made)
 
 
 def test_a_file_in_pytorchs_layout_is_no_ticket(lenet, tmp_path):

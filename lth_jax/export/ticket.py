@@ -33,11 +33,14 @@ def save_ticket(path: Path | str, ticket: Ticket) -> None:
 
     A masked parameter is two vectors: `values/PATH`, the kept weights in row-major
     order, and `masks/PATH`, one bit a weight, the first in the highest bit. All others
-    are `params/PATH` and `batch_stats/PATH`. Shapes are in the metadata, `about`.
-    Raises ExportError for another suffix.
+    are `params/PATH` and `batch_stats/PATH`. Shapes are in the metadata, `about`, and
+    the types of numbers that the format lacks (of 8 bits, or bfloat16 in `.npz`), which
+    are written as bytes. Raises ExportError for another suffix, and for what is no
+    number.
     """
     arrays, shapes, masks = {}, {}, dict(masks_lib.leaves(ticket.masks))
     for name, w in masks_lib.leaves(jax.device_get(ticket.params)):
+        w = _numbers(name, w)
         shapes[name] = w.shape
         if name in masks:
             mask = np.asarray(masks[name])
@@ -46,22 +49,31 @@ def save_ticket(path: Path | str, ticket: Ticket) -> None:
         else:
             arrays[f"params/{name}"] = w
     for name, x in masks_lib.leaves(jax.device_get(ticket.batch_stats)):
-        arrays[f"batch_stats/{name}"] = x
-    save_arrays(path, arrays, ticket.about | {"shapes": shapes})
+        arrays[f"batch_stats/{name}"] = _numbers(name, x)
+    dtypes = {}
+    for name, x in arrays.items():
+        if not _is_in(Path(path).suffix, x.dtype):
+            dtypes[name] = x.dtype.name
+            arrays[name] = np.ascontiguousarray(x).reshape(*x.shape, 1).view(np.uint8)
+    about = ticket.about | {"shapes": shapes} | ({"dtypes": dtypes} if dtypes else {})
+    save_arrays(path, arrays, about)
 
 
 def save_arrays(path: Path | str, arrays: Arrays, about: dict[str, Any]) -> None:
     """Write arrays, what to know about them, and a checksum of both, or ExportError."""
     path = Path(path)
+    if path.suffix not in (".safetensors", ".npz"):
+        raise ExportError(f"{path}: the suffix is neither .safetensors nor .npz")
     arrays = {name: np.asarray(x, order="C") for name, x in arrays.items()}
+    for name, x in arrays.items():
+        if not _is_in(path.suffix, x.dtype):
+            raise ExportError(f"{path}: {name} is {x.dtype}: {path.suffix} has no such")
     text = json.dumps(about)
     text = {"about": text, "sha256": _checksum(arrays, text)}
     if path.suffix == ".safetensors":
         safetensors.numpy.save_file(arrays, path, text)
-    elif path.suffix == ".npz":
-        np.savez(path, **arrays, **text)  # pyright: ignore[reportArgumentType]  (no paths)
     else:
-        raise ExportError(f"{path}: the suffix is neither .safetensors nor .npz")
+        np.savez(path, **arrays, **text)  # pyright: ignore[reportArgumentType]  (no paths)
 
 
 def load_ticket(path: Path | str) -> Ticket:
@@ -90,6 +102,8 @@ def _ticket(arrays: Arrays, text: str, checksum: str | None) -> Ticket:
     about, there, found = json.loads(text), dict(arrays), {}
     if "shapes" not in about:
         raise ValueError("no shapes (PyTorch's layout is for PyTorch)")
+    for name, dtype in about.pop("dtypes", {}).items():
+        there[name] = _numbers(name, there[name].view(np.dtype(dtype))[..., 0])
     for name, shape in about.pop("shapes").items():
         if type(shape) is not list or any(type(n) is not int or n < 0 for n in shape):
             raise ValueError(f"{name} has the shape {shape}")
@@ -97,7 +111,7 @@ def _ticket(arrays: Arrays, text: str, checksum: str | None) -> Ticket:
         if f"params/{name}" in there:
             w = _take(there, f"params/{name}", size).reshape(shape)
         else:  # nothing of this size before there are as many bits
-            bits = _take(there, f"masks/{name}", -(-size // 8), np.uint8)
+            bits = _take(there, f"masks/{name}", -(-size // 8), "u")
             mask = np.unpackbits(bits, count=size).astype(bool).reshape(shape)
             values = _take(there, f"values/{name}", int(mask.sum()))
             w = np.zeros(shape, values.dtype)
@@ -113,12 +127,30 @@ def _ticket(arrays: Arrays, text: str, checksum: str | None) -> Ticket:
     return Ticket(**empty | _nested(found), about=about)
 
 
-def _take(arrays: Arrays, name: str, size: int, kind: Any = np.number) -> np.ndarray:
-    """Take an array out of all; raise ValueError unless it has its size and dtype."""
+def _numbers(name: str, x: Any) -> np.ndarray:
+    """Return what JAX can hold as a NumPy array of numbers, else raise ExportError."""
+    if isinstance(x, np.ndarray) and not x.dtype.isnative:
+        x = x.astype(x.dtype.newbyteorder())
+    dtype = getattr(x, "dtype", np.dtype(type(x)))
+    strange = not masks_lib.is_array(x) or jnp.issubdtype(dtype, jax.dtypes.extended)
+    if strange or dtype.name in ("int1", "uint1", "float6_e2m3fn", "float6_e3m2fn"):
+        raise ExportError(f"ticket: {name} is {dtype}, not numbers that can be saved")
+    return np.asarray(x)
+
+
+def _is_in(suffix: str, dtype: np.dtype) -> bool:
+    """Return whether a file format has a type of numbers, here and for others."""
+    if suffix == ".safetensors" and dtype.name in ("bfloat16", "complex128"):
+        return dtype.name == "bfloat16"
+    return dtype.isbuiltin == 1 and dtype.kind in "biufc"
+
+
+def _take(arrays: Arrays, name: str, size: int, kind: str = "biufcV") -> np.ndarray:
+    """Take an array out of all; raise ValueError unless it has its size and kind."""
     if name not in arrays:
         raise ValueError(f"{name} is missing")
     array = arrays.pop(name)
-    if array.size != size or not jnp.issubdtype(array.dtype, kind):
+    if array.size != size or array.dtype.kind not in kind or array.dtype.names:
         raise ValueError(f"{name} has {array.size} of {array.dtype}, and not {size}")
     return array
 
@@ -152,5 +184,7 @@ def _nested(flat: dict[str, Any]) -> dict[str, Any]:
         node = tree
         for parent in parents:
             node = node.setdefault(parent, {})
-        node[name] = None if leaf is None else jnp.asarray(leaf)
+        if leaf is not None and jax.dtypes.canonicalize_dtype(leaf.dtype) == leaf.dtype:
+            leaf = jnp.asarray(leaf)
+        node[name] = leaf
     return tree
