@@ -9,6 +9,7 @@ pruned mask never grows. A layer may become empty; a network does not.
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -252,33 +253,21 @@ def undecided(
     """
     trees = [dict(masks_lib.leaves(tree)) for tree in (scores, before, after)]
     aligned = [[tree[path] for path in trees[1]] for tree in trees]
-    equal, total = _undecided(*aligned, by_layer=scope == "layer")
-    return int(equal), int(total)
+    return int(_equal(*aligned, by_layer=scope == "layer")), masks_lib.count(before)[0]
 
 
 @partial(jax.jit, static_argnames="by_layer")
-def _undecided(
-    scores: list[Array], before: list[Array], after: list[Array], by_layer: bool
-) -> tuple[Array, Array]:
+def _equal(scores: list, before: list, after: list, by_layer: bool) -> Array:
     lost = [b & ~a for b, a in zip(before, after)]
     low = jnp.stack([s.min(initial=jnp.inf, where=m) for s, m in zip(scores, after)])
     high = jnp.stack([s.max(initial=-jnp.inf, where=m) for s, m in zip(scores, lost)])
-    total = jnp.stack([b.sum(dtype=jnp.uint32) for b in before]).sum()
     if not by_layer:
-        low, high = low.min(keepdims=True), high.max(keepdims=True)
-    ends = [jnp.broadcast_to(x, len(scores)) for x in (low, high)]
-    counts = jnp.array(
-        [
-            [
-                ((s == x) & m).sum(dtype=jnp.uint32)
-                for s, x, m in zip(scores, end, masks)
-            ]
-            for end, masks in zip(ends, (after, lost))
-        ]
-    )
-    if not by_layer:
-        counts = counts.sum(1, keepdims=True)
-    return jnp.where(low == high, counts.min(0), 0).sum(), total
+        low, high = (jnp.full(len(scores), x) for x in (low.min(), high.max()))
+    stay = [((s == x) & m).sum() for s, x, m in zip(scores, low, after)]
+    go = [((s == x) & m).sum() for s, x, m in zip(scores, high, lost)]
+    counts = jnp.array([stay, go])
+    fewer = counts.min(0) if by_layer else counts.sum(1, keepdims=True).min(0)
+    return jnp.where((low == high)[: len(fewer)], fewer, 0).sum()
 
 
 def _check_scope(scope: str) -> None:
