@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 from small import build
 
-from lth_jax import check, export, lottery, report, tensorboard
+from lth_jax import (
+    check,
+    export,
+    load_ticket,
+    lottery,
+    report,
+    save_ticket,
+    tensorboard,
+)
 from lth_jax import config as config_lib
 from lth_jax.errors import RunError
 from lth_jax.export import __main__ as export_command
@@ -80,6 +88,13 @@ def test_a_folder_is_where_a_user_says_from_everywhere(called, home, monkeypatch
     ).exists()
     export_command.main([called, "--level=1", f"--out={called}/one.npz"])
     assert (folder / "one.npz").exists()
+    ticket = load_ticket(f"{called}/one.npz")
+    save_ticket(f"{called}/two.safetensors", ticket)
+    assert (folder / "two.safetensors").exists()
+    assert len(report.load(called)) > 0
+    assert report.write(called) == folder / "report" / "index.html"
+    page = report.write(called, directory=f"{called}/page")
+    assert page == folder / "page" / "index.html"
     found = search.earliest_rewind(config(), f"{called}/search", "matching")
     assert found.probes[0].workdir == folder / "search" / "rewind_0"
     there = Workdir(called)

@@ -15,6 +15,7 @@ import safetensors.numpy
 from lth_jax import masks as masks_lib
 from lth_jax.errors import ExportError, one_line
 from lth_jax.masks import Masks, Params
+from lth_jax.paths import local
 
 Arrays = dict[str, np.ndarray]
 
@@ -61,7 +62,7 @@ def save_ticket(path: Path | str, ticket: Ticket) -> None:
 
 def save_arrays(path: Path | str, arrays: Arrays, about: dict[str, Any]) -> None:
     """Write arrays, what to know about them, and a checksum of both, or ExportError."""
-    path = Path(path)
+    path = local(path)
     if path.suffix not in (".safetensors", ".npz"):
         raise ExportError(f"{path}: the suffix is neither .safetensors nor .npz")
     arrays = {name: np.asarray(x, order="C") for name, x in arrays.items()}
@@ -90,7 +91,7 @@ def load_ticket(path: Path | str) -> Ticket:
     Array([[0., 2.]], dtype=float32)
     """
     try:
-        return _ticket(*_load_arrays(Path(path)))
+        return _ticket(*_load_arrays(local(path)))
     except OSError:
         raise
     except Exception as error:  # whatever the readers of both formats raise
