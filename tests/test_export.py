@@ -237,7 +237,8 @@ def test_numbers_of_every_type_come_back_or_are_refused(dtype, suffix, tmp_path)
     w, b = np.zeros((1, 3), dtype), np.zeros((), dtype)
     holds = masks.is_number(w.astype(dtype.newbyteorder("=")))
     if holds:
-        w, b = np.array([[0, 1, 1]]).astype(dtype), np.array(1).astype(dtype)
+        b = np.array(1).astype(dtype)
+        w[0, 1:] = b
     path = tmp_path / f"ticket.{suffix}"
     made = export.Ticket({"w": w, "b": b}, {"mean": w}, {"w": kept, "b": None}, {})
     if not holds or dtype.name in NOT_IN_JAX:
