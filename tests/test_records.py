@@ -1,5 +1,6 @@
 """The records: rows that are appended, and what a run's numbers depend on."""
 
+import dataclasses
 import functools
 import json
 import linecache
@@ -332,3 +333,10 @@ def test_a_function_of_a_notebook_counts_with_its_source():
     assert own(define(text.replace("other", "another"), 2)) == before
     changed = own(functools.partial(define(text.replace("1", "2"), 3), 0))
     assert environment.changed(before, changed) == ["change"]
+
+
+def test_generated_code_is_nobodys_own(monkeypatch):
+    """Though `python -c`, of the same name, has a source in Python 3.13."""
+    lines = ["def __init__(self): pass\n"]
+    monkeypatch.setitem(linecache.cache, "<string>", (25, None, lines, "<string>"))
+    assert own(dataclasses.make_dataclass("State", ["step"]).__init__) == {}

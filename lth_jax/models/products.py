@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
@@ -42,7 +43,8 @@ def _follow(equation: JaxprEqn, given: list[Share]) -> Found:
     if kind == "scan":
         return _scan(equation, given)
     if kind == "cond":
-        branches = [count(b.jaxpr, given[1:])[0] for b in equation.params["branches"]]
+        programs = map(_open, equation.params["branches"])
+        branches = [count(program, given[1:])[0] for program in programs]
         return {p: max(b.get(p, 0) for b in branches) for p in _sum(branches)}, []
     if kind in ("while", "gather"):
         return {}, []
@@ -89,9 +91,19 @@ def _alike(equation: JaxprEqn, given: list[Share], result: Var) -> Share:
 
 def _scan(equation: JaxprEqn, given: list[Share]) -> Found:
     params = equation.params
-    body, first = params["jaxpr"].jaxpr, params["num_consts"]
+    body = _open(params["jaxpr"])
+    # What is scanned, or stacked, has one axis more outside: the last of both.
+    scanned, stacked = (
+        sum(len(_shape(x)) > len(_shape(y)) for x, y in zip(outer, inner))
+        for outer, inner in (
+            (equation.invars, body.invars),
+            (equation.outvars, body.outvars),
+        )
+    )
+    carried = len(body.outvars) - stacked
+    first = len(body.invars) - scanned - carried
     kept: list[Share] = []
-    for i in range(params["num_carry"]):
+    for i in range(carried):
         same = body.outvars[i] is body.invars[first + i]
         kept.append(given[first + i] if same else {})
     found, _ = count(body, [*given[:first], *kept, *given[first + len(kept) :]])
@@ -102,10 +114,14 @@ def _inner(equation: JaxprEqn) -> Jaxpr | None:
     """Return the program that an equation calls with its own inputs, if it does."""
     wanted = [operand.aval for operand in equation.invars]
     for value in equation.params.values():
-        inner = value.jaxpr if isinstance(value, ClosedJaxpr) else value
+        inner = _open(value)
         if isinstance(inner, Jaxpr) and [v.aval for v in inner.invars] == wanted:
             return inner
     return None
+
+
+def _open(program: object) -> Any:
+    return program.jaxpr if isinstance(program, ClosedJaxpr) else program
 
 
 def _shape(operand: Var | Literal) -> tuple[int, ...]:

@@ -121,7 +121,9 @@ def _own_code(own: Iterable[object]) -> Iterator[tuple[str, str]]:
         if path.is_file():
             yield path.name, _digest(path.read_bytes())
             continue
-        for function in functions[path]:  # of a notebook
+        # Of a notebook. Generated code is "<string>", as all of `python -c` is, which
+        # Python 3.13 takes for its source.
+        for function in functions[path] if path.name != "<string>" else ():
             with contextlib.suppress(OSError):
                 source = inspect.getsource(function)
                 yield function.__qualname__, _digest(source.encode())
