@@ -269,17 +269,18 @@ def run(config, folder, workdir):
 
 CIFAR_SMOKES = [
     ("resnet20",),
-    pytest.param(("resnet20", "cifar100"), marks=pytest.mark.slow),
-    pytest.param(("resnet20", "instability"), marks=pytest.mark.slow),
-    pytest.param(("resnet20_stabilizing", "stability"), marks=pytest.mark.slow),
-    pytest.param(("resnet20_correlation",), marks=pytest.mark.slow),
-    pytest.param(("vgg11", "admm"), marks=pytest.mark.slow),
-    pytest.param(("vgg16", "one_shot"), marks=pytest.mark.slow),
-    pytest.param(("vgg19", "cifar100"), marks=pytest.mark.slow),
-    pytest.param(("mobilenet_v2",), marks=pytest.mark.slow),
+    ("resnet20", "cifar100"),
+    ("resnet20", "instability"),
+    ("resnet20_stabilizing", "stability"),
+    ("resnet20_correlation",),
+    ("vgg11", "admm"),
+    ("vgg16", "one_shot"),
+    ("vgg19", "cifar100"),
+    ("mobilenet_v2",),
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variants", CIFAR_SMOKES, ids=",".join)
 def test_the_smallest_run_on_cifar(variants, cifar, tmp_path):
     rows = run(get(*variants, "smoke"), cifar, tmp_path)

@@ -6,13 +6,9 @@ import kill
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "kills"),
-    [
-        (signal.SIGKILL, 2),
-        pytest.param(signal.SIGKILL, 50, marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, 5, marks=pytest.mark.slow),
-    ],
+    ("number", "kills"), [(signal.SIGKILL, 50), (signal.SIGTERM, 5)]
 )
 def test_a_run_that_is_killed_loses_nothing(number, kills, tmp_path):
     found = kill.attack(tmp_path, kills, number)

@@ -793,7 +793,10 @@ GROWN = {  # from a run's fields to what else it may come to
 }
 
 
-@pytest.mark.parametrize("kind", GROWN)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(x, marks=[] if x == "levels" else pytest.mark.slow) for x in GROWN],
+)
 def test_a_finished_run_can_be_pruned_further(kind, configure, tmp_path):
     few, more = (configure(replicates=1, **fields) for fields in GROWN[kind])
     whole, grown = (Workdir(tmp_path / name) for name in ("whole", "grown"))

@@ -23,6 +23,7 @@ from lth_jax.paths import local
 from lth_jax.train import experiment
 from lth_jax.workdir import Workdir
 
+FAST = ("lr[0.1]", "a\\b", "a b", "é中")
 NAMES = [
     *("lr[0.1]", "[!a]", "a[", "a]b", "a*b", "a?b", "a{b}", "**"),
     *("a\\b", "a\\", "a b", " a ", "a'b\"c", "a%20b", "a#b", "~a", "-a", "a."),
@@ -43,7 +44,10 @@ def config(**changes):
     return made.lock()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(x, marks=[] if x in FAST else pytest.mark.slow) for x in NAMES],
+)
 def test_a_run_does_not_mind_what_its_folder_is_called(name, tmp_path):
     folder = tmp_path / name / "run"
     assert lottery.run(config(), folder) == []

@@ -55,8 +55,14 @@ FUNCTIONS = {
 }
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("tree", TREES)
+FAST = [("strange", "strict"), ("mixed", "x64")]
+ALL = [(tree, setting) for tree in TREES for setting in SETTINGS]
+
+
+@pytest.mark.parametrize(
+    ("tree", "setting"),
+    [pytest.param(*x, marks=[] if x in FAST else pytest.mark.slow) for x in ALL],
+)
 def test_every_function_takes_every_tree_in_every_setting(tree, setting):
     with SETTINGS[setting]():
         params = TREES[tree]
