@@ -6,11 +6,13 @@ interpolation between the counts gives the next. Where it is shared by equals, o
 pass finds the place from which they go. Memory beside the numbers: an eighth of them.
 
 Everything is elementwise or a sum: arrays sharded along their first axis stay there.
+Of many arrays the small ones are copied into a few: a program grows with each.
 """
 
 import itertools
 import math
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +21,8 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 _SAMPLE = 16_384  # numbers that are sorted for the first guesses
+_SMALL, _FEW = 1 << 16, 8  # size of arrays that are joined, where there are more
+_ROW = 4096  # numbers in a row of copied arrays
 
 
 class Ranked(NamedTuple):
@@ -26,19 +30,20 @@ class Ranked(NamedTuple):
 
     scores: list[Float[Array, "..."]]  # floating-point, of one dtype
     kept: list[Bool[Array, "..."]]  # False where a number does not take part
-    group: list[int]  # which group an array belongs to, ascending from 0
+    group: list[Any]  # to which an array or each of its rows belongs, ascending from 0
 
 
 def without(ranked: Ranked, n: UInt32[Array, " groups"]) -> list[Bool[Array, "..."]]:
     """Return `kept` without the n lowest of every group; all if it has no more.
 
     Of equals, the last go: by array, then by flat index. -0 equals 0, and NaN is above
-    infinity.
+    infinity. Small arrays come joined: `parted` takes them apart.
 
     >>> numbers = Ranked([jnp.array([1.0, 2.0, 1.0])], [jnp.ones(3, bool)], [0])
     >>> without(numbers, jnp.array([1], jnp.uint32))
     [Array([ True,  True, False], dtype=bool)]
     """
+    ranked = _joined(ranked)
     low, below = _threshold(ranked, n)
     first = lax.cond(
         jnp.any(below < n),  # the others are equals, of the next rank
@@ -46,9 +51,80 @@ def without(ranked: Ranked, n: UInt32[Array, " groups"]) -> list[Bool[Array, "..
         lambda: jnp.full_like(n, 2**32 - 1),
     )
     return [
-        m & (_rank(s) > low[g] + (place >= first[g]))
+        m & (_rank(s) > _of(low, g) + (place >= _of(first, g)))
         for s, m, g, place in zip(*ranked, _places(ranked.kept))
     ]
+
+
+def parted(joined: list[Array], shapes: list[tuple[int, ...]]) -> list[Array]:
+    """Return arrays of these shapes, of which some are joined.
+
+    >>> parted([jnp.array([True, False])], [(1, 2)])
+    [Array([[ True, False]], dtype=bool)]
+    """
+    sizes, parts = [math.prod(shape) for shape in shapes], []
+    for whole, run in zip(joined, _runs(sizes)):
+        starts = itertools.accumulate((_padded(sizes[i]) for i in run), initial=0)
+        parts += [_part(whole, start, shapes[i]) for i, start in zip(run, starts)]
+    return parts
+
+
+@partial(jax.jit, static_argnames="shape")  # a program a shape, wherever it starts
+def _part(joined: Array, start: int | Array, shape: tuple[int, ...]) -> Array:
+    size = math.prod(shape)
+    return lax.dynamic_slice(joined.ravel(), [start], [size]).reshape(shape)
+
+
+def _padded(size: int) -> int:
+    return -(-size // _ROW) * _ROW
+
+
+def _runs(sizes: list[int]) -> list[list[int]]:
+    """Return which arrays, one after another, are joined: small ones of many."""
+    few = len(sizes) <= _FEW
+    runs: list[list[int]] = []
+    for i, size in enumerate(sizes):
+        if i and not few and max(size, sizes[i - 1]) < _SMALL:
+            runs[-1].append(i)
+        else:
+            runs.append([i])
+    return runs
+
+
+def _joined(ranked: Ranked) -> Ranked:
+    """Copy runs of arrays into rows, filled with what does not take part."""
+
+    def rows(arrays):
+        fill = [jnp.zeros(_padded(x.size) - x.size, x.dtype) for x in arrays]
+        parts = [x.ravel() for pair in zip(arrays, fill) for x in pair]
+        return jnp.concatenate(parts).reshape(-1, _ROW)
+
+    scores, kept, group = [], [], []
+    for run in _runs([m.size for m in ranked.kept]):
+        s, m, g = ([values[i] for i in run] for values in ranked)
+        if len(run) > 1:
+            g = [np.repeat(g, [_padded(x.size) // _ROW for x in s])]
+            s, m = [rows(s)], [rows(m)]
+        scores, kept, group = scores + s, kept + m, group + g
+    return Ranked(scores, kept, group)
+
+
+def _of(values: Array, group: Any) -> Array:
+    """Return the value of an array's group, or of each of its rows' groups."""
+    return values[group] if isinstance(group, int) else values[group][:, None]
+
+
+def _each(group: Any, size: int) -> np.ndarray:
+    """Return the groups of an array's parts, as many as one of its rows has."""
+    rows = np.ravel(group)
+    return np.repeat(rows, size // rows.size)
+
+
+def _sizes(arrays: list[Array], group: list[Any], number: int) -> UInt32[Array, "_"]:
+    sizes = np.zeros(number, np.uint32)
+    for x, g in zip(arrays, group):
+        np.add.at(sizes, g, x.size // np.size(g))
+    return jnp.asarray(sizes)
 
 
 class _Bracket(NamedTuple):
@@ -78,8 +154,7 @@ def _threshold(
     """Return a rank that n numbers do not exceed, and n; less if the next are ties."""
     guesses = _first_guess(ranked, n)
     ends = jnp.iinfo(guesses.dtype)
-    sizes = jnp.array([m.size for m in ranked.kept], n.dtype)
-    total = jax.ops.segment_sum(sizes, jnp.array(ranked.group), n.size)
+    total = _sizes(ranked.kept, ranked.group, n.size)
     low = jnp.full(n.shape, ends.min, guesses.dtype)
     high = jnp.full(n.shape, ends.max, guesses.dtype)
     bracket = _Bracket(low, high, jnp.zeros_like(n), total, guesses)
@@ -126,7 +201,7 @@ def _first_guess(ranked: Ranked, n: UInt32[Array, " groups"]) -> Int[Array, "gro
         some = slice(-start % step, None, step)
         rank = _rank(s.ravel()[some])
         ranks.append(jnp.where(m.ravel()[some], rank, jnp.iinfo(rank.dtype).max))
-        group += [g] * rank.size
+        group += [*_each(g, m.size)[some]]
     _, ranks = lax.sort((jnp.array(group), jnp.concatenate(ranks)), num_keys=2)
     number = np.bincount(group, minlength=n.size)
 
@@ -149,18 +224,19 @@ def _count(
     scores, kept, guesses = lax.optimization_barrier(
         (ranked.scores, ranked.kept, guesses)
     )
+    zero = jnp.uint32(0)
     words, group = [], []  # the four counts share a word, a byte each, up to 255
     for s, m, g in zip(scores, kept, ranked.group):
         # XLA:CPU writes out what it sums over more than 32 rows; it vectorises over 8.
-        rows = math.gcd(s.size, 8)
-        rank = _rank(s.reshape(rows, -1))
+        shape = np.size(g), math.gcd(s.size, 8), -1
+        rank, each = _rank(s.reshape(shape)), guesses[np.atleast_1d(g)]
         word = sum(
-            jnp.where(rank <= guess, jnp.uint32(1 << 8 * i), jnp.uint32(0))
-            for i, guess in enumerate(guesses[g])
+            jnp.where(rank <= each[:, i, None, None], jnp.uint32(1 << 8 * i), zero)
+            for i in range(4)
         )
-        word = jnp.sum(word * m.reshape(rows, -1), axis=0, dtype=jnp.uint32)
+        word = jnp.sum(word * m.reshape(shape), axis=1, dtype=jnp.uint32).ravel()
         words += [word, jnp.zeros(-word.size % 512, jnp.uint32)]
-        group += [g] * (-(-word.size // 512))
+        group += [*_each(g, -(-word.size // 512))]
     words = jnp.concatenate(words).reshape(-1, 16).sum(axis=1, dtype=jnp.uint32)
     counts = words.reshape(-1, 32, 1) >> jnp.array([[[0, 8, 16, 24]]], jnp.uint32) & 255
     counts = counts.sum(axis=1, dtype=jnp.uint32)
@@ -180,7 +256,7 @@ def _nth_last(
     ranked: Ranked, rank: Int[Array, " groups"], n: UInt32[Array, " groups"]
 ) -> UInt32[Array, " groups"]:
     """Return the place of the n-th last number of a rank; of the first, if too few."""
-    tied = [_pack(m & (_rank(s) == rank[g])) for s, m, g in zip(*ranked)]
+    tied = [_pack(m & (_rank(s) == _of(rank, g))) for s, m, g in zip(*ranked)]
     words = jnp.concatenate(tied)
     upto = jnp.pad(jnp.cumsum(lax.population_count(words)), (1, 0))
 
@@ -192,8 +268,7 @@ def _nth_last(
         bit = jnp.sum(upto[word] + jnp.cumsum(bits) <= stay, dtype=jnp.uint32)
         return 32 * word + bit
 
-    sizes = jnp.array([t.size for t in tied], jnp.uint32)
-    number = jax.ops.segment_sum(sizes, jnp.array(ranked.group), n.size)
+    number = _sizes(tied, ranked.group, n.size)
     end = jnp.cumsum(number)
     return jax.vmap(place)(n, end - number, end)
 

@@ -20,7 +20,7 @@ from jaxtyping import Array, Integer, Key, PyTree
 
 from lth_jax import masks as masks_lib
 from lth_jax import scores as scores_lib
-from lth_jax._lowest import Ranked, without
+from lth_jax._lowest import Ranked, parted, without
 from lth_jax.masks import Masks, Params
 from lth_jax.scores import Scores
 
@@ -52,12 +52,20 @@ def drop(scores: Scores, masks: Masks, n: PyTree[int | Integer[Array, ""]]) -> M
     if not sum(m.size for m in kept.values()):
         return masks
     number = n if jax.tree_util.all_leaves([n]) else dict(masks_lib.leaves(n))
-    left = _drop(scored, kept, number)
-    return jax.tree_util.tree_map_with_path(lambda p, _: left[masks_lib.name(p)], masks)
+    shapes = [np.shape(mask) for mask in kept.values()]
+    left = dict(zip(kept, parted(_drop(scored, kept, number), shapes)))
+
+    def one(path, mask):
+        new = left[masks_lib.name(path)]
+        if isinstance(new, Tracer) or not getattr(mask, "committed", False):
+            return new
+        return jax.device_put(new, mask.sharding)  # laid out as it was
+
+    return jax.tree_util.tree_map_with_path(one, masks)
 
 
 @jax.jit
-def _drop(scored: dict[str, Any], kept: dict[str, Any], n: Any) -> dict[str, Any]:
+def _drop(scored: dict[str, Any], kept: dict[str, Any], n: Any) -> list[Array]:
     paths, marks = zip(*masks_lib.leaves(kept))
     group, numbers = [0] * len(paths), [n]
     if isinstance(n, dict):
@@ -66,7 +74,7 @@ def _drop(scored: dict[str, Any], kept: dict[str, Any], n: Any) -> dict[str, Any
         dtype = jnp.result_type(*(scored[path].dtype for path in paths))
         ranked = [scored[path].astype(dtype) for path in paths]
         numbers = jnp.stack([jnp.asarray(number, jnp.uint32) for number in numbers])
-        return dict(zip(paths, without(Ranked(ranked, list(marks), group), numbers)))
+        return without(Ranked(ranked, list(marks), group), numbers)
 
 
 def by_fraction(

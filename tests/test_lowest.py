@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lth_jax import _lowest as lowest
+from lth_jax import prune
 from lth_jax._lowest import Ranked
 
 SIZE = 1 << 16
@@ -77,3 +78,18 @@ def test_ranks_are_in_the_order_of_the_numbers(dtype):
     assert (np.diff(ranks[:11]) > 0).all()
     assert ranks[11] == ranks[4], "-0 equals 0"
     assert ranks[12] > ranks[9], "a negative NaN too is above infinity"
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_a_program_grows_little_with_small_leaves(scope):
+    """Of each it holds a copy, and not a count, a sample and a comparison."""
+
+    def length(number):
+        scored = {str(i): jnp.ones((16, 16 + i % 2)) for i in range(number)}
+        kept = jax.tree.map(lambda s: s > 0, scored)
+        n = 5 if scope == "global" else dict.fromkeys(scored, 5)
+        program = jax.make_jaxpr(prune._drop.__wrapped__)(scored, kept, n)
+        return str(program).count("\n")
+
+    few, many = length(20), length(120)
+    assert many - few < 100 * 15

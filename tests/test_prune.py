@@ -155,6 +155,21 @@ def test_a_number_for_every_layer_ranks_within_it():
     assert_same(dropped, kept)
 
 
+def test_many_small_leaves_are_pruned_as_few_large_ones_are():
+    """Some are joined, whatever their sizes; a larger one is not."""
+    rng = np.random.default_rng(0)
+    shapes = [(3,), (64, 64), (0, 2), (70_000,), (), (7, 9), (4097,), (2,), (1,)]
+    scored = [jnp.asarray(rng.integers(0, 99, s), jnp.float32) for s in shapes]
+    kept = [jnp.asarray(rng.random(s) < 0.9) for s in shapes]
+    found = prune.drop(scored, kept, 40_000)
+    assert_same(found, lowest_dropped(scored, kept, 40_000))
+    numbers = [m.size // 3 for m in kept]
+    found = prune.drop(scored, kept, numbers)
+    alone = zip(found, scored, kept, numbers)
+    for got, s, m, n in alone:
+        np.testing.assert_array_equal(got, lowest_dropped([s], [m], n)[0])
+
+
 def test_many_networks_are_pruned_in_one_program():
     scored = jnp.array([[3.0, 1, 2, 1], [1, 1, 1, 1], [0, 1, 2, 3]])
     kept = boolean([1, 1, 1, 1], [1, 1, 0, 1], [1, 1, 1, 1])

@@ -106,6 +106,9 @@ def test_masks_are_laid_out_as_the_weights_are():
     kept = prune.magnitude(params, full, 0.5)
     for found in (full, masks.full(rewind.to(params, full)), kept):
         assert found["w"].sharding.is_equivalent_to(halves, 2)
+    many = jax.device_put([jnp.ones((4, 2))] * 12, halves)
+    for found in prune.magnitude(many, masks.full(many), 0.5):
+        assert found.sharding.is_equivalent_to(halves, 2)
     second = jax.device_put(jnp.ones((2, 2)), jax.devices()[1])
     assert masks.full({"w": second})["w"].devices() == second.devices()
 
