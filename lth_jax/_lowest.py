@@ -127,6 +127,21 @@ def _sizes(arrays: list[Array], group: list[Any], number: int) -> UInt32[Array, 
     return jnp.asarray(sizes)
 
 
+@partial(jax.jit, static_argnames="by_layer")
+def equals(scores: list, before: list, after: list, by_layer: bool) -> Array:
+    """Return how many equals stay, or go, if fewer, where pruning stops among them."""
+    lost = [b & ~a for b, a in zip(before, after)]
+    low = jnp.stack([s.min(initial=jnp.inf, where=m) for s, m in zip(scores, after)])
+    high = jnp.stack([s.max(initial=-jnp.inf, where=m) for s, m in zip(scores, lost)])
+    if not by_layer:
+        low, high = (jnp.full(len(scores), x) for x in (low.min(), high.max()))
+    found = []
+    for ends, masks in ((low, after), (high, lost)):
+        found.append([((s == x) & m).sum() for s, x, m in zip(scores, ends, masks)])
+    counts = jnp.array(found) if by_layer else jnp.array(found).sum(1, keepdims=True)
+    return jnp.where((low == high)[: counts.shape[1]], counts.min(0), 0).sum()
+
+
 class _Bracket(NamedTuple):
     """Two ranks, how many numbers do not exceed them, and guesses between them."""
 

@@ -9,7 +9,6 @@ pruned mask never grows. A layer may become empty; a network does not.
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -18,6 +17,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Integer, Key, PyTree
 
+from lth_jax import _lowest
 from lth_jax import masks as masks_lib
 from lth_jax import scores as scores_lib
 from lth_jax._lowest import Ranked, parted, without
@@ -252,8 +252,8 @@ def undecided(
 ) -> tuple[int, int]:
     """Return of how many weights their place alone decides, and of how many in all.
 
-    Where pruning `before` to `after` stops among equal scores, of the whole network or
-    of a layer: how many of those equals stay, or go, whichever are fewer.
+    Where `before` was pruned to `after` up to one of some equal scores: how many of
+    these stay, or go, whichever are fewer, of the whole network or of each layer.
 
     >>> one, two = {"w": jnp.ones(3, bool)}, {"w": jnp.arange(3) > 0}
     >>> undecided({"w": jnp.array([1.0, 1.0, 2.0])}, one, two)
@@ -261,21 +261,9 @@ def undecided(
     """
     trees = [dict(masks_lib.leaves(tree)) for tree in (scores, before, after)]
     aligned = [[tree[path] for path in trees[1]] for tree in trees]
-    return int(_equal(*aligned, by_layer=scope == "layer")), masks_lib.count(before)[0]
-
-
-@partial(jax.jit, static_argnames="by_layer")
-def _equal(scores: list, before: list, after: list, by_layer: bool) -> Array:
-    lost = [b & ~a for b, a in zip(before, after)]
-    low = jnp.stack([s.min(initial=jnp.inf, where=m) for s, m in zip(scores, after)])
-    high = jnp.stack([s.max(initial=-jnp.inf, where=m) for s, m in zip(scores, lost)])
-    if not by_layer:
-        low, high = (jnp.full(len(scores), x) for x in (low.min(), high.max()))
-    stay = [((s == x) & m).sum() for s, x, m in zip(scores, low, after)]
-    go = [((s == x) & m).sum() for s, x, m in zip(scores, high, lost)]
-    counts = jnp.array([stay, go])
-    fewer = counts.min(0) if by_layer else counts.sum(1, keepdims=True).min(0)
-    return jnp.where((low == high)[: len(fewer)], fewer, 0).sum()
+    return int(_lowest.equals(*aligned, by_layer=scope == "layer")), masks_lib.count(
+        before
+    )[0]
 
 
 def _check_scope(scope: str) -> None:
