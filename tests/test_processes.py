@@ -260,7 +260,7 @@ def test_a_signal_to_one_process_is_for_all(peaceful, tmp_path):
 
 @pytest.mark.slow
 def test_what_the_first_process_refuses_ends_all(peaceful):
-    other = [*LONG, "--config.replicates=3"]
+    other = [*LONG, "--config.seed=3"]
     statuses, said = end(start(peaceful.directory, other, 2, 2))
     assert statuses == [1, 1]
     assert "error: --workdir: " in said[0][1]
