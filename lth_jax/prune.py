@@ -261,9 +261,8 @@ def undecided(
     """
     trees = [dict(masks_lib.leaves(tree)) for tree in (scores, before, after)]
     aligned = [[tree[path] for path in trees[1]] for tree in trees]
-    return int(_lowest.equals(*aligned, by_layer=scope == "layer")), masks_lib.count(
-        before
-    )[0]
+    equal = _lowest.equals(*aligned, by_layer=scope == "layer")
+    return int(equal), masks_lib.count(before)[0]
 
 
 def _check_scope(scope: str) -> None:

@@ -65,7 +65,8 @@ def find(
         "model": config["model"],
         "data": read(run.directory / "environment.json").get("data", {}),
     }
-    network |= not rewound and network.get("average") or {}  # what is evaluated
+    if not rewound:
+        network |= network.get("average") or {}  # what is evaluated
     params = masks_lib.apply(network["params"], masks)
     return Ticket(params, network["batch_stats"], masks, about)
 
