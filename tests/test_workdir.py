@@ -20,7 +20,7 @@ from lth_jax import models
 from lth_jax.config.table import FIELDS
 from lth_jax.errors import CheckpointError, ConfigError
 from lth_jax.train import optimizers as optim
-from lth_jax.train import state
+from lth_jax.train import processes, state
 from lth_jax.workdir import Member, Workdir, environment, identity
 
 
@@ -490,6 +490,30 @@ def test_pauses_are_forgotten_when_the_level_is_done(workdir):
     workdir.finish(workdir.levels, 1, fleet(9))
     assert workdir.paused.numbers() == []
     assert workdir.levels.numbers() == [1]
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda run: run.finish(run.levels, 2, fleet(9, level=2)),
+        lambda run: run.pause(fleet(5, level=2)),
+        lambda run: run.resume(fleet(0, level=2)),
+        lambda run: run.recover([0, 20], 2),
+        lambda run: run.records.add([]),
+    ],
+    ids=["finish", "pause", "resume", "recover", "add"],
+)
+def test_processes_meet_as_often_whatever_they_find(work, begun, monkeypatch):
+    """The first one changes the folder while others list it."""
+    meetings = []
+    monkeypatch.setattr(processes, "by_first", meetings.append)
+    monkeypatch.setattr(processes, "is_first", lambda: False)
+    work(begun)
+    early, meetings[:] = len(meetings), []
+    for number in begun.paused.numbers():
+        begun.paused.remove(number)
+    work(begun)
+    assert early == len(meetings) > 0
 
 
 def test_a_level_of_which_nothing_is_left_is_done_too(begun):

@@ -88,7 +88,7 @@ class Series:
                 "with that put right, the same command goes on"
             ) from error
         for old in self.numbers()[: -self.keep] if self.keep else ():
-            self._remove(old)
+            self.remove(old)
 
     def replace(self, number: int, tree: PyTree, **about: Any) -> None:
         """Save in place of what is there; cut off anywhere, one of both is there."""
@@ -176,9 +176,6 @@ class Series:
 
     def remove(self, number: int) -> None:
         """Remove a checkpoint atomically: nobody finds half of it."""
-        processes.by_first(lambda: self._remove(number))
-
-    def _remove(self, number: int) -> None:
         removed = self.directory / f"{number}.removed"
         (self.directory / str(number)).replace(removed)
         shutil.rmtree(removed, ignore_errors=True)
@@ -186,8 +183,8 @@ class Series:
     def clear(self) -> None:
         """Remove all checkpoints, the latest first."""
         self.wait()
-        for number in reversed(self.numbers()):
-            self.remove(number)
+        # Who lists a folder that the first process changes must not meet it by the list.
+        processes.by_first(lambda: [*map(self.remove, reversed(self.numbers()))])
 
     def _tidy(self) -> None:
         """Make the folder, without what calls that were cut off left in it."""

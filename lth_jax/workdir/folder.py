@@ -99,6 +99,7 @@ class Workdir:
 
     def resume(self, starts: Networks) -> Networks:
         """Return networks where they were paused last, or else as they are."""
+        self.paused.wait()  # then all processes find the same
         numbers = self.paused.numbers()
         if not numbers or not starts:
             return dict(starts)
