@@ -279,14 +279,12 @@ def _other_shape(path: str, mask: Any, w: Any) -> str:
 
 
 def _check_paths(params: Params, masks: PyTree) -> None:
-    there, present = dict(leaves(params)), _paths(masks)
-    for path in there:
-        if path not in present:
+    wanted, present = _paths(params), _paths(masks)
+    for path, w in wanted.items():
+        if w is not None and path not in present:
             raise ValueError(f"masks: {path} is missing")
-    for path in present:
-        if path not in _paths(params) or (
-            path not in there and present[path] is not None
-        ):
+    for path, mask in present.items():
+        if path not in wanted or (wanted[path] is None and mask is not None):
             raise ValueError(f"masks: {path} is extra, there is no such parameter")
 
 

@@ -376,6 +376,20 @@ def test_masks_that_do_not_fit_are_an_error_that_names_the_path(wrong, said):
         masks.check(params, wrong)
 
 
+def test_a_check_names_each_leaf_a_fixed_number_of_times(monkeypatch):
+    """With every leaf named once a leaf, 200 leaves take as long as pruning them."""
+    named, name = [], masks.name
+    monkeypatch.setattr(masks, "name", lambda path: named.append(path) or name(path))
+    counts = []
+    for leaves in (10, 40):
+        params = {str(i): jnp.ones((1, 1)) for i in range(leaves)}
+        full = masks.full(params)
+        named.clear()
+        masks.check(params, full)
+        counts.append(len(named))
+    assert counts[1] == 4 * counts[0]
+
+
 def test_a_packed_mask_has_its_first_weight_in_the_highest_bit():
     ticket = {"w": boolean([1, 0, 0, 0, 0], [0, 0, 1, 0, 1]), "b": None}
     packed = {"w": jnp.array([0b10000001, 0b01000000], jnp.uint8), "b": None}
