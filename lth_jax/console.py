@@ -1,6 +1,7 @@
 """Console: what a command prints stops no run, wherever it goes."""
 
 import io
+import logging
 import os
 import sys
 from typing import Any
@@ -40,3 +41,5 @@ def prepare() -> None:
             line_buffering=by_line,
         )
         setattr(sys, name, text)
+    # Orbax, as it is imported, adds a handler; absl's own, added next, says all again.
+    logging.root.handlers.clear()

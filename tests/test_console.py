@@ -39,6 +39,18 @@ def test_no_console_ends_a_command(redirected, option):
         assert said.splitlines() == ([] if left_out else lines[: 1 if cut else None])
 
 
+def test_what_is_logged_is_said_once():
+    warns = (
+        "import logging\nfrom absl import app\nfrom lth_jax import console, job\n"
+        "console.prepare()\n"
+        "app.run(lambda _: logging.getLogger('lth_jax').warning('now'), ['main'])\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", warns], capture_output=True, text=True, check=True
+    )
+    assert ended.stderr.count("now") == 1
+
+
 def test_what_an_encoding_lacks_is_escaped():
     ended = subprocess.run(
         [sys.executable, "-c", PRINTS],

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import requests
 import tensorflow_datasets as tfds
 from hypothesis import given
 from hypothesis import strategies as st
@@ -607,8 +608,28 @@ def test_no_example_is_both_trained_on_and_tested(tmp_path, train, test, shared)
     )
 
 
-def test_without_tensorflow_the_error_says_how_to_prepare(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorflow", None)
+class NoTensorFlow:
+    """A finder of modules that ends the search for TensorFlow."""
+
+    def find_spec(self, name, *_):
+        if name.split(".")[0] == "tensorflow":
+            raise ModuleNotFoundError("No module named 'tensorflow'", name=name)
+
+
+@pytest.fixture
+def no_tensorflow(monkeypatch):
+    """Where TensorFlow is not installed. TFDS looks at the list of modules, too."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "tensorflow"]:
+        monkeypatch.delitem(sys.modules, name)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda n: None if n == "tensorflow" else find(n)
+    )
+    monkeypatch.setattr(sys, "meta_path", [NoTensorFlow(), *sys.meta_path])
+
+
+@pytest.mark.usefixtures("no_tensorflow")
+def test_without_tensorflow_the_error_says_how_to_prepare(tmp_path):
     assert error_of("mnist", data_dir=str(tmp_path)) == (
         f"config.data.dir: 'mnist' is not in {tmp_path}/mnist/3.0.1 and preparing it "
         "needs TensorFlow: run pip install 'lth_jax[tf]' and then "
@@ -640,10 +661,8 @@ def test_a_proposed_command_does_what_it_says(tmp_path, folder):
     assert shown.stdout == f"mnist|{tmp_path}/{folder}|array_record\n"
 
 
-def test_a_builder_of_ones_own_is_prepared_without_tensorflow(
-    tmp_path, monkeypatch, caplog
-):
-    monkeypatch.setitem(sys.modules, "tensorflow", None)
+@pytest.mark.usefixtures("no_tensorflow")
+def test_a_builder_of_ones_own_is_prepared_without_tensorflow(tmp_path, caplog):
     assert len(load("colours", data_dir=str(tmp_path)).train) == 5
     (record,) = caplog.records
     assert record.getMessage() == f"preparing colours in {tmp_path}/colours/1.0.0"
@@ -662,6 +681,33 @@ def test_a_failed_preparation_says_why(tmp_path, monkeypatch, capfd):
         "to try again"
     )
     assert capfd.readouterr() == ("", "")
+
+
+def test_without_a_network_preparation_fails_at_once(tmp_path, monkeypatch):
+    def head(url, timeout):
+        asked.append((url, timeout))
+        raise requests.ConnectionError("no route to host")
+
+    asked = []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: "installed")
+    monkeypatch.setattr(requests, "head", head)
+    message = error_of("cifar10", data_dir=str(tmp_path))
+    assert message == (
+        f"config.data.dir: 'cifar10' is not in {tmp_path}/cifar10/3.0.2 and "
+        "www.cs.toronto.edu cannot be reached (ConnectionError): start again with a "
+        "network, or copy the folder from where there is one"
+    )
+    assert asked == [("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", 10)]
+
+
+def test_what_was_downloaded_before_needs_no_network(tmp_path, monkeypatch):
+    (tmp_path / "downloads").mkdir()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: "installed")
+    monkeypatch.setattr(requests, "head", lambda *_, **__: pytest.fail("asked"))
+    monkeypatch.setattr(
+        tfds.core.DatasetBuilder, "download_and_prepare", lambda *_, **__: 1 / 0
+    )
+    assert "ZeroDivisionError" in error_of("cifar10", data_dir=str(tmp_path))
 
 
 def test_a_set_stored_as_tfrecord_is_to_be_prepared_beside(tmp_path):

@@ -198,6 +198,8 @@ def _prepare(builder: Builder, name: str, data_dir: str | None) -> None:
         what = f" ({downloads / 2**20:,.1f} MiB to download)" if downloads else ""
         log = logging.getLogger(__name__)
         log.warning("preparing %s in %s%s", name, builder.data_dir, what)
+    if downloads and not (builder.data_dir_root / "downloads").exists():
+        _check_reachable(next(iter(builder.url_infos)), missing)
     try:
         with _silence():
             builder.download_and_prepare(file_format="array_record")
@@ -210,6 +212,21 @@ def _prepare(builder: Builder, name: str, data_dir: str | None) -> None:
                 remedy = "if it needs TensorFlow, run pip install 'lth_jax[tf]'"
             problem = f"{missing} preparing it failed ({_said(error)})"
             raise DataError(f"{problem}: {remedy}") from error
+
+
+def _check_reachable(url: str, missing: str) -> None:
+    """Raise DataError at once where TFDS would try for minutes."""
+    import requests  # which TFDS downloads with; it knows of proxies
+
+    try:
+        requests.head(url, timeout=10).close()
+    except requests.RequestException as error:
+        host = url.split("/")[2]
+        problem = f"{missing} {host} cannot be reached ({type(error).__name__})"
+        remedy = (
+            "start again with a network, or copy the folder from where there is one"
+        )
+        raise DataError(f"{problem}: {remedy}") from error
 
 
 def _said(error: Exception) -> str:

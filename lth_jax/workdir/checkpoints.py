@@ -183,7 +183,7 @@ class Series:
     def clear(self) -> None:
         """Remove all checkpoints, the latest first."""
         self.wait()
-        # Who lists a folder that the first process changes must not meet it by the list.
+        # All meet once: what others list, the first process may have removed.
         processes.by_first(lambda: [*map(self.remove, reversed(self.numbers()))])
 
     def _tidy(self) -> None:
