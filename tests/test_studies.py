@@ -1,5 +1,6 @@
 """Studies: which networks are compared with which, and what is said of them."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import jax.numpy as jnp
@@ -126,6 +127,17 @@ def test_copies_that_are_the_same_are_stable():
     found = numbers(studies.instability, trained)
     copy = TICKET._replace(copy=1)
     assert found[copy, "instability", "split=test", "pair=copies", "other=0"] == 0
+
+
+def test_last_weights_are_evaluated_beside_their_averages():
+    average = {"params": {"w": TRAINED.at[0].set(10.0)}, "batch_stats": {}}
+    last = network(TRAINED.at[0].set(20.0))
+    trained = {TICKET: dataclasses.replace(last, average=average)}
+    of = run(trained)
+    evaluators = {"test": lambda members: evaluate(members)["test"]}
+    of.experiment = SimpleNamespace(evaluators=evaluators)
+    assert [*studies.last_weights(of)] == [(TICKET, "last_test_accuracy", 0.8)]
+    assert trained[TICKET].average is average
 
 
 def test_copies_of_a_dense_network_part_from_it_at_their_rewind_step():

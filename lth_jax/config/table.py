@@ -102,7 +102,7 @@ FIELDS: dict[str, Field] = {
     "copied_branches": Field((), "those that have copies; empty: all", of=str, unique=True),
     "branch_levels": Field((), "where there are more than tickets; empty: everywhere", of=int, least=1),
     "measures": Field(("test_accuracy", "test_loss"), "of every network", of=str, unique=True),
-    "studies": Field((), "'stability', 'instability', 'correlation'", of=str, unique=True),
+    "studies": Field((), "'stability', 'instability', 'correlation', 'last_weights'", of=str, unique=True),
     "study.tensors": Field("masked", "what is compared: surviving weights, or 'all'", choices=("masked", "all")),
     "study.points": Field(30, "on a path, ends included", least=2),
     "study.top": Field((0.1, 0.2, 0.3, 0.4, 0.5), "shares p of the largest weights", of=float, above=0, below=1),

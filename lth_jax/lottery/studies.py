@@ -101,10 +101,23 @@ def correlation(run: "Run") -> Numbers:
                     yield member, name, float(value), of | {"layer": path}
 
 
+def last_weights(run: "Run") -> Numbers:
+    """Accuracy of networks by their last weights, where others are evaluated.
+
+    With `train.average`, `last_test_accuracy` stands beside `test_accuracy`, which is
+    of the moving averages; both are of the same trainings.
+    """
+    last = [replace(network, average=None) for network in run.networks.values()]
+    for split, evaluator in run.experiment.evaluators.items():
+        for member, found in zip(run.networks, evaluator(last)):
+            yield member, f"last_{split}_accuracy", found.accuracy
+
+
 STUDIES: dict[str, Callable[["Run"], Numbers]] = {
     "stability": stability,
     "instability": instability,
     "correlation": correlation,
+    "last_weights": last_weights,
 }
 
 
