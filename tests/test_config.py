@@ -87,7 +87,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(answer, field, value, k
         ("branches", "dense", "random_reinit, rewind_0, shuffled_mask, ticket"),
         ("dense_branches", "ticket", "dense, long"),
         ("copied_branches", "rewind_0", "random_reinit"),
-        ("studies", "distance", "instability, stability"),
+        ("studies", "distance", "instability, last_weights, stability"),
         ("measures", "test_error", "test_accuracy, test_loss"),
         ("measures", "validation_loss", "test_accuracy, test_loss"),
         ("rewind.fresh", "momentum", "batch_stats, opt_state, params, step"),
