@@ -6,6 +6,7 @@ import signal
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -339,7 +340,8 @@ def test_synflow_is_that_of_the_linear_network_at_any_depth(configure, norm_scal
     split = Split(np.zeros((4, 2, 2, 3), np.uint8), np.zeros(4, np.int32))
     feed = Memory(split, np.zeros(3, np.float32), np.ones(3, np.float32), batch_size=2)
     program = replace(build(configure()).program, model=model, feed=feed)
-    found = methods.synaptic_flow(partial(step.flow, program=program), params, masks)
+    flow = methods.synaptic_flow(partial(step.flow, program=program), params)
+    found = jax.device_get(flow(masks))
     assert {w.dtype for w in jax.tree.leaves(found)} == {np.dtype("float32")}
     for i in range(10):  # every layer passes on all: equal shares of equal weights
         kernel = found[f"conv{i}"]["kernel"]
@@ -347,6 +349,45 @@ def test_synflow_is_that_of_the_linear_network_at_any_depth(configure, norm_scal
         assert 0 < kernel.flat[0] <= 1
     sums = [found[f"conv{i}"]["kernel"].sum() for i in range(10)]
     np.testing.assert_allclose(sums, sums[0], rtol=1e-5)  # conserved
+
+
+def test_synflow_scores_what_masks_keep_and_leaves_weights_on_the_device(monkeypatch):
+    """Of a product of two weights: each has all of the flow that goes through it."""
+    fetched, get = [], jax.device_get
+    monkeypatch.setattr(jax, "device_get", lambda x: fetched.append(x) or get(x))
+    params = {"w": jnp.array([2.0, -3.0]), "v": jnp.array([-5.0, 1.0])}
+    flow = methods.synaptic_flow(lambda p: (p["w"] * p["v"]).sum(), params)
+    everything = jax.tree.map(lambda w: jnp.ones(2, bool), params)
+    shares = jnp.array([1.0, 0.3])
+    assert_same(flow(everything), {"w": shares, "v": shares})
+    second = everything | {"v": jnp.array([False, True])}
+    alone = jnp.array([0.0, 1.0])
+    assert_same(flow(second), {"w": alone, "v": alone})
+    assert fetched == []
+
+
+def test_synflow_fetches_numbers_but_no_weights(configure, monkeypatch):
+    made = build(configure())
+    initial = made.initialise(jax.random.key(0))
+    plan = Plan(configure(), 6, (0,))
+    ticket = plan.tickets(1)[0]
+    run = SimpleNamespace(
+        config=plan.config,
+        flow=made.program.flow,
+        dense=lambda ticket, step: initial,
+        previous=lambda ticket: initial,
+        shrink=lambda ticket, scores: plan.shrink(1, scores, initial.masks),
+    )
+    sizes, get = [], jax.device_get
+
+    def counted(tree):
+        sizes.extend(np.size(x) for x in jax.tree.leaves(tree))
+        return get(tree)
+
+    monkeypatch.setattr(jax, "device_get", counted)
+    found = METHODS["synflow"].masks(run, [ticket])
+    assert masks_lib.count(found[ticket]) == (KEPT[1], KEPT[0])
+    assert {*sizes} == {1}
 
 
 class Deep(models.Network):

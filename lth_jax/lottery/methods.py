@@ -110,30 +110,41 @@ def synflow(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
     made, scope = {}, run.config.prune.scope
     for ticket, wanted in magnitude.masks(run, tickets).items():
         initial = run.dense(ticket, 0)
+        flow = synaptic_flow(run.flow, initial.params)
         kept, total = masks_lib.count(wanted)
         masks = initial.masks
         for i in range(1, _SYNFLOW_ROUNDS):
             left = max(kept, int(total * (kept / total) ** (i / _SYNFLOW_ROUNDS)))
-            flow = synaptic_flow(run.flow, initial.params, masks)
-            masks = prune.to_density(flow, masks, Fraction(left, total), scope)
-        flow = synaptic_flow(run.flow, initial.params, masks)
-        made[ticket] = prune.as_many(flow, wanted, scope)
-        settled(flow, initial.masks, made[ticket], scope)
+            masks = prune.to_density(flow(masks), masks, Fraction(left, total), scope)
+        found = flow(masks)
+        made[ticket] = prune.as_many(found, wanted, scope)
+        settled(found, initial.masks, made[ticket], scope)
     return made
 
 
 def synaptic_flow(
-    flow: Callable[[Params], Array], params: Params, masks: Masks
-) -> Scores:
-    """Return the scores of masked weights as shares of the largest, in float32."""
+    flow: Callable[[Params], Array], params: Params
+) -> Callable[[Masks], Scores]:
+    """Return the function from masks to scores of the weights that these keep.
+
+    As shares of the largest, in float32, where the masks are. Weights are put once, in
+    double precision, where flows are computed.
+    """
     try:  # a TPU's doubles hold no larger numbers than floats
         device = jax.local_devices(backend="cpu")[0]
     except RuntimeError:
         device = None
-    weights = jax.device_get(masks_lib.apply(params, masks))
-    with jax.enable_x64(True), jax.default_device(device):
+    with jax.enable_x64(True):
+        weights = jax.device_put(params, device)
         weights = jax.tree.map(lambda w: w.astype(np.float64), weights)
-        return jax.device_get(_shares(flow, weights, jax.device_get(masks)))
+
+    def under(masks: Masks) -> Scores:
+        there = jax.device_put(masks, device)
+        with jax.enable_x64(True), jax.default_device(device):
+            found = _shares(flow, masks_lib.apply(weights, there), there)
+        return jax.device_put(found, jax.tree.leaves(masks)[0].sharding)
+
+    return under
 
 
 @partial(jax.jit, static_argnums=0)
