@@ -244,6 +244,32 @@ def test_normalise_is_the_same_eager_and_jitted():
     np.testing.assert_array_equal(normalise(images, MEAN, STD), jitted)
 
 
+def test_an_image_of_unit_norm_is_divided_by_its_own():
+    """Of (3, 4) and of twice that: (0.6, 0.8); an image of zeros stays so."""
+    images = jnp.array([[3, 4], [6, 8], [0, 0]], jnp.uint8).reshape(3, 1, 2, 1)
+    zero, one = np.zeros(1, np.float32), np.ones(1, np.float32)
+    found = normalise(images, zero, one, unit_norm=True)
+    expected = np.reshape([[0.6, 0.8], [0.6, 0.8], [0, 0]], (3, 1, 2, 1))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_batch_of_unit_norm_is_that_of_its_views(parts):
+    options = {"batch_size": 4, "augmentation": "flip_crop"}
+    plain, feed = memory(**options), memory(**options, unit_norm=True)
+    arrays = on_device(feed)
+    for part in range(parts):
+        images = plain.batch(arrays, 1, 0, part, parts)["image"]
+        expected = (
+            images
+            / np.linalg.norm(images.reshape(len(images), -1), axis=1)[
+                :, None, None, None
+            ]
+        )
+        found = jax.jit(partial(feed.batch, part=part, parts=parts))(arrays, 1, 0)
+        np.testing.assert_allclose(found["image"], expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("augmentation", ["none", "flip_crop"])
 @pytest.mark.parametrize("parts", [1, 2, 4])
 def test_all_parts_together_are_the_whole_batch(augmentation, parts):

@@ -61,14 +61,15 @@ def members():
     return [another(number) for number in range(3)]
 
 
-def plain(member, split):
+def plain(member, split, unit_norm=False):
     """Accuracy and loss, example by example, in NumPy."""
     params, masks, statistics = jax.device_get(
         (member.params, member.masks, member.batch_stats["norm"])
     )
     right, losses = 0, []
     for image, label in zip(split.images, split.labels):
-        x = ((image / 255 - MEAN) / STD).mean((0, 1))
+        x = (image / 255 - MEAN) / STD
+        x = (x / np.linalg.norm(x) if unit_norm else x).mean((0, 1))
         x = (x - statistics["mean"]) / np.sqrt(statistics["var"] + 1e-5)
         x = x * params["norm"]["scale"] + params["norm"]["bias"]
         kernel = params["fc"]["kernel"] * masks["fc"]["kernel"]
@@ -103,6 +104,14 @@ def test_every_example_counts_exactly_once(
     assert len(evaluations) == len(members)
     for member, evaluation in zip(members, evaluations):
         right, loss = plain(member, split)
+        assert evaluation.accuracy == right / EXAMPLES
+        np.testing.assert_allclose(evaluation.loss, loss, rtol=1e-5)
+
+
+def test_images_of_unit_norm_are_evaluated_as_such(split, members):
+    evaluate = dataclasses.replace(evaluator(split, "fleet", 1, 5), unit_norm=True)
+    for member, evaluation in zip(members, evaluate(members)):
+        right, loss = plain(member, split, unit_norm=True)
         assert evaluation.accuracy == right / EXAMPLES
         np.testing.assert_allclose(evaluation.loss, loss, rtol=1e-5)
 

@@ -158,6 +158,19 @@ def test_images_may_stay_between_0_and_1(build):
     assert (batch["image"].min(), batch["image"].max()) == (0, 1)
 
 
+def test_images_may_have_unit_norm_in_training_and_in_evaluation(build):
+    made = build(**{"data.standardise": False, "data.unit_norm": True})
+    assert made.data["unit_norm"]
+    program = made.program
+    batch = program.feed.batch(program.supply(0, 0), jax.numpy.uint32(0), 0)
+    norms = jax.numpy.linalg.norm(batch["image"].reshape(60, -1), axis=1)
+    assert norms.tolist() == pytest.approx([1] * 60)
+    assert [e.unit_norm for e in (*made.evaluators.values(), *made.path.values())] == [
+        True
+    ] * 3
+    assert "unit_norm" not in build().data
+
+
 def shapes(made):
     return jax.eval_shape(made.initialise, jax.random.key(0))
 

@@ -197,6 +197,16 @@ def test_batches_are_normalised_on_the_device():
     np.testing.assert_array_equal(batch["label"], stacked["label"].ravel())
 
 
+def test_batches_of_unit_norm_are_divided_by_their_norms():
+    feed = stream(shelf(10), batch_size=2, unit_norm=True)
+    (part,) = feed.supply(0, 0)
+    images = jax.jit(feed.batch)(part, 0, 0)["image"]
+    np.testing.assert_allclose(np.linalg.norm(images.reshape(2, -1), axis=1), 1, 1e-5)
+    grey_levels = part["image"] / 127.5 - 1  # of one colour: a pixel has its share
+    expected = np.sign(grey_levels) / np.sqrt(16 * 16 * 3)
+    np.testing.assert_allclose(images, expected, rtol=1e-5)
+
+
 def test_a_stream_starts_anywhere_and_goes_back():
     batches = take(stream(), 5, range(8))
     feed = stream()

@@ -42,6 +42,7 @@ FIELDS: dict[str, Field] = {
     "data.batch_size": Field(60, "over all devices that share it", least=1),
     "data.last": Field("drop", "an epoch's partial batch: 'drop' or 'wrap' around"),
     "data.standardise": Field(True, "by channel; else the pixels, from 0 to 1"),
+    "data.unit_norm": Field(False, "then each image is divided by its L2 norm"),
     "data.augmentation": Field("none", "or 'flip_crop'; of a stream 'resized_crop'"),
     "data.feed": Field("memory", "or 'stream': decoded and resized on the way"),
     "data.stream.image_size": Field(224, "pixels, height and width", least=1),

@@ -42,15 +42,23 @@ def crop_flip(
 
 
 def normalise(
-    images: UInt8[Array, "b h w c"], mean: Channels, std: Channels
+    images: UInt8[Array, "b h w c"],
+    mean: Channels,
+    std: Channels,
+    unit_norm: bool = False,
 ) -> Float32[Array, "b h w c"]:
     """Return (images / 255 - mean) / std, channel by channel.
 
-    One subtraction and one multiplication round alike eager, jitted and in NumPy.
+    One subtraction and one multiplication round alike eager, jitted and in NumPy. If
+    `unit_norm`, each image is then divided by its L2 norm; one of zeros stays as it is.
 
     >>> half = np.full(1, 0.5, np.float32)
     >>> normalise(jnp.full((1, 1, 1, 1), 255, jnp.uint8), half, half).item()
     1.0
     """
     shift, scale = (255 * mean)[None, None, None], (1 / (255 * std))[None, None, None]
-    return (images.astype(jnp.float32) - shift) * scale
+    scaled = (images.astype(jnp.float32) - shift) * scale
+    if not unit_norm:
+        return scaled
+    norm = jnp.sqrt(jnp.sum(scaled * scaled, axis=(1, 2, 3), keepdims=True))
+    return scaled / jnp.where(norm > 0, norm, 1)

@@ -29,6 +29,7 @@ class Memory:
     batch_size: int  # examples a step, over all devices that share it
     last: str = "drop"  # an epoch's partial batch, or "wrap" around
     augmentation: str = "none"  # or "flip_crop"
+    unit_norm: bool = False  # as of `augment.normalise`
 
     divided = False  # every device holds all of `arrays`
 
@@ -73,6 +74,6 @@ class Memory:
         else:
             images = arrays["images"][indices]
         return {
-            "image": augment.normalise(images, self.mean, self.std),
+            "image": augment.normalise(images, self.mean, self.std, self.unit_norm),
             "label": arrays["labels"][indices],
         }

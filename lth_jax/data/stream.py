@@ -52,6 +52,7 @@ class Stream:
     parts: int = 1  # devices that share a batch, which divide its size
     local: Sequence[int] = ()  # the parts that this process makes; none for all
     workers: int = -1  # processes that decode: 0 for none, -1 for one per core
+    unit_norm: bool = False  # as of `augment.normalise`
     # Keys of images that cannot be decoded, also in what is made by `replace`.
     skipped: set[str] = dataclasses.field(default_factory=set)
 
@@ -158,7 +159,7 @@ class Stream:
         `image` is normalised, float32 [examples, h, w, 3]; `label` int32 [examples].
         """
         images = arrays["image"].reshape(-1, *self.shape)
-        images = augment.normalise(images, self.mean, self.std)
+        images = augment.normalise(images, self.mean, self.std, self.unit_norm)
         return {"image": images, "label": arrays["label"].reshape(-1)}
 
 

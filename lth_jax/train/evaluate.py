@@ -44,6 +44,7 @@ class Evaluator:
     std: np.ndarray
     layout: Layout
     batch_size: int = 1000  # of a split in memory, over all devices that share it
+    unit_norm: bool = False  # as of `augment.normalise`
 
     def __call__(self, members: Sequence[TrainState]) -> list[Evaluation]:
         """Return the evaluation of every member."""
@@ -113,7 +114,7 @@ class Evaluator:
             "params": masks_lib.apply(state.params, state.masks),
             "batch_stats": state.batch_stats,
         }
-        images = normalise(image, self.mean, self.std)
+        images = normalise(image, self.mean, self.std, self.unit_norm)
         logits: Any = self.model.apply(variables, images, train=False)
         return score(logits, label)
 

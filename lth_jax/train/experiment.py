@@ -115,9 +115,11 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         found = {}
         for name, split in input.splits.items():
             split = split.take(np.arange(min(most, len(split)))) if most else split
-            mean, std = input.feed.mean, input.feed.std
+            feed, split = input.feed, input.split(split)
             if name != without:
-                found[name] = Evaluator(model, input.split(split), mean, std, layout)
+                found[name] = Evaluator(
+                    model, split, feed.mean, feed.std, layout, unit_norm=feed.unit_norm
+                )
         return found
 
     return Experiment(

@@ -82,7 +82,7 @@ def build(config: ConfigDict, layout: Layout) -> Inputs:
         mean, std = np.zeros_like(mean), np.ones_like(std)
     options = (mean, std, fields.batch_size, fields.last, fields.augmentation)
     if in_memory:
-        feed = Memory(dataset.train, *options)
+        feed = Memory(dataset.train, *options, unit_norm=fields.unit_norm)
     else:
         feed = Stream(
             _images(dataset, fields.stream),
@@ -90,6 +90,7 @@ def build(config: ConfigDict, layout: Layout) -> Inputs:
             parts=layout.parts,
             local=layout.positions,
             workers=fields.stream.workers,
+            unit_norm=fields.unit_norm,
         )
     about = {
         "steps_per_epoch": feed.steps_per_epoch,
@@ -98,6 +99,8 @@ def build(config: ConfigDict, layout: Layout) -> Inputs:
         "mean": mean.tolist(),
         "std": std.tolist(),
     }
+    if feed.unit_norm:  # runs that know of no such field are the same without
+        about["unit_norm"] = True
     about = fingerprint(dataset) | about
     return Inputs(feed, layout, dataset.num_classes, dataset.splits, about)
 
