@@ -193,6 +193,15 @@ def test_batch_norm_has_the_configs_constants(build):
     assert (other.norm_momentum, other.norm_epsilon) == (0.9, 0.5)
 
 
+def test_batch_statistics_may_be_those_of_groups_which_costs_nothing_else(build):
+    usual, made = (
+        build(**CONVOLUTIONAL),
+        build(**CONVOLUTIONAL, **{"model.norm_group": 15}),
+    )
+    assert made.program.model.norm_group == 15
+    assert made.layers == usual.layers
+
+
 def test_excluded_parameters_are_never_pruned(build):
     assert shapes(build()).masks["fc"]["kernel"].shape == (100, 10)
     made = build(**{"prune.exclude": ("^fc/",)})
@@ -242,6 +251,16 @@ def test_held_out_examples_are_a_split_of_their_own(build):
             {"train.accumulate": 7},
             "config.train.accumulate: 7 microbatches cannot divide the 60 examples of "
             "a device",
+        ),
+        (
+            {"model.norm_group": 7},
+            "config.model.norm_group: 7 cannot divide the 60 examples that a device "
+            "takes at a time",
+        ),
+        (
+            {"model.norm_group": 20, "train.accumulate": 2},
+            "config.model.norm_group: 20 cannot divide the 30 examples that a device "
+            "takes at a time",
         ),
         (
             {"prune.exclude": ("conv",)},

@@ -518,6 +518,20 @@ def test_batch_normalisation_spans_the_devices_that_share_a_batch(model, shape):
     assert (together.batch_stats["norm1"]["var"] != 1).all()
 
 
+def test_groups_are_to_a_batch_what_devices_are_that_do_not_synchronise():
+    shape = (4, 4, 2)
+    apart = Convolutional(num_classes=CLASSES)
+    grouped = apart.clone(norm_group=BATCH // 2)
+    one = train_convolutional(grouped, shape, ALONE)
+    for model in (apart, grouped):
+        start = ticket(model, shape)
+        steps = program(
+            "sgd", layout("data", 2), model=model, feed=feed(shape), steps_per_call=1
+        )
+        (two,) = fit([start], 3, steps)
+        assert_close(two, one)
+
+
 def test_statistics_that_are_not_synchronised_are_averaged():
     """Each device normalises with its own batch; what is kept is their mean."""
     model, shape = Convolutional(num_classes=CLASSES), (4, 4, 2)

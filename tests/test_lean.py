@@ -44,6 +44,42 @@ def test_normalisation_of_two_numbers_is_that_by_hand():
     np.testing.assert_allclose(updates["batch_stats"]["var"], [1.3], rtol=1e-6)
 
 
+def test_groups_are_normalised_apart_and_their_statistics_averaged():
+    """Of (1, 5) and (2, 10): means 3 and 6, variances 4 and 16."""
+    options = {"use_running_average": False, "epsilon": 0.0, "momentum": 0.9}
+    norm = lean.BatchNorm(**options, group=2)
+    x = jnp.array([[1.0], [5.0], [2.0], [10.0]])
+    variables = norm.init(jax.random.key(0), x)
+    y, updates = norm.apply(variables, x, mutable=["batch_stats"])
+    np.testing.assert_allclose(y, [[-1.0], [1.0], [-1.0], [1.0]], rtol=1e-6)
+    np.testing.assert_allclose(updates["batch_stats"]["mean"], [0.45], rtol=1e-6)
+    np.testing.assert_allclose(updates["batch_stats"]["var"], [1.9], rtol=1e-6)
+    with pytest.raises(ValueError, match="norm_group: 2 does not divide a batch of 3"):
+        norm.apply(variables, x[:3], mutable=["batch_stats"])
+
+
+def test_gradients_of_groups_are_those_of_flax_on_each(maps):
+    target = jax.random.normal(jax.random.key(1), maps.shape)
+    params = {"scale": jnp.array([1.0, -2.0, 0.5]), "bias": jnp.array([0.0, 1.0, 2.0])}
+    stats = {"mean": jnp.array([0.1, 0.2, 0.3]), "var": jnp.array([1.0, 2.0, 3.0])}
+    flax, _ = norms(use_running_average=False)
+    _, ours = norms(use_running_average=False)
+
+    def by_flax(params, stats, x, target):
+        halves = (jnp.split(whole, 2) for whole in (x, target))
+        found = [
+            loss_and_statistics(flax, params, stats, *half) for half in zip(*halves)
+        ]
+        return jax.tree.map(lambda a, b: (a + b) / 2, *found)
+
+    grouped = partial(loss_and_statistics, ours.clone(group=4))
+    derived = [
+        jax.value_and_grad(loss, (0, 2), has_aux=True)(params, stats, maps, target)
+        for loss in (grouped, by_flax)
+    ]
+    close(*derived)
+
+
 def test_training_has_the_values_statistics_and_gradients_of_flax(maps):
     target = jax.random.normal(jax.random.key(1), maps.shape)
     params = {"scale": jnp.array([1.0, -2.0, 0.5]), "bias": jnp.array([0.0, 1.0, 2.0])}

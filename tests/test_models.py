@@ -353,6 +353,32 @@ def test_every_network_uses_the_given_conv_and_norm(name, constants):
     assert layers - made <= {"fc", "aux/fc"}
 
 
+@pytest.mark.parametrize("name", sorted(set(FAMILIES) - {"lenet", "squeezenet"}))
+def test_every_network_with_batch_norm_may_take_its_statistics_of_groups(name):
+    """With the same paths; what comes out is another number in training alone."""
+    plain, grouped = (
+        models.create(name, num_classes=10, norm_group=group) for group in (0, 3)
+    )
+    images = jax.ShapeDtypeStruct((6, 75, 75, 3), jnp.float32)
+    variables = jax.eval_shape(
+        partial(plain.init, train=False), jax.random.key(0), images
+    )
+    assert variables == jax.eval_shape(
+        partial(grouped.init, train=False), jax.random.key(0), images
+    )
+
+    def trained(images):
+        options = {"mutable": ["batch_stats"], "rngs": {"dropout": jax.random.key(1)}}
+        return jax.eval_shape(
+            partial(grouped.apply, train=True, **options), variables, images
+        )
+
+    assert trained(images)[1] == {"batch_stats": variables["batch_stats"]}
+    with pytest.raises(ValueError, match="norm_group: 3 does not divide a batch of 4"):
+        trained(jax.ShapeDtypeStruct((4, 75, 75, 3), jnp.float32))
+    jax.eval_shape(partial(grouped.apply, train=False), variables, images)
+
+
 def test_small_images_are_refused():
     network = models.create("inception_v3", num_classes=10)
     with pytest.raises(ValueError, match="images too small"):
@@ -454,6 +480,7 @@ def test_a_model_of_ones_own_refuses_unknown_fields(monkeypatch, made):
         ("dtype", {"dtype": "bfloat16"}),
         ("norm_momentum", {"norm_momentum": 0.99}),
         ("norm_epsilon", {"norm_epsilon": 1e-3}),
+        ("norm_group", {"norm_group": 2}),
     ],
 )
 def test_what_a_model_does_not_take_is_not_ignored(monkeypatch, field, argument):

@@ -58,6 +58,7 @@ FIELDS: dict[str, Field] = {
     "model.norm_scale": Field("ones", "initial batch-norm scales, or 'uniform'"),
     "model.norm_momentum": Field(0.9, "what batch-norm's running statistics keep a step", least=0, below=1),
     "model.norm_epsilon": Field(1e-5, "added to the variances of batch-norm", above=0),
+    "model.norm_group": Field(0, "examples that share its statistics in training; 0: all of a device", least=0),
     "model.dtype": Field("float32", "of the computation", choices=("float32", "bfloat16")),
     "model.options": Field({}, "the architecture's own fields"),
     "optim.name": Field("sgd", "an optax optimizer"),

@@ -58,6 +58,7 @@ def create(
     norm: ModuleDef = nn.BatchNorm,
     norm_momentum: float = 0.9,
     norm_epsilon: float = 1e-5,
+    norm_group: int = 0,
     **fields: Any,
 ) -> nn.Module:
     """Create a network by name.
@@ -66,8 +67,8 @@ def create(
       name: key of `MODELS`.
       init: key of `INITIALIZERS`, for all kernels.
       norm_scale: key of `NORM_SCALES`, for the scales of all normalisations.
-      num_classes, dtype, axis_name, conv, norm, norm_momentum, norm_epsilon: fields of
-        `Network`.
+      num_classes, dtype, axis_name, conv, norm, norm_momentum, norm_epsilon,
+        norm_group: fields of `Network`.
       **fields: the architecture's own fields, as `widths` of LeNet.
 
     A model that does not take all fields of `Network` is given those that it takes.
@@ -94,6 +95,7 @@ def create(
         "norm": norm,
         "norm_momentum": norm_momentum,
         "norm_epsilon": norm_epsilon,
+        "norm_group": norm_group,
     }
     taken = inspect.signature(model).parameters
     if all(parameter.kind != parameter.VAR_KEYWORD for parameter in taken.values()):
@@ -107,6 +109,7 @@ def create(
             "dtype",
             "norm_momentum",
             "norm_epsilon",
+            "norm_group",
         ):
             usual = (getattr(Network, field), "float32")  # what a config calls it
             if field not in taken and common[field] not in usual:

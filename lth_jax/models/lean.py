@@ -62,7 +62,8 @@ Conv = partial(nn.Conv, conv_general_dilated=_convolve)
 class BatchNorm(nn.Module):
     """Batch normalisation over all axes but the last, with the fields of Flax's.
 
-    Its input is read once for both moments, and its gradient needs two means.
+    Its input is read once for both moments, and its gradient needs two means. Running
+    statistics follow the mean over groups. ValueError if they do not divide a batch.
     """
 
     use_running_average: bool
@@ -71,6 +72,9 @@ class BatchNorm(nn.Module):
     scale_init: nn.initializers.Initializer = nn.initializers.ones
     axis_name: str | None = None
     dtype: DTypeLike = jnp.float32  # of the result; statistics are float32
+    # Examples that share training statistics, within a device ("ghost batches", Hoffer
+    # et al., 2017, Algorithm 1); 0 for all, and those of `axis_name`.
+    group: int = 0
 
     @nn.compact
     def __call__(self, x: Maps) -> Maps:
@@ -85,8 +89,11 @@ class BatchNorm(nn.Module):
         if self.use_running_average:
             mean, var = (statistic.value for statistic in running)
             return _affine(x, mean, var, scale, bias, self.epsilon).astype(self.dtype)
-        axis_name = None if self.is_initializing() else self.axis_name
-        y, batch = _normalised(x, scale, bias, self.epsilon, axis_name)
+        if self.group:
+            y, batch = _in_groups(x, scale, bias, self.epsilon, self.group)
+        else:
+            axis_name = None if self.is_initializing() else self.axis_name
+            y, batch = _normalised(x, scale, bias, self.epsilon, axis_name)
         if not self.is_initializing():
             for old, new in zip(running, batch):
                 old.value = self.momentum * old.value + (1 - self.momentum) * new
@@ -121,6 +128,18 @@ def _backward(epsilon, axis_name, saved, gradients):
 
 _normalised = jax.custom_vjp(_normalise, nondiff_argnums=(3, 4))
 _normalised.defvjp(_forward, _backward)
+
+
+def _in_groups(
+    x: Maps, scale: Vector, bias: Vector, epsilon: float, group: int
+) -> tuple[Maps, tuple[Vector, Vector]]:
+    """Return maps normalised in groups of examples, and the means of statistics."""
+    if len(x) % group:
+        raise ValueError(f"norm_group: {group} does not divide a batch of {len(x)}")
+    parts = x.reshape(-1, group, *x.shape[1:])
+    y, batch = jax.vmap(lambda x: _normalised(x, scale, bias, epsilon, None))(parts)
+    mean, var = (statistic.mean(0) for statistic in batch)
+    return y.reshape(x.shape), (mean, var)
 
 
 def _affine(

@@ -9,6 +9,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from lth_jax.models import lean
 from lth_jax.models.initializers import INITIALIZERS, NORM_SCALES
 
 ModuleDef = Callable[..., nn.Module]
@@ -36,6 +37,8 @@ class Network(nn.Module, kw_only=True):
     norm: ModuleDef = nn.BatchNorm  # likewise
     norm_momentum: float = 0.9  # what running statistics keep in a step of training
     norm_epsilon: float = 1e-5  # added to a variance
+    # Examples that share training statistics, in `lean.BatchNorm`; 0: all, in `norm`.
+    norm_group: int = 0
 
     @nn.nowrap
     def bound_conv(self, use_bias: bool = False) -> ModuleDef:
@@ -46,8 +49,11 @@ class Network(nn.Module, kw_only=True):
     @nn.nowrap
     def bound_norm(self, train: bool) -> ModuleDef:
         """Bind the common fields to `norm`; `train` chooses the batch's statistics."""
+        norm = self.norm
+        if train and self.norm_group:
+            norm = partial(lean.BatchNorm, group=self.norm_group)
         return partial(
-            self.norm,
+            norm,
             use_running_average=not train,
             momentum=self.norm_momentum,
             epsilon=self.norm_epsilon,

@@ -85,7 +85,8 @@ def _multiply_adds(
     module: nn.Module, variables: Any, input_shape: Sequence[int]
 ) -> dict[str, int]:
     """Return multiply-adds by path, of training where evaluation has none."""
-    images = jax.ShapeDtypeStruct((_EXAMPLES, *input_shape), jnp.float32)
+    examples = _EXAMPLES * (getattr(module, "norm_group", 0) or 1)
+    images = jax.ShapeDtypeStruct((examples, *input_shape), jnp.float32)
     arrays = (variables["params"], variables.get("batch_stats", {}), images)
 
     def total(train: bool) -> dict[str, float]:
@@ -108,7 +109,7 @@ def _multiply_adds(
             return {}
 
     counted = total(train=True) | total(train=False)
-    return {path: round(n / _EXAMPLES) for path, n in counted.items()}
+    return {path: round(n / examples) for path, n in counted.items()}
 
 
 def table(rows: Sequence[Layer]) -> str:

@@ -196,10 +196,16 @@ def _devices(config: ConfigDict, together: int | None) -> tuple[jax.Device, ...]
             f"config.data.batch_size: {config.data.batch_size} cannot be divided over "
             f"{sharing} devices; change it or config.train.devices"
         )
-    if config.data.batch_size // sharing % config.train.accumulate:
+    examples, parts = config.data.batch_size // sharing, config.train.accumulate
+    if examples % parts:
         raise ConfigError(
-            f"config.train.accumulate: {config.train.accumulate} microbatches cannot "
-            f"divide the {config.data.batch_size // sharing} examples of a device"
+            f"config.train.accumulate: {parts} microbatches cannot divide the "
+            f"{examples} examples of a device"
+        )
+    if (group := config.model.norm_group) and examples // parts % group:
+        raise ConfigError(
+            f"config.model.norm_group: {group} cannot divide the {examples // parts} "
+            "examples that a device takes at a time"
         )
     return devices
 
@@ -233,6 +239,7 @@ def _model(config: ConfigDict, num_classes: int) -> nn.Module:
             norm_scale=config.model.norm_scale,
             norm_momentum=config.model.norm_momentum,
             norm_epsilon=config.model.norm_epsilon,
+            norm_group=config.model.norm_group,
             dtype=config.model.dtype,
             axis_name="batch" if together else None,
             **layers,
