@@ -15,7 +15,7 @@ from lth_jax.data import Split
 from lth_jax.models.network import Network
 from lth_jax.train import state
 from lth_jax.train.devices import Layout
-from lth_jax.train.evaluate import Evaluator, Refresher
+from lth_jax.train.evaluate import Evaluator, refresher
 from lth_jax.train.fit import Program
 
 EXAMPLES, CLASSES = 23, 4
@@ -148,20 +148,27 @@ def test_a_diverged_network_has_no_finite_loss(split, members):
     assert np.isnan(diverged.loss)
 
 
-def test_batch_statistics_are_recomputed_by_training_batches(split, members):
-    """As training would, from step 0 on, but with the weights as they are."""
-    layout = Layout("fleet", (jax.devices()[0],))
+@pytest.mark.parametrize(("name", "momentum"), [("fleet", 0.9), ("data", 0.99)])
+@pytest.mark.parametrize("mean", [False, True])
+def test_batch_statistics_are_recomputed_by_training_batches(
+    split, members, name, momentum, mean
+):
+    """As training would, from step 0 on, but with the weights as they are.
+
+    With a momentum of 0.9 at most; or, as a mean, without what they had before.
+    """
+    layout = Layout(name, (jax.devices()[0],))
     feed = data.Memory(split, MEAN, STD, batch_size=5)
     arrays = layout.replicate(feed.arrays)
     program = Program(
-        model=MODEL,
+        model=MODEL.clone(norm_momentum=momentum),
         optimizer=lambda rate, decay: optax.sgd(rate),
         schedule=lambda step: jnp.float32(0.1),
         feed=feed,
         supply=lambda data_seed, step: arrays,
         layout=layout,
     )
-    fresh = Refresher(program, batches=7)(members)
+    fresh = refresher(program, 7, mean)(members)
     for member, found in zip(members, fresh, strict=True):
         assert_same(found.params, member.params)
         statistics = jax.device_get(member.batch_stats["norm"])
@@ -169,7 +176,10 @@ def test_batch_statistics_are_recomputed_by_training_batches(split, members):
             images = feed.batch(arrays, member.data_seed, step)["image"]
             x = np.asarray(images).mean((1, 2))
             now = {"mean": x.mean(0), "var": x.var(0)}
-            statistics = {n: 0.9 * s + 0.1 * now[n] for n, s in statistics.items()}
+            keep = step / (step + 1) if mean else 0.9
+            statistics = {
+                n: keep * s + (1 - keep) * now[n] for n, s in statistics.items()
+            }
         for name, wanted in statistics.items():
             np.testing.assert_allclose(
                 found.batch_stats["norm"][name], wanted, rtol=1e-4, atol=1e-6

@@ -4,6 +4,7 @@ import runpy
 
 import jax
 import pytest
+from flax import linen as nn
 
 from lth_jax import config as config_lib
 from lth_jax import lottery, models
@@ -191,6 +192,24 @@ def test_batch_norm_has_the_configs_constants(build):
     model, other = made.program.model, made.refresh.program.model
     assert (model.norm_momentum, model.norm_epsilon) == (0.99, 0.5)
     assert (other.norm_momentum, other.norm_epsilon) == (0.9, 0.5)
+    mean = build(**CONVOLUTIONAL, **{"study.batch_stats": "recompute_mean"}).refresh
+    assert (mean.mean, mean.program.model.norm_momentum) == (True, 0)
+    assert not usual.refresh.mean
+
+
+def test_a_mean_of_statistics_needs_a_model_that_can_forget(build, monkeypatch):
+    class Plain(nn.Module):
+        num_classes: int
+
+        @nn.compact
+        def __call__(self, x, train):
+            return nn.Dense(self.num_classes)(x.reshape(len(x), -1))
+
+    monkeypatch.setitem(models.MODELS, "plain", Plain)
+    own = {"model.name": "plain"}
+    build(**own)
+    with pytest.raises(ConfigError, match=r"^config\.study\.batch_stats: .*momentum'$"):
+        build(**own, **{"study.batch_stats": "recompute_mean"})
 
 
 def test_batch_statistics_may_be_those_of_groups_which_costs_nothing_else(build):

@@ -108,7 +108,7 @@ FIELDS: dict[str, Field] = {
     "study.tensors": Field("masked", "what is compared: surviving weights, or 'all'", choices=("masked", "all")),
     "study.points": Field(30, "on a path, ends included", least=2),
     "study.top": Field((0.1, 0.2, 0.3, 0.4, 0.5), "shares p of the largest weights", of=float, above=0, below=1),
-    "study.batch_stats": Field("recompute", "on a path, or 'interpolate'", choices=("recompute", "interpolate")),
+    "study.batch_stats": Field("recompute", "on a path: decaying, or the mean; or 'interpolate'", choices=("recompute", "recompute_mean", "interpolate")),
     "study.examples": Field(10_000, "most of a split on a path; and to recompute", least=1),
 }
 # fmt: on

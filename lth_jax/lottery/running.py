@@ -154,7 +154,7 @@ class Run:
         """Return evaluations by split, of batch statistics as the config wants them."""
         self.rest(self.networks)
         networks = [state_lib.evaluated(network) for network in networks]
-        if self.config.study.batch_stats == "recompute":
+        if self.config.study.batch_stats != "interpolate":
             networks = self.experiment.refresh(networks)
         return {name: split(networks) for name, split in self.experiment.path.items()}
 

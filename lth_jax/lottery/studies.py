@@ -46,7 +46,8 @@ def instability(run: "Run") -> Numbers:
     """Linear mode connectivity of every two copies (Frankle et al., 2020, Section 2).
 
     The `error` at `alpha` on the straight path between them, and the `instability`, its
-    highest value above the mean of the ends; of every split.
+    highest value above the mean of the ends; of every split. Batch statistics on the
+    path are those that `config.study.batch_stats` says.
     """
     alphas = np.linspace(0, 1, run.config.study.points, dtype=np.float32)
     for member, other, keys in _copies(run):

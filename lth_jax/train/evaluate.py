@@ -16,10 +16,13 @@ from lth_jax import masks as masks_lib
 from lth_jax.data.augment import normalise
 from lth_jax.data.dataset import Split
 from lth_jax.data.stream import Stream
+from lth_jax.errors import ConfigError
 from lth_jax.tasks.classification import NO_LABEL, Score, score
 from lth_jax.train.devices import Layout
 from lth_jax.train.state import TrainState, evaluated
 from lth_jax.train.step import Program, batch_loss
+
+_FORGETS = 0.9  # the highest momentum with which statistics are recomputed
 
 
 class Evaluation(NamedTuple):
@@ -125,11 +128,14 @@ class Refresher:
 
     Networks between two trained ones have statistics of their own. Members go through
     training batches in training mode; with the running averages' momentum of 0.9, what
-    they had before counts for less than 1 % after 50 batches.
+    they had before counts for less than 1 % after 50 batches. Or all batches count the
+    same, and what was before nothing (PyTorch's `momentum=None`, but for the variances,
+    which are those of a batch, not estimates for all).
     """
 
     program: Program  # how members are trained
     batches: int  # full training batches
+    mean: bool = False  # all count the same: the model's momentum is 0
 
     def __call__(self, members: Sequence[TrainState]) -> Sequence[TrainState]:
         """Return members with fresh batch statistics."""
@@ -160,6 +166,30 @@ class Refresher:
         )
         _, updates = batch_loss(state.params, state, batch, program, part=part)
         stats = updates["batch_stats"]
+        if self.mean:
+            stats = jax.tree.map(
+                lambda old, new: (step * old + new) / (step + 1),
+                state.batch_stats,
+                stats,
+            )
         if program.layout.axis:
             stats = lax.pmean(stats, program.layout.axis)
         return dataclasses.replace(state, batch_stats=stats)
+
+
+def refresher(program: Program, batches: int, mean: bool = False) -> Refresher:
+    """Return a program's `Refresher`, which forgets what was before.
+
+    Raises ConfigError where a mean is asked for, and the model has no `norm_momentum`.
+    """
+    own = getattr(program.model, "norm_momentum", None)
+    if mean and own is None:
+        raise ConfigError(
+            "config.study.batch_stats: 'recompute_mean' needs a model with a field "
+            "'norm_momentum'"
+        )
+    most = 0.0 if mean else _FORGETS
+    if own is not None and own > most:
+        quick = program.model.clone(norm_momentum=most)
+        program = dataclasses.replace(program, model=quick)
+    return Refresher(program, batches, mean)

@@ -20,12 +20,11 @@ from lth_jax.models import lean
 from lth_jax.models import summary as summary_lib
 from lth_jax.train import inputs, optimizers, processes, state
 from lth_jax.train.devices import Layout
-from lth_jax.train.evaluate import Evaluation, Evaluator, Refresher
+from lth_jax.train.evaluate import Evaluation, Evaluator, Refresher, refresher
 from lth_jax.train.state import TrainState
 from lth_jax.train.step import Program
 
 _MOST_STEPS = 10**9  # twice as many fit into 32 bits
-_FORGETS = 0.9  # the momentum with which `Refresher` forgets what was before
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -106,10 +105,7 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         unroll=slow_loop,
         average=config.train.average,
     )
-    few, recompute = config.study.examples, program
-    if config.model.norm_momentum > _FORGETS:
-        quick = model.clone(norm_momentum=_FORGETS)
-        recompute = dataclasses.replace(program, model=quick)
+    few, batch_stats = config.study.examples, config.study.batch_stats
 
     def evaluators(without: str, most: int | None = None) -> dict[str, Evaluator]:
         found = {}
@@ -135,7 +131,9 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         admm_interval=steps["prune.admm.interval"],
         close=input.close,
         path=evaluators(without="validation", most=few),
-        refresh=Refresher(recompute, -(-few // config.data.batch_size)),
+        refresh=refresher(
+            program, -(-few // config.data.batch_size), batch_stats == "recompute_mean"
+        ),
     )
 
 
