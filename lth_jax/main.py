@@ -36,12 +36,13 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file; after a colon its variants, joined by commas."
 )
 _CONFIGS = flags.FLAGS["config"].parser = _Configs()
-_EARLIEST = "Search for the earliest rewind step whose tickets are stable, or match."
+_EARLIEST = "Search for the earliest rewind step whose tickets are so, by bisection."
+_CRITERIA = ["stable", "matching", "winning"]
 _FLAGS = {
     "workdir": (flags.DEFINE_string, None, "Folder of the run: new, or to go on."),
     "dry_run": (flags.DEFINE_bool, False, "Print what would be trained, for how long."),
     "summary": (flags.DEFINE_bool, False, "Print the network's layers; train nothing."),
-    "earliest_rewind": (flags.DEFINE_enum, None, ["stable", "matching"], _EARLIEST),
+    "earliest_rewind": (flags.DEFINE_enum, None, _CRITERIA, _EARLIEST),
     "accept_code_change": (flags.DEFINE_bool, False, "Go on though code has changed."),
     "distributed": (flags.DEFINE_bool, False, "Join what the cluster has started."),
     "coordinator": (flags.DEFINE_string, None, "Join others; host:port of the first."),
