@@ -88,7 +88,7 @@ def score(name: str) -> Iterator[tuple[str, Scores, Masks]]:
     yield "grasp", jax.jit(partial(scores.grasp, tempered))(start, full), full
     feed = SimpleNamespace(shape=shape)
     flow = partial(step.flow, program=SimpleNamespace(model=model, feed=feed))
-    yield "synflow", methods.synaptic_flow(flow, params, full), full
+    yield "synflow", scores.synflow_shares(flow, params)(full), full
 
 
 def look(name: str, method: str, scored: Scores, full: Masks) -> Line:

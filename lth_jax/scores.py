@@ -103,6 +103,49 @@ def synflow(flow: Callable[[Params], Array], params: Params) -> Scores:
     return tree(list(map(jnp.multiply, absolute, gradient)))
 
 
+def synflow_shares(
+    flow: Callable[[Params], Array], params: Params
+) -> Callable[[Masks], Scores]:
+    """Return the function from masks to `synflow` scores of the weights they keep.
+
+    As shares of the largest, in float32, where the masks are; a round of pruning asks
+    once. Flows are computed in double precision (as in the authors' code: those of deep
+    networks exceed what float32 holds), where weights are put once, and `flow` is
+    called within `jax.enable_x64`.
+
+    >>> params = {"a": jnp.array([-2.0, 1.0]), "b": jnp.array([3.0, 1.0])}
+    >>> shares = synflow_shares(lambda p: p["a"] * p["b"], params)
+    >>> shares({"a": jnp.array([True, False]), "b": None})["a"]
+    Array([1., 0.], dtype=float32)
+    """
+    try:  # a TPU's doubles hold no larger numbers than floats
+        device = jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        device = None
+    with jax.enable_x64(True):
+        weights = jax.device_put(params, device)
+        weights = jax.tree.map(lambda w: w.astype(np.float64), weights)
+
+    def shares(masks: Masks) -> Scores:
+        there = jax.device_put(masks, device)
+        with jax.enable_x64(True), jax.default_device(device):
+            found = _shares(flow, masks_lib.apply(weights, there), there)
+        return jax.device_put(
+            found, getattr(jax.tree.leaves(masks)[0], "sharding", None)
+        )
+
+    return shares
+
+
+@partial(jax.jit, static_argnums=0)
+def _shares(flow: Callable[[Params], Array], weights: Params, masks: Masks) -> Scores:
+    found = synflow(flow, weights)
+    by_path = dict(masks_lib.leaves(found))
+    largest = jnp.stack([by_path[path].max() for path, _ in masks_lib.leaves(masks)])
+    largest = largest.max()
+    return jax.tree.map(lambda x: (x / largest).astype(jnp.float32), found)
+
+
 def _differentiable(loss: Callable[[Params], Array], params: Params, of: PyTree = None):
     """Return the weights that have gradients, the loss of them, and trees of scores.
 

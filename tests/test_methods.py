@@ -340,7 +340,7 @@ def test_synflow_is_that_of_the_linear_network_at_any_depth(configure, norm_scal
     split = Split(np.zeros((4, 2, 2, 3), np.uint8), np.zeros(4, np.int32))
     feed = Memory(split, np.zeros(3, np.float32), np.ones(3, np.float32), batch_size=2)
     program = replace(build(configure()).program, model=model, feed=feed)
-    flow = methods.synaptic_flow(partial(step.flow, program=program), params)
+    flow = scores.synflow_shares(partial(step.flow, program=program), params)
     found = jax.device_get(flow(masks))
     assert {w.dtype for w in jax.tree.leaves(found)} == {np.dtype("float32")}
     for i in range(10):  # every layer passes on all: equal shares of equal weights
@@ -356,7 +356,7 @@ def test_synflow_scores_what_masks_keep_and_leaves_weights_on_the_device(monkeyp
     fetched, get = [], jax.device_get
     monkeypatch.setattr(jax, "device_get", lambda x: fetched.append(x) or get(x))
     params = {"w": jnp.array([2.0, -3.0]), "v": jnp.array([-5.0, 1.0])}
-    flow = methods.synaptic_flow(lambda p: (p["w"] * p["v"]).sum(), params)
+    flow = scores.synflow_shares(lambda p: (p["w"] * p["v"]).sum(), params)
     everything = jax.tree.map(lambda w: jnp.ones(2, bool), params)
     shares = jnp.array([1.0, 0.3])
     assert_same(flow(everything), {"w": shares, "v": shares})

@@ -3,13 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array
 
 from lth_jax import masks as masks_lib
 from lth_jax import prune, scores
@@ -110,7 +107,7 @@ def synflow(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
     made, scope = {}, run.config.prune.scope
     for ticket, wanted in magnitude.masks(run, tickets).items():
         initial = run.dense(ticket, 0)
-        flow = synaptic_flow(run.flow, initial.params)
+        flow = scores.synflow_shares(run.flow, initial.params)
         kept, total = masks_lib.count(wanted)
         masks = initial.masks
         for i in range(1, _SYNFLOW_ROUNDS):
@@ -120,40 +117,6 @@ def synflow(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
         made[ticket] = prune.as_many(found, wanted, scope)
         settled(found, initial.masks, made[ticket], scope)
     return made
-
-
-def synaptic_flow(
-    flow: Callable[[Params], Array], params: Params
-) -> Callable[[Masks], Scores]:
-    """Return the function from masks to scores of the weights that these keep.
-
-    As shares of the largest, in float32, where the masks are. Weights are put once, in
-    double precision, where flows are computed.
-    """
-    try:  # a TPU's doubles hold no larger numbers than floats
-        device = jax.local_devices(backend="cpu")[0]
-    except RuntimeError:
-        device = None
-    with jax.enable_x64(True):
-        weights = jax.device_put(params, device)
-        weights = jax.tree.map(lambda w: w.astype(np.float64), weights)
-
-    def under(masks: Masks) -> Scores:
-        there = jax.device_put(masks, device)
-        with jax.enable_x64(True), jax.default_device(device):
-            found = _shares(flow, masks_lib.apply(weights, there), there)
-        return jax.device_put(found, jax.tree.leaves(masks)[0].sharding)
-
-    return under
-
-
-@partial(jax.jit, static_argnums=0)
-def _shares(flow: Callable[[Params], Array], weights: Params, masks: Masks) -> Scores:
-    found = scores.synflow(flow, weights)
-    by_path = dict(masks_lib.leaves(found))
-    largest = jnp.stack([by_path[path].max() for path, _ in masks_lib.leaves(masks)])
-    largest = largest.max()
-    return jax.tree.map(lambda x: (x / largest).astype(jnp.float32), found)
 
 
 def _admm(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
