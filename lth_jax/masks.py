@@ -33,25 +33,40 @@ def full(params: Params, exclude: Sequence[str] = ()) -> Masks:
     offset (those of attention and of normalisation have any rank): `bias`, `scale`,
     `offset`, `negative_slope`, names like `bias_n` and `out_bias`, and Haiku's `b`
     beside a `w`. Nor is what a module called `...Norm` holds itself, or a variable of
-    NNX that is no `Param`. Raises ValueError if a pattern matches no prunable
-    parameter, or nothing is left.
+    NNX that is no `Param`. Raises ValueError if a pattern finds none, or none is left.
 
     >>> params = {'fc1': {'kernel': jnp.ones((3, 2)), 'bias': jnp.ones(2)},
     ...           'fc': {'kernel': jnp.ones((2, 2))}}
     >>> by_layer(full(params, exclude=['^fc/']))
     {'fc1/kernel': (6, 6)}
     """
-    patterns = [exclude] if isinstance(exclude, str) else list(exclude)
-    prunable = [path for path, _ in sorted(_kernels(params), key=_order)]
+    kernels = {*_kernels(params)}
+
+    def one(path, w):
+        return jnp.ones_like(w, bool) if name(path) in kernels else None
+
+    return without(jax.tree_util.tree_map_with_path(one, params), exclude)
+
+
+def without(masks: Masks, patterns: Sequence[str]) -> Masks:
+    """Return masks that are `None` where a regular expression is found in the path.
+
+    What has none is never pruned, nor counted. Raises ValueError as `full`.
+
+    >>> without({'a': jnp.ones(2, bool), 'b': jnp.ones(2, bool)}, ['^b$'])
+    {'a': Array([ True,  True], dtype=bool), 'b': None}
+    """
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    prunable = [path for path, _ in leaves(masks)]
     for pattern in patterns:
         if not any(re.search(pattern, path) for path in prunable):
-            problem = f"exclude: {pattern!r} matches no prunable parameter; they are "
+            problem = f"{pattern!r} matches no prunable parameter; they are "
             raise ValueError(problem + (", ".join(prunable) or "none"))
-    kept = {p for p in prunable if not any(re.search(x, p) for x in patterns)}
-    if not kept:
+    left = {p for p in prunable if not any(re.search(x, p) for x in patterns)}
+    if not left:
         raise ValueError("nothing is left to prune: no kernel that is not excluded")
     return jax.tree_util.tree_map_with_path(
-        lambda path, w: jnp.ones_like(w, bool) if name(path) in kept else None, params
+        lambda path, mask: mask if name(path) in left else None, masks
     )
 
 
@@ -236,22 +251,8 @@ def leaves(tree: PyTree) -> list[tuple[str, Any]]:
     return sorted(((name(path), leaf) for path, leaf in pairs), key=_order)
 
 
-def is_array(leaf: object) -> bool:
-    """Return whether JAX can compute with a leaf: no string, function or the like."""
-    try:
-        return bool(jax.typeof(leaf))
-    except TypeError:
-        return False
-
-
-def is_number(leaf: object) -> bool:
-    """Return whether a leaf is of numbers: no string, and not of random keys."""
-    extended = jax.dtypes.extended
-    return is_array(leaf) and not jnp.issubdtype(jax.typeof(leaf).dtype, extended)
-
-
-def _kernels(node: PyTree, path: tuple = ()) -> Iterator[tuple[str, Any]]:
-    """Yield the paths, and the leaves, of what `full` calls kernels."""
+def _kernels(node: PyTree, path: tuple = ()) -> Iterator[str]:
+    """Yield the paths of what `full` calls kernels."""
     kinds = [kind.__name__ for kind in type(node).__mro__]
     if "Variable" in kinds and "Param" not in kinds:
         return
@@ -261,16 +262,14 @@ def _kernels(node: PyTree, path: tuple = ()) -> Iterator[tuple[str, Any]]:
         here = name((*path, *key))
         if key and not jax.tree_util.all_leaves([child]):
             yield from _kernels(child, (*path, *key))
-        elif getattr(child, "ndim", 0) >= 2 and jnp.issubdtype(
-            child.dtype, jnp.inexact
-        ):
+        elif getattr(child, "ndim", 0) >= 2 and jnp.issubdtype(child.dtype, np.inexact):
             # A variable or a box of Flax holds its "value".
             parts = re.sub(r"(?<=.)/(raw_)?value$", "", here).split("/")
             within, last = parts[-2:-1], parts[-1]
             bias = last == "b" and (beside_w or within == ["bias"])  # of Haiku
             scale = kinds[0].endswith("Norm") or within == ["scales"]
             if not (_NO_KERNEL.fullmatch(last) or bias or scale):
-                yield here, child
+                yield here
 
 
 def _other_shape(path: str, mask: Any, w: Any) -> str:

@@ -199,7 +199,7 @@ def interpolate(a: Params, b: Params, alphas: Float[Array, " points"]) -> Params
     """
     line = jax.vmap(lambda x, y, alpha: (1 - alpha) * x + alpha * y, (None, None, 0))
 
-    a_number = masks_lib.is_number
+    a_number = scores.is_number
     with jax.numpy_dtype_promotion("standard"):
         return jax.tree.map(lambda x, y: line(x, y, alphas) if a_number(x) else x, a, b)
 
@@ -222,7 +222,7 @@ def _named(a: Params, b: Params, masks: Masks | None) -> tuple[dict[str, Any], .
     """Return what has masks of both sides, and the masks, by path."""
     sides = [dict(masks_lib.leaves(side)) for side in (a, b)]
     if masks is None:
-        found = {path: w for path, w in sides[0].items() if masks_lib.is_number(w)}
+        found = {path: w for path, w in sides[0].items() if scores.is_number(w)}
         masks = {path: jnp.ones_like(w, bool) for path, w in found.items()}
     marks = dict(masks_lib.leaves(masks))
     for path, mask in marks.items():

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Int, PyTree
 
 from lth_jax import masks as masks_lib
+from lth_jax import scores
 from lth_jax.masks import Masks
 
 State = TypeVar("State", bound=PyTree)
@@ -45,7 +46,7 @@ def to(state: State, masks: Masks) -> State:
     >>> to({"w": jnp.array([[1.0, 2.0]])}, {"w": jnp.array([[True, False]])})
     {'w': Array([[1., 0.]], dtype=float32)}
     """
-    arrays = jax.tree.map(lambda x: x if masks_lib.is_array(x) else None, state)
+    arrays = jax.tree.map(lambda x: x if scores.is_array(x) else None, state)
     return jax.tree.map(
         lambda new, old: old if new is None else new,
         _to(arrays, masks),

@@ -26,9 +26,7 @@ def magnitude(params: Params) -> Scores:
     >>> magnitude({"w": jnp.array([1.0, -2.0])})
     {'w': Array([1., 2.], dtype=float32)}
     """
-    return jax.tree.map(
-        lambda w: jnp.abs(w) if masks_lib.is_number(w) else None, params
-    )
+    return jax.tree.map(lambda w: jnp.abs(w) if is_number(w) else None, params)
 
 
 def random(key: Key[Array, ""], params: Params) -> Scores:
@@ -42,7 +40,7 @@ def random(key: Key[Array, ""], params: Params) -> Scores:
     number = {path: i for i, (path, _) in enumerate(masks_lib.leaves(params))}
 
     def one(path, w):
-        if not masks_lib.is_number(w):
+        if not is_number(w):
             return None
         place = number[masks_lib.name(path)]
         return jax.random.uniform(jax.random.fold_in(key, place), np.shape(w))
@@ -146,6 +144,20 @@ def _shares(flow: Callable[[Params], Array], weights: Params, masks: Masks) -> S
     return jax.tree.map(lambda x: (x / largest).astype(jnp.float32), found)
 
 
+def is_array(leaf: object) -> bool:
+    """Return whether JAX can compute with a leaf: no string, function or the like."""
+    try:
+        return bool(jax.typeof(leaf))
+    except TypeError:
+        return False
+
+
+def is_number(leaf: object) -> bool:
+    """Return whether a leaf is of numbers: no string, and not of random keys."""
+    extended = jax.dtypes.extended
+    return is_array(leaf) and not jnp.issubdtype(jax.typeof(leaf).dtype, extended)
+
+
 def _differentiable(loss: Callable[[Params], Array], params: Params, of: PyTree = None):
     """Return the weights that have gradients, the loss of them, and trees of scores.
 
@@ -155,7 +167,7 @@ def _differentiable(loss: Callable[[Params], Array], params: Params, of: PyTree 
     places = [
         i
         for i, w in enumerate(leaves)
-        if masks_lib.is_number(w) and jnp.issubdtype(jnp.result_type(w), jnp.inexact)
+        if is_number(w) and jnp.issubdtype(jnp.result_type(w), jnp.inexact)
     ]
 
     def tree(new: list[Array], others: list[Any]) -> PyTree:

@@ -283,8 +283,8 @@ def test_held_out_examples_are_a_split_of_their_own(build):
         ),
         (
             {"prune.exclude": ("conv",)},
-            "config.prune.exclude: exclude: 'conv' matches no prunable parameter; "
-            "they are fc/kernel, fc1/kernel, fc2/kernel",
+            "config.prune.exclude: 'conv' matches no prunable parameter; they are "
+            "fc/kernel, fc1/kernel, fc2/kernel",
         ),
         (
             {"prune.exclude": ("(",)},

@@ -20,7 +20,7 @@ import safetensors.numpy
 from flax import linen as nn
 
 import lth_jax
-from lth_jax import data, export, masks, models, prune
+from lth_jax import data, export, masks, models, prune, scores
 from lth_jax.export import ticket as ticket_lib
 from lth_jax.export import torch_layout
 from lth_jax.export.__main__ import main
@@ -235,7 +235,7 @@ NOT_IN_JAX = {"int1", "uint1", "float6_e2m3fn", "float6_e3m2fn"}
 def test_numbers_of_every_type_come_back_or_are_refused(dtype, suffix, tmp_path):
     kept = np.array([[0, 1, 1]], bool)
     w, b = np.zeros((1, 3), dtype), np.zeros((), dtype)
-    holds = masks.is_number(w.astype(dtype.newbyteorder("=")))
+    holds = scores.is_number(w.astype(dtype.newbyteorder("=")))
     if holds:
         b = np.array(1).astype(dtype)
         w[0, 1:] = b

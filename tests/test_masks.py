@@ -55,6 +55,17 @@ def test_an_exclusion_that_does_nothing_or_everything_is_an_error(exclude, said)
         masks.full(LENET, exclude)
 
 
+def test_masks_without_some_are_those_of_the_others():
+    pruned = {"fc1": boolean(1, 0), "fc": boolean(0, 1), "bias": None}
+    rest = masks.without(pruned, ["^fc$"])
+    assert_same(rest, {"fc1": boolean(1, 0), "fc": None, "bias": None})
+    assert_same(masks.without(pruned, []), pruned)
+    with pytest.raises(ValueError, match="^'x' matches no prunable parameter; .* fc,"):
+        masks.without(pruned, ["^fc$", "x"])
+    with pytest.raises(ValueError, match="nothing is left to prune"):
+        masks.without(pruned, ["fc"])
+
+
 def linen(make, *shapes, **more):
     return lambda: make.init(jax.random.key(0), *map(jnp.ones, shapes), **more)[
         "params"

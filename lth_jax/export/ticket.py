@@ -13,6 +13,7 @@ import safetensors
 import safetensors.numpy
 
 from lth_jax import masks as masks_lib
+from lth_jax import scores
 from lth_jax.errors import ExportError, one_line
 from lth_jax.masks import Masks, Params
 from lth_jax.paths import local
@@ -133,7 +134,7 @@ def _numbers(name: str, x: Any) -> np.ndarray:
     if isinstance(x, np.ndarray) and not x.dtype.isnative:
         x = x.astype(x.dtype.newbyteorder())
     dtype = getattr(x, "dtype", np.dtype(type(x)))
-    strange = not masks_lib.is_array(x) or jnp.issubdtype(dtype, jax.dtypes.extended)
+    strange = not scores.is_array(x) or jnp.issubdtype(dtype, jax.dtypes.extended)
     if strange or dtype.name in ("int1", "uint1", "float6_e2m3fn", "float6_e3m2fn"):
         raise ExportError(f"ticket: {name} is {dtype}, not numbers that can be saved")
     return np.asarray(x)
