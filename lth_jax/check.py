@@ -137,18 +137,16 @@ class Check:
             grown = np.count_nonzero(now[path] & ~was[path])
             if grown:
                 yield f"{path}: {grown} weights that were pruned are back"
-        counts, before = (masks_lib.by_layer(m) for m in (masks, parent.masks))
-        if options.scope == "global":
-            counts = {"in all": masks_lib.count(masks)}
-            before = {"in all": masks_lib.count(parent.masks)}
-        for path, (kept, total) in counts.items():
-            wanted = self.plan.left(level, before[path][0], total)
-            if kept != wanted:
-                yield f"{path}: {kept} of {total} weights are kept, not {wanted}"
+        rule, counts = self.plan.rule(level), masks_lib.by_layer(masks)
+        wanted = rule.left(masks_lib.by_layer(parent.masks))
+        for path, (kept, total) in rule.together(counts).items():
+            if kept != wanted[path][0]:
+                where, n = path or "in all", wanted[path][0]
+                yield f"{where}: {kept} of {total} weights are kept, not {n}"
         if options.method == "magnitude":
             scored = trained if options.schedule == "one_shot" else parent
             magnitudes = scores.magnitude(scored.saved["params"])
-            smallest = self.plan.shrink(level, magnitudes, parent.masks)
+            smallest = rule.shrink(magnitudes, parent.masks)
             if masks_lib.checksum(smallest) != masks_lib.checksum(masks):
                 yield "other weights than the smallest are pruned"
 

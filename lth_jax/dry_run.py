@@ -82,7 +82,7 @@ def steps_per_second(plan: Plan, experiment: Experiment) -> float:
 def _bytes(experiment: Experiment) -> int:
     """Return the size of a saved network: masks take a bit a weight."""
     initial = jax.eval_shape(experiment.initialise, jax.random.key(0))
-    return sum(experiment.prunable) // 8 + sum(
+    return sum(experiment.prunable.values()) // 8 + sum(
         x.size * x.dtype.itemsize for x in jax.tree.leaves(replace(initial, masks=()))
     )
 

@@ -78,7 +78,7 @@ def _drop(scored: dict[str, Any], kept: dict[str, Any], n: Any) -> list[Array]:
 
 
 def by_fraction(
-    scores: Scores, masks: Masks, fraction: float, scope: Scope = "global"
+    scores: Scores, masks: Masks, fraction: float | Fraction, scope: Scope = "global"
 ) -> Masks:
     """Remove the lowest-scored `fraction` of what remains.
 

@@ -45,7 +45,7 @@ def test_densities_are_those_that_pruning_makes(scope):
     config = configure(
         **{"prune.fraction": 0.3, "prune.levels": 4, "prune.scope": scope}
     )
-    planned = list(plan(config).densities([21, 32]))
+    planned = list(plan(config).densities({"a": 21, "b": 32}))
     assert len(planned) == 5
     for density in planned:
         assert density == masks.density(kept)
@@ -56,7 +56,7 @@ def test_densities_that_are_given_are_rounded_alike():
     params = {"a": jnp.arange(21.0).reshape(3, 7)}
     config = configure(**{"prune.densities": (1, 0.5, 0.1)})
     for density, planned in zip(
-        (1.0, 0.5, 0.1), list(plan(config).densities([21]))[1:]
+        (1.0, 0.5, 0.1), list(plan(config).densities({"a": 21}))[1:]
     ):
         kept = prune.to_density(params, masks.full(params), density)
         assert planned == masks.density(kept)

@@ -64,8 +64,10 @@ def test_a_config_is_checked_once(configure, monkeypatch):
 
 
 def test_what_may_be_pruned_is_counted_by_layer(build):
-    assert sorted(build().prunable) == [1_000, 19_200, 30_000]
-    assert sorted(build(**{"prune.exclude": ("^fc/",)}).prunable) == [19_200, 30_000]
+    hidden = {"fc1/kernel": 19_200, "fc2/kernel": 30_000}
+    assert build().prunable == hidden | {"fc/kernel": 1_000}
+    assert build(**{"prune.keep": ("^fc/",)}).prunable == hidden | {"fc/kernel": 1_000}
+    assert build(**{"prune.exclude": ("^fc/",)}).prunable == hidden
 
 
 def test_a_plan_has_the_steps_of_its_experiment(configure):
@@ -317,11 +319,31 @@ def test_held_out_examples_are_a_split_of_their_own(build):
         ),
         (
             {"prune.levels": 100, "prune.fraction": 0.5},
-            "config.prune: nothing would be left of 50200 weights at the last level",
+            "config.prune: level 16: nothing would be left of 50200 weights",
         ),
         (
             {"prune.densities": (0.5, 0.00001)},
-            "config.prune: nothing would be left of 50200 weights at the last level",
+            "config.prune: level 2: nothing would be left of 50200 weights",
+        ),
+        (
+            {"prune.keep": ("conv",)},
+            "config.prune.keep: 'conv' matches no prunable parameter; they are "
+            "fc/kernel, fc1/kernel, fc2/kernel",
+        ),
+        (
+            {"prune.keep": ("fc",)},
+            "config.prune.keep: nothing is left to prune: no kernel that is not "
+            "excluded",
+        ),
+        (
+            {"prune.keep": ("^fc/",), "prune.densities": (0.5, 0.01)},
+            "config.prune.keep: level 2: 502 weights would be left in all, but 1,000 "
+            "are never pruned",
+        ),
+        (
+            {"prune.keep": ("^fc2/",), "prune.fraction": 0.5},
+            "config.prune.keep: level 1: 25,100 weights would be left in all, but "
+            "30,000 are never pruned",
         ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

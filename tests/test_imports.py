@@ -11,7 +11,7 @@ import pytest
 import lth_jax
 
 ROOT = Path(lth_jax.__file__).parent
-PURE = {"masks", "_lowest", "scores", "prune", "rewind", "measures"}
+PURE = {"masks", "_lowest", "scores", "prune", "rewind", "measures", "rule"}
 # A layer imports itself and those above it.
 LAYERS = [
     PURE,

@@ -154,6 +154,35 @@ def test_devices_that_share_batches_score_one_whole_batch(
     assert check.problems(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("method", "scope"),
+    [
+        *((method, "global") for method in METHODS),
+        *((method, "layer") for method in ("magnitude", "synflow", "admm")),
+    ],
+)
+def test_what_is_kept_whole_counts_in_the_density(configure, tmp_path, method, scope):
+    """Of 768 + 120 weights, 267 and then 187 go: all of the first layer's."""
+    kept_whole = {
+        "replicates": 1,
+        "prune.method": method,
+        "prune.scope": scope,
+        "prune.keep": ("^fc/",),
+        "branches": ("ticket", "shuffled_mask", "random_mask"),
+    }
+    config = configure(**kept_whole)
+    lottery.run(config, tmp_path)
+    for level, kept in enumerate(KEPT):
+        (mask,) = masks(config, tmp_path, level)
+        counts = {"fc1/kernel": (kept - 120, 768), "fc/kernel": (120, 120)}
+        assert masks_lib.by_layer(mask) == counts
+    rows = Workdir(tmp_path).records.rows()
+    for branch in ("ticket", "shuffled_mask", "random_mask"):
+        found = {row["density"] for row in rows if row["branch"] == branch}
+        assert found == {kept / KEPT[0] for kept in KEPT[1:]}
+    assert check.problems(tmp_path) == []
+
+
 def test_synflow_keeps_a_path_through_every_layer(runs):
     for mask in masks(*runs["synflow"], 2):
         assert all(kept for kept, _ in masks_lib.by_layer(mask).values())
@@ -376,7 +405,8 @@ def test_synflow_fetches_numbers_but_no_weights(configure, monkeypatch):
         flow=made.program.flow,
         dense=lambda ticket, step: initial,
         previous=lambda ticket: initial,
-        shrink=lambda ticket, scores: plan.shrink(1, scores, initial.masks),
+        shrink=lambda ticket, scores: plan.rule(1).shrink(scores, initial.masks),
+        rule=plan.rule(1),
     )
     sizes, get = [], jax.device_get
 

@@ -220,5 +220,5 @@ def test_a_level_is_pruned_to_its_density_however_that_is_written():
     scored, full = scores.magnitude(params), masks.full(params)
     planned = plan(**{"prune.densities": (1, 0.5)})
     for level, density in ((1, 1.0), (2, 0.5)):
-        kept = planned.shrink(level, scored, full)
+        kept = planned.rule(level).shrink(scored, full)
         assert_same(kept, prune.to_density(scored, full, density))

@@ -91,6 +91,7 @@ def draw(run: "Run", sparse: dict[Member, Masks]) -> Networks:
         final = run.dense(name, run.plan.length)
         starts[name] = replace(
             final,
+            masks=run.rule.others(final.masks),  # what is kept whole is not drawn
             opt_state=run.dense(name, 0).opt_state,
             data_seed=state_lib.data_seed(run.key(name), 0, state_lib.DATA_AGAIN),
             proximal=start(final.params, mask, scope),

@@ -95,7 +95,9 @@ MASKS: dict[str, Callable[["Run", Member, Key[Array, ""]], Masks | None]] = {
     "own": lambda run, ticket, key: run.masks(ticket),
     "none": lambda run, ticket, key: run.dense(ticket, 0).masks,
     "shuffled": lambda run, ticket, key: prune.shuffle(key, run.masks(ticket)),
-    "random": lambda run, ticket, key: prune.shuffle(key, run.masks(ticket), "global"),
+    "random": lambda run, ticket, key: run.rule.beside(
+        run.masks(ticket), lambda masks: prune.shuffle(key, masks, "global")
+    ),
     "other_rate": _other_rate,
 }
 

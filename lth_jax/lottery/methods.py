@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING
 
 import jax
@@ -55,8 +56,9 @@ def by_score(score: Callable[["Run", Member], Scores]) -> Method:
 
 
 def _shrunk(run: "Run", ticket: Member, scores: Scores) -> Masks:
-    masks = run.shrink(ticket, scores)
-    settled(scores, run.previous(ticket).masks, masks, run.config.prune.scope)
+    masks, others = run.shrink(ticket, scores), run.rule.others
+    before = run.previous(ticket).masks
+    settled(scores, others(before), others(masks), run.config.prune.scope)
     return masks
 
 
@@ -104,28 +106,32 @@ def synflow(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
     and scores again. As in the authors' code, in double precision: without
     normalisation, flows of deep networks exceed what float32 holds.
     """
-    made, scope = {}, run.config.prune.scope
-    for ticket, wanted in magnitude.masks(run, tickets).items():
-        initial = run.dense(ticket, 0)
-        flow = scores.synflow_shares(run.flow, initial.params)
+
+    def masks(ticket: Member, wanted: Masks) -> Masks:
+        flow = scores.synflow_shares(run.flow, run.dense(ticket, 0).params)
         kept, total = masks_lib.count(wanted)
-        masks = initial.masks
+        masks = dense = jax.tree.map(jnp.ones_like, wanted)
         for i in range(1, _SYNFLOW_ROUNDS):
             left = max(kept, int(total * (kept / total) ** (i / _SYNFLOW_ROUNDS)))
             masks = prune.to_density(flow(masks), masks, Fraction(left, total), scope)
         found = flow(masks)
-        made[ticket] = prune.as_many(found, wanted, scope)
-        settled(found, initial.masks, made[ticket], scope)
-    return made
+        masks = prune.as_many(found, wanted, scope)
+        settled(found, dense, masks, scope)
+        return masks
+
+    scope, sparse = run.config.prune.scope, magnitude.masks(run, tickets)
+    return {t: run.rule.beside(m, partial(masks, t)) for t, m in sparse.items()}
 
 
 def _admm(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
     """Prune by magnitude what ADMM has drawn towards as few weights."""
-    sparse, scope = magnitude.masks(run, tickets), run.config.prune.scope
-    return {
-        ticket: prune.as_many(scores.magnitude(network.params), sparse[ticket], scope)
-        for ticket, network in admm.draw(run, sparse).items()
-    }
+    scope, sparse = run.config.prune.scope, magnitude.masks(run, tickets)
+    drawn = admm.draw(run, {t: run.rule.others(m) for t, m in sparse.items()})
+
+    def masks(ticket: Member, wanted: Masks) -> Masks:
+        return prune.as_many(scores.magnitude(drawn[ticket].params), wanted, scope)
+
+    return {t: run.rule.beside(sparse[t], partial(masks, t)) for t in drawn}
 
 
 def settled(scores: Scores, before: Masks, after: Masks, scope: prune.Scope) -> None:

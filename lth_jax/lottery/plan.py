@@ -2,18 +2,16 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
-from lth_jax import prune
 from lth_jax.config.fields import known
 from lth_jax.errors import ConfigError
 from lth_jax.lottery.branches import BRANCHES, CLOCKS, MASKS, WEIGHTS
-from lth_jax.masks import Masks
-from lth_jax.scores import Scores
+from lth_jax.rule import Counts, Rule
 from lth_jax.workdir.member import Member, Training
 
 if TYPE_CHECKING:
@@ -175,38 +173,32 @@ class Plan:
         levels = self.config.branch_levels
         return level == 0 or not levels or level in levels
 
-    def shrink(self, level: int, scores: Scores, masks: Masks) -> Masks:
-        """Return a level's masks from the scores and the masks of the level before."""
+    def rule(self, level: int) -> Rule:
+        """Return what a level prunes, from 1."""
         options = self.config.prune
-        if options.densities:
-            density = float(options.densities[level - 1])
-            return prune.to_density(scores, masks, density, options.scope)
-        return prune.by_fraction(scores, masks, options.fraction, options.scope)
+        densities = options.densities
+        density = float(densities[level - 1]) if densities else None
+        return Rule(options.fraction, density, options.scope, tuple(options.keep))
 
-    def left(self, level: int, kept: int, total: int) -> int:
-        """Return how many of `total` weights a level keeps, the one before `kept`."""
-        options = self.config.prune
-        if options.densities:
-            return prune.at_density(total, float(options.densities[level - 1]))
-        return prune.after_fraction(kept, options.fraction)
+    def densities(self, layers: Mapping[str, int]) -> Iterator[float]:
+        """Yield the exact density of every level, by each layer's prunable weights.
 
-    def densities(self, layers: Sequence[int]) -> Iterator[float]:
-        """Yield the exact density of every level, by each layer's prunable weights."""
-        totals = layers if self.config.prune.scope == "layer" else [sum(layers)]
-        kept = totals
+        Raises ConfigError for a level that cannot be reached.
+        """
+        now: Counts = {path: (total, total) for path, total in layers.items()}
         yield 1.0
         for level in range(1, self.levels + 1):
-            kept = [self.left(level, n, total) for n, total in zip(kept, totals)]
-            yield sum(kept) / sum(totals)
+            try:
+                now = self.rule(level).left(now)
+            except ValueError as error:
+                name = "prune.keep" if self.config.prune.keep else "prune"
+                raise ConfigError(f"config.{name}: level {level}: {error}") from error
+            kept, total = (sum(numbers) for numbers in zip(*now.values()))
+            yield kept / total
 
-    def check(self, layers: Sequence[int], schedule: Any) -> None:
+    def check(self, layers: Mapping[str, int], schedule: Any) -> None:
         """Raise ConfigError if a level would be empty, or a training stand still."""
-        *_, last = self.densities(layers)
-        if not last:
-            raise ConfigError(
-                f"config.prune: nothing would be left of {sum(layers)} weights at the "
-                "last level"
-            )
+        *_, _ = self.densities(layers)
         trainings = [*self.trainings(0), *self.trainings(self.levels)]
         later = [t.member.branch for t in trainings if t.stop > self.length]
         if later and not schedule(self.length):

@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from lth_jax.lottery import branches
 from lth_jax.masks import Masks
+from lth_jax.rule import Rule
 from lth_jax.scores import Scores
 from lth_jax.train import state as state_lib
 from lth_jax.train.state import TrainState
@@ -127,13 +128,18 @@ class Run:
 
     def shrink(self, ticket: Member, scores: Scores) -> Masks:
         """Return a ticket's masks: of what was left, the lowest scores are pruned."""
-        return self.plan.shrink(ticket.level, scores, self.previous(ticket).masks)
+        return self.plan.rule(ticket.level).shrink(scores, self.previous(ticket).masks)
 
     def loss(
         self, state: TrainState, temperature: float = 1.0
     ) -> Callable[[PyTree], Array]:
         """Return the loss on a state's next batch, as a function of the parameters."""
         return next_loss(state, temperature, program=self.experiment.program)
+
+    @property
+    def rule(self) -> Rule:
+        """How the level is pruned: how much, and what not."""
+        return self.plan.rule(self.level)
 
     @property
     def reorders(self) -> bool:

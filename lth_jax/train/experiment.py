@@ -12,6 +12,7 @@ from flax import linen as nn
 from jaxtyping import Array, Key, PyTree
 from ml_collections import ConfigDict
 
+from lth_jax import masks as masks_lib
 from lth_jax import models
 from lth_jax.config import fields
 from lth_jax.config.fields import field, known
@@ -35,7 +36,7 @@ class Experiment:
     data: dict[str, Any]  # what tells the set from others, and how it is normalised
     evaluators: dict[str, Evaluator]  # by name of the split
     layers: list[summary_lib.Layer]  # in the order of their calls
-    prunable: list[int]  # number of prunable weights of every layer
+    prunable: dict[str, int]  # number of prunable weights of every layer, by path
     # From a replicate's key, and values of what is swept (None for the config's), to
     # its dense state at step 0.
     initialise: Callable[..., TrainState]
@@ -123,7 +124,7 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         data=input.about,
         evaluators=evaluators(without="train"),
         layers=_layers(model, input.feed.shape, initial),
-        prunable=[mask.size for mask in jax.tree.leaves(initial.masks)],
+        prunable={path: mask.size for path, mask in masks_lib.leaves(initial.masks)},
         initialise=initialise,
         length=steps["train.length"],
         rewind_steps=tuple(sorted({*steps["rewind.steps"]})),
@@ -272,7 +273,10 @@ def _initialise(
     with field("optim.options", Exception):
         jax.eval_shape(_one_update(config), params)
     with field("prune.exclude"):
-        jax.eval_shape(initialise, jax.random.key(0))
+        masks = jax.eval_shape(initialise, jax.random.key(0)).masks
+    with field("prune.keep"):
+        keep = tuple(config.prune.keep)
+        jax.eval_shape(partial(masks_lib.without, patterns=keep), masks)
     return initialise
 
 

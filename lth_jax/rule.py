@@ -1,0 +1,116 @@
+"""Rule: how many weights a level prunes, and in which layers.
+
+Some layers may count in the density and yet be kept whole, as open_lth has it for the
+last layer. The others are pruned the more: a fraction or density is that of all.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import jax
+
+from lth_jax import masks as masks_lib
+from lth_jax import prune
+from lth_jax.masks import Masks
+from lth_jax.scores import Scores
+
+Counts = Mapping[str, tuple[int, int]]  # weights kept, and all, by path of the layer
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A level's pruning, by a fraction of what remains or to a density.
+
+    Attributes:
+        fraction: of the weights that remain, in (0, 1), which goes.
+        density: in (0, 1], which remains instead, if it is given.
+        scope: as of `prune.by_fraction`; a share of every layer is the same in each.
+        keep: regular expressions for the paths of layers that are kept whole. Then the
+            share of the others is such that all weights together have the rule's.
+
+    >>> masks = {"a": jax.numpy.ones(8, bool), "fc": jax.numpy.ones(2, bool)}
+    >>> scores = {"a": jax.numpy.arange(8.0), "fc": jax.numpy.zeros(2)}
+    >>> masks_lib.by_layer(Rule(0.2, keep=("^fc$",)).shrink(scores, masks))
+    {'a': (6, 8), 'fc': (2, 2)}
+    """
+
+    fraction: float
+    density: float | None = None
+    scope: prune.Scope = "global"
+    keep: tuple[str, ...] = ()
+
+    def shrink(self, scores: Scores, masks: Masks) -> Masks:
+        """Return smaller masks: the lowest scores are pruned. Raises as `share`."""
+        share = self.share(masks_lib.by_layer(masks))
+        by = prune.by_fraction if self.density is None else prune.to_density
+        return self.beside(masks, lambda others: by(scores, others, share, self.scope))
+
+    def beside(self, masks: Masks, by: Callable[[Masks], Masks]) -> Masks:
+        """Return masks pruned by a function, which does not see what is kept whole."""
+        pruned = by(self.others(masks))
+        return jax.tree.map(lambda m, new: m if new is None else new, masks, pruned)
+
+    def others(self, masks: Masks) -> Masks:
+        """Return masks without those that are kept whole."""
+        return masks_lib.without(masks, self.keep)
+
+    def together(self, layers: Counts) -> dict[str, tuple[int, int]]:
+        """Return counts of what is pruned together, in scope "global" under ""."""
+        others, whole = self._apart(layers)
+        return {**({"": _sums(others)} if self.scope == "global" else others), **whole}
+
+    def left(self, before: Counts) -> Counts:
+        """Return the counts of `together` after pruning.
+
+        Raises ValueError as `share`, and if nothing is left.
+
+        >>> Rule(0.2, keep=("fc",)).left({"a": (4, 4), "b": (4, 4), "fc": (2, 2)})
+        {'': (6, 8), 'fc': (2, 2)}
+        """
+        share, (_, whole) = self.share(before), self._apart(before)
+        pruned = {
+            path: (
+                prune.after_fraction(kept, share)
+                if self.density is None
+                else prune.at_density(total, share),
+                total,
+            )
+            for path, (kept, total) in self.together(before).items()
+            if path not in whole
+        }
+        if not _sums(pruned)[0]:
+            raise ValueError(f"nothing would be left of {_sums(pruned)[1]} weights")
+        return {**pruned, **whole}
+
+    def share(self, before: Counts) -> Fraction:
+        """Return the fraction, or density, of the layers that are not kept whole.
+
+        Raises ValueError if too few of their weights are left.
+        """
+        (kept, total), (_, whole) = map(_sums, self._apart(before))
+        if self.density is None:
+            gone = Fraction(str(self.fraction)) * (kept + whole)
+            share, left = gone / max(1, kept), kept - gone
+        else:
+            left = Fraction(str(self.density)) * (total + whole) - whole
+            share = left / total
+        if whole and left < 1:
+            raise ValueError(
+                f"{math.floor(left + whole):,} weights would be left in all, but "
+                f"{whole:,} are never pruned"
+            )
+        return share
+
+    def _apart(self, layers: Counts) -> tuple[Counts, Counts]:
+        """Return the layers that are pruned, and those that are kept whole."""
+        matched = [p for p in layers if any(re.search(x, p) for x in self.keep)]
+        whole = {path: layers[path] for path in matched}
+        return {p: counts for p, counts in layers.items() if p not in whole}, whole
+
+
+def _sums(layers: Counts) -> tuple[int, int]:
+    """Return how many weights layers keep together, and of how many."""
+    return sum(n for n, _ in layers.values()), sum(n for _, n in layers.values())
