@@ -24,12 +24,12 @@ from lth_jax import masks as masks_lib
 from lth_jax.config import fields
 from lth_jax.config.files import from_json
 from lth_jax.errors import CheckpointError, RunError, one_line
-from lth_jax.lottery.plan import Plan, planned
+from lth_jax.lottery.plan import Plan
 from lth_jax.masks import Masks
 from lth_jax.workdir import Member, Training, Workdir, read
 from lth_jax.workdir import records as records_lib
 from lth_jax.workdir.checkpoints import Series
-from lth_jax.workdir.member import text
+from lth_jax.workdir.member import planned, text
 
 
 class Network(NamedTuple):

@@ -17,11 +17,12 @@ from jaxtyping import Array, Float
 
 from lth_jax import masks as masks_lib
 from lth_jax import measures, prune, scores
-from lth_jax.lottery.training import numbered, train
+from lth_jax.lottery.training import train
 from lth_jax.masks import Masks, Params
 from lth_jax.train import state as state_lib
 from lth_jax.train.state import Proximal
 from lth_jax.workdir.member import Member, Networks, Training
+from lth_jax.workdir.records import numbered
 
 if TYPE_CHECKING:
     from lth_jax.lottery.plan import Plan

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from lth_jax import masks as masks_lib
-from lth_jax.lottery.training import numbered
 from lth_jax.train.state import TrainState
 from lth_jax.workdir.member import Training
+from lth_jax.workdir.records import numbered
 
 if TYPE_CHECKING:
     from lth_jax.lottery.running import Run

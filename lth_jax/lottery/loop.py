@@ -25,7 +25,7 @@ from lth_jax.lottery.methods import METHODS
 from lth_jax.lottery.plan import Plan
 from lth_jax.lottery.running import Run
 from lth_jax.lottery.studies import STUDIES
-from lth_jax.lottery.training import numbered, train
+from lth_jax.lottery.training import train
 from lth_jax.prune import ScoreError
 from lth_jax.train import experiment as experiment_lib
 from lth_jax.train import optimizers, processes
@@ -35,6 +35,7 @@ from lth_jax.workdir import environment, growth, identity
 from lth_jax.workdir.folder import Workdir
 from lth_jax.workdir.member import Networks, Training
 from lth_jax.workdir.pauses import Interruption
+from lth_jax.workdir.records import numbered
 
 
 def run(

@@ -219,13 +219,3 @@ class Plan:
                 for t in itertools.chain(*self._trainings)
             ],
         }
-
-
-def planned(written: list[list[Any]]) -> dict[Member, Training]:
-    """Return the trainings of a plan that was written as JSON, by network."""
-    found = {Member(*one[0]): Training(Member(*one[0]), *one[1:4]) for one in written}
-    for member, *_, after in written:
-        if after:
-            first = found[Member(*after)]
-            found[Member(*member)] = found[Member(*member)]._replace(after=first)
-    return found

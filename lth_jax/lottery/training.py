@@ -1,7 +1,6 @@
 """Training: a fleet of a run goes on, is measured, and is saved when it must stop."""
 
 import sys
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lth_jax import masks as masks_lib
 from lth_jax.train import processes
 from lth_jax.train.fit import fit
 from lth_jax.train.state import TrainState
-from lth_jax.workdir import records
 from lth_jax.workdir.member import Member, Networks
+from lth_jax.workdir.records import DIVERGED, numbered
 
 if TYPE_CHECKING:
     from lth_jax.lottery.running import Run
@@ -68,7 +66,7 @@ def _finish_leg(run: "Run", together: list[Member], trained: Networks) -> list[M
     together = [member for member in together if member not in lost]
     rows = []
     for member, network in lost.items():
-        rows += numbered(member, network, [(records.DIVERGED, 1.0)])
+        rows += numbered(member, network, [(DIVERGED, 1.0)])
     rows += _measure(run, {member: trained[member] for member in together})
     run.workdir.records.add(rows)
     for member in together:
@@ -94,19 +92,6 @@ def _measure(run: "Run", networks: Networks) -> list[dict[str, Any]]:
                 numbers |= {m: getattr(found, m[len(split) + 1 :]) for m in names}
     found = zip(networks.items(), measured)
     return [row for of, numbers in found for row in numbered(*of, numbers.items())]
-
-
-def numbered(
-    member: Member, network: TrainState, numbers: Iterable[tuple[Any, ...]]
-) -> list[dict[str, Any]]:
-    """Return the rows of a network's (measure, value) or (measure, value, keys)."""
-    density, step = masks_lib.density(network.masks), int(network.step)
-    rows = []
-    for measure, value, *rest in numbers:
-        of = {"density": density, "step": step, "measure": measure}
-        keys = rest[0] if rest else {}
-        rows.append(records.row(member, **of, value=float(value), **keys))
-    return rows
 
 
 def _is_behind(network: TrainState, step: int) -> bool:

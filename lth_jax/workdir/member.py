@@ -70,6 +70,16 @@ class Training(NamedTuple):
         return self.stop - self.begin
 
 
+def planned(written: list[list[Any]]) -> dict[Member, Training]:
+    """Return the trainings of a plan that was written as JSON, by network."""
+    found = {Member(*one[0]): Training(Member(*one[0]), *one[1:4]) for one in written}
+    for member, *_, after in written:
+        if after:
+            first = found[Member(*after)]
+            found[Member(*member)] = found[Member(*member)]._replace(after=first)
+    return found
+
+
 def text(key: dict[str, Any]) -> str:
     """Return a key in words.
 

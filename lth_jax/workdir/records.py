@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from lth_jax import jsonl
+from lth_jax import masks as masks_lib
 from lth_jax.errors import RecordsError
 from lth_jax.train import processes
+from lth_jax.train.state import TrainState
 from lth_jax.workdir.member import Member
 
 # The measure of a network whose loss, or a weight, is not finite any more.
@@ -93,6 +95,19 @@ def row(
     if taken := found.keys() & keys:
         raise ValueError(f"{measure}: {min(taken)!r} is a column of every row")
     return {name: x for name, x in (found | keys).items() if x is not None}
+
+
+def numbered(
+    member: Member, network: TrainState, numbers: Iterable[tuple[Any, ...]]
+) -> list[dict[str, Any]]:
+    """Return the rows of a network's (measure, value) or (measure, value, keys)."""
+    density, step = masks_lib.density(network.masks), int(network.step)
+    rows = []
+    for measure, value, *rest in numbers:
+        of = {"density": density, "step": step, "measure": measure}
+        keys = rest[0] if rest else {}
+        rows.append(row(member, **of, value=float(value), **keys))
+    return rows
 
 
 def member(row: dict[str, Any]) -> Member:
