@@ -129,7 +129,7 @@ def test_held_out_examples_can_be_measured(answer):
         ("replicates", 0),
         ("copies", 0),
         ("data.batch_size", 0),
-        ("prune.levels", 0),
+        ("prune.levels", -1),
         ("study.points", 1),
         ("study.examples", 0),
         ("train.devices", -1),

@@ -68,6 +68,22 @@ def test_a_dense_network_has_one_name_whatever_the_rewind_steps():
     ]
 
 
+def test_without_levels_there_are_dense_networks_alone():
+    small = plan(
+        (0, 5),
+        replicates=1,
+        dense_branches=("dense",),
+        copies=2,
+        **{"prune.levels": 0},
+    )
+    assert (small.levels, list(small.densities([10]))) == (0, [1.0])
+    assert [(m.rewind_step, m.copy) for m in members(small, 0)] == [
+        (0, 0),
+        (0, 1),
+        (5, 1),
+    ]
+
+
 def test_levels_that_are_not_studied_have_tickets_only():
     small = plan(replicates=1, copies=3, branch_levels=(2,))
     assert members(small, 1) == [Member(0, 0, 1, "ticket", 0)]
