@@ -45,12 +45,24 @@ def evaluate(states):
     }
 
 
-def run(trained, starts=None, twin=lambda member: network(TRAINED), **study):
+def run(
+    trained,
+    starts=None,
+    twin=lambda member: network(TRAINED),
+    before=None,
+    fresh=(),
+    **study,
+):
     """What a study asks of a run."""
     dense = {0: network(INITIAL), 5: network(TRAINED + 1), 9: network(TRAINED)}
     options = {"points": 3, "top": (0.25, 0.5, 0.75), "tensors": "masked"} | study
     return SimpleNamespace(
-        config=SimpleNamespace(study=SimpleNamespace(**options)),
+        config=SimpleNamespace(
+            study=SimpleNamespace(**options), rewind=SimpleNamespace(fresh=fresh)
+        ),
+        level=max(member.level for member in trained),
+        before=before or {},
+        tickets={m: network for m, network in trained.items() if m.is_ticket},
         plan=SimpleNamespace(length=9, rewind_steps=(0, 5)),
         networks=trained,
         trained=trained.get,
@@ -150,6 +162,88 @@ def test_copies_of_a_dense_network_part_from_it_at_their_rewind_step():
     assert pairs == {(m, f"other={c}") for m in copies for c in range(m.copy)}
     apart = found[copies[2], "distance", "pair=copies", "other=0"]
     assert apart == pytest.approx(5 * 8**0.5)
+
+
+def test_copies_that_begin_afresh_are_none_of_the_dense_network():
+    """Which went on at k: of another step, it is another training."""
+    dense = Member(0, 0, 0, "dense", 0)
+    copies = [dense._replace(rewind_step=5, copy=copy) for copy in (1, 2)]
+    trained = {m: network(TRAINED) for m in (dense, *copies)}
+    found = numbers(studies.stability, trained, fresh=("step",))
+    pairs = {(m, other) for m, measure, _, other in found if measure == "distance"}
+    assert pairs == {(copies[1], "other=1")}
+
+
+def test_what_goes_on_from_the_dense_network_has_copies_of_its_own():
+    long = Member(0, 0, 0, "long", 0)
+    trained = {long._replace(copy=copy): network(TRAINED + copy) for copy in (0, 1)}
+    found = numbers(studies.stability, trained)
+    distance = found[long._replace(copy=1), "distance", "pair=copies", "other=0"]
+    assert distance == pytest.approx(8**0.5)
+
+
+def test_the_error_between_successive_levels_and_its_barrier():
+    """From 10 % at the ticket before, of masks of its own, to 30 %; no barrier."""
+    level_2 = TICKET._replace(level=2)
+    before = {TICKET: network(TRAINED.at[0].set(10.0)), FINE: network(TRAINED)}
+    trained = {
+        level_2: network(TRAINED.at[0].set(30.0), HALF),
+        level_2._replace(copy=1): network(TRAINED, HALF),
+        level_2._replace(branch="fine_tune"): network(TRAINED, HALF),
+    }
+    found = numbers(studies.connectivity, trained, before=before)
+    assert {member for member, *_ in found} == {level_2}
+    measured = {key[1:]: value for key, value in found.items()}
+    of = ("split=test", "pair=levels")
+    assert measured["error", *of, "alpha=0.0"] == pytest.approx(0.1)
+    assert measured["error", *of, "alpha=0.5"] == pytest.approx(0.2)
+    assert measured["error", *of, "alpha=1.0"] == pytest.approx(0.3)
+    assert measured["instability", *of] == pytest.approx(0.1)
+    assert len(measured) == 8
+
+
+def test_the_level_before_the_first_is_the_dense_network():
+    dense = TICKET.dense
+    trained = {TICKET: network(TRAINED, HALF)}
+    found = numbers(studies.connectivity, trained, before={dense: network(TRAINED)})
+    # 8 % at both ends, and between.
+    assert found[TICKET, "instability", "split=test", "pair=levels"] == 0
+    assert numbers(studies.connectivity, {dense: network(TRAINED)}) == {}
+    assert numbers(studies.connectivity, trained) == {}
+
+
+def test_the_distance_between_copies_is_a_share_of_what_they_travelled():
+    """From the same 4 weights, 3 away along one and 5 along another."""
+    copy, of = TICKET._replace(copy=1), ("pair=copies", "other=0")
+    start = network(TRAINED, HALF)
+    trained = {
+        TICKET: network(TRAINED.at[0].add(3.0), HALF, bias=7.0),
+        copy: network(TRAINED.at[1].add(5.0), HALF),
+    }
+    found = numbers(studies.travel, trained, {copy: start})
+    assert found == {
+        (copy, "travelled", *of): pytest.approx(4),
+        (copy, "distance_share", *of): pytest.approx(34**0.5 / 4),
+    }
+    found = numbers(studies.travel, trained, {copy: start}, tensors="all")
+    travelled = ((3**2 + 7**2) ** 0.5 + 5) / 2
+    assert found[copy, "travelled", *of] == pytest.approx(travelled)
+
+
+@pytest.mark.parametrize(("step", "share"), [(3.0, 0.0), (-3.0, 2.0)])
+def test_copies_that_went_together_share_nothing_and_apart_all(step, share):
+    copy, of = TICKET._replace(copy=1), ("pair=copies", "other=0")
+    trained = {TICKET: network(TRAINED.at[0].add(3.0))}
+    trained[copy] = network(TRAINED.at[0].add(step))
+    found = numbers(studies.travel, trained, {copy: network(TRAINED)})
+    assert found[copy, "distance_share", *of] == pytest.approx(share)
+
+
+def test_copies_that_stood_still_have_no_share():
+    copy = TICKET._replace(copy=1)
+    trained = {member: network(TRAINED) for member in (TICKET, copy)}
+    found = numbers(studies.travel, trained, {copy: network(TRAINED)})
+    assert found == {(copy, "travelled", "pair=copies", "other=0"): 0}
 
 
 def test_a_dense_network_is_compared_with_its_start():

@@ -17,7 +17,8 @@ from lth_jax import masks as masks_lib
 from lth_jax import measures
 from lth_jax.lottery.branches import BRANCHES
 from lth_jax.masks import Masks
-from lth_jax.train.state import TrainState, evaluated
+from lth_jax.train.evaluate import between
+from lth_jax.train.state import TrainState
 from lth_jax.workdir.member import Member
 
 if TYPE_CHECKING:
@@ -49,17 +50,43 @@ def instability(run: "Run") -> Numbers:
     highest value above the mean of the ends; of every split. Batch statistics on the
     path are those that `config.study.batch_stats` says.
     """
-    alphas = np.linspace(0, 1, run.config.study.points, dtype=np.float32)
     for member, other, keys in _copies(run):
-        path = _path(other, run.networks[member], alphas)
-        for split, evaluations in run.evaluate(path).items():
-            errors = np.array([1 - found.accuracy for found in evaluations])
-            of = {"split": split} | keys
-            for alpha, error in zip(alphas, errors):
-                position = {"alpha": round(float(alpha), 3)}
-                yield member, "error", float(error), of | position
-            barrier = float(measures.instability(jnp.asarray(errors)))
-            yield member, "instability", barrier, of
+        yield from _along(run, other, member, keys)
+
+
+def connectivity(run: "Run") -> Numbers:
+    """Linear mode connectivity of successive levels (Paul et al., 2022, abstract).
+
+    Their first finding: at high sparsity there is no barrier if, and only if, both
+    match. As `instability`, of the trained ticket of the level before (`alpha` 0; at
+    level 1 the dense network) and this level's (`alpha` 1), copy 0 of both: pair
+    "levels". Each was trained under its own masks, from the same W_k and in the same
+    data order (unless `rewind.reorder` or `rewind.fresh` say otherwise). On the path,
+    weights that the level pruned go to 0 linearly.
+    """
+    for member in run.tickets if run.level else ():
+        if before := run.before.get(member.previous):
+            yield from _along(run, before, member, {"pair": "levels"})
+
+
+def travel(run: "Run") -> Numbers:
+    """How far copies end apart, and how far they went (Frankle et al., 2020, App. B).
+
+    Of every two copies (pair "copies"), L2 over surviving weights: `travelled` from
+    where both started, W_k under their masks, the mean of the two; and the distance
+    between their ends as a share of that, `distance_share`. Copies that went the same
+    way have 0, at right angles 1.41, in opposite directions 2.
+    """
+    for member, other, keys in _copies(run):
+        network, start = run.networks[member], run.start(member)
+        assert start is not None, "it was trained"
+        ends, masks = (network.params, other.params), _compared(run, network)
+        went = [float(measures.distance(start.params, end, masks)) for end in ends]
+        travelled = sum(went) / 2
+        yield member, "travelled", travelled, keys
+        if travelled:
+            share = float(measures.distance(*ends, masks)) / travelled
+            yield member, "distance_share", share, keys
 
 
 def correlation(run: "Run") -> Numbers:
@@ -117,6 +144,8 @@ def last_weights(run: "Run") -> Numbers:
 STUDIES: dict[str, Callable[["Run"], Numbers]] = {
     "stability": stability,
     "instability": instability,
+    "connectivity": connectivity,
+    "travel": travel,
     "correlation": correlation,
     "last_weights": last_weights,
 }
@@ -124,11 +153,14 @@ STUDIES: dict[str, Callable[["Run"], Numbers]] = {
 
 def _copies(run: "Run") -> Iterator[tuple[Member, TrainState, dict[str, Any]]]:
     """Yield (copy, a lower copy's network, keys) of every two copies of a network."""
+    fresh = run.config.rewind.fresh
     for member in sorted(run.networks):
         for copy in range(member.copy):
             other = member._replace(copy=copy)
-            # The dense network, from which copies part at k, has none itself.
-            other = other.dense if not member.level and copy == 0 else other
+            # The dense network, from which copies part at k, has none itself; it is
+            # not one of copies that begin afresh there.
+            is_dense = copy < BRANCHES[member.branch].first_copy and not fresh
+            other = other.dense if is_dense else other
             if other.branch == member.branch and other in run.networks:
                 keys = {"pair": "copies", "other": copy}
                 yield member, run.networks[other], keys
@@ -172,19 +204,31 @@ def _layered(run: "Run", keys: dict[str, Any]) -> Iterator[tuple[str, Any, dict]
 def _apart(
     run: "Run", member: Member, a: TrainState, b: TrainState, keys: dict[str, Any]
 ) -> Numbers:
-    masks = a.masks
-    if run.config.study.tensors == "all":
-        full = partial(jnp.ones_like, dtype=bool)
-        masks = jax.tree.map(lambda w, m: full(w) if m is None else m, a.params, masks)
+    masks = _compared(run, a)
     distance = measures.distance(a.params, b.params, masks)
     yield member, "distance", float(distance), keys
     yield member, "angle", float(measures.angle(a.params, b.params, masks)), keys
 
 
-def _path(a: TrainState, b: TrainState, alphas: np.ndarray) -> list[TrainState]:
-    """Return networks on the line between two, batch statistics interpolated too."""
-    a, b = evaluated(a), evaluated(b)
-    one, two = ({"params": x.params, "batch_stats": x.batch_stats} for x in (a, b))
-    line = measures.interpolate(one, two, jnp.asarray(alphas))
-    points = (jax.tree.map(lambda x, i=i: x[i], line) for i in range(len(alphas)))
-    return [replace(a, **point) for point in points]
+def _compared(run: "Run", network: TrainState) -> Masks:
+    """Return masks of the weights of which distances are taken."""
+    if run.config.study.tensors == "masked":
+        return network.masks
+    full = partial(jnp.ones_like, dtype=bool)
+    return jax.tree.map(
+        lambda w, m: full(w) if m is None else m, network.params, network.masks
+    )
+
+
+def _along(run: "Run", a: TrainState, member: Member, keys: dict[str, Any]) -> Numbers:
+    """Yield the error on the path from a network to a member's, and how it rises."""
+    alphas = np.linspace(0, 1, run.config.study.points, dtype=np.float32)
+    path = between(a, run.networks[member], alphas)
+    for split, evaluations in run.evaluate(path).items():
+        errors = np.array([1 - found.accuracy for found in evaluations])
+        of = {"split": split} | keys
+        for alpha, error in zip(alphas, errors):
+            position = {"alpha": round(float(alpha), 3)}
+            yield member, "error", float(error), of | position
+        barrier = float(measures.instability(jnp.asarray(errors)))
+        yield member, "instability", barrier, of

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from jax import lax
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from lth_jax import masks as masks_lib
+from lth_jax import measures
 from lth_jax.data.augment import normalise
 from lth_jax.data.dataset import Split
 from lth_jax.data.stream import Stream
@@ -193,3 +194,18 @@ def refresher(program: Program, batches: int, mean: bool = False) -> Refresher:
         quick = program.model.clone(norm_momentum=most)
         program = dataclasses.replace(program, model=quick)
     return Refresher(program, batches, mean)
+
+
+def between(
+    a: TrainState, b: TrainState, alphas: Float[np.ndarray, " points"]
+) -> list[TrainState]:
+    """Return networks on the line between two, batch statistics interpolated too.
+
+    Each is (1 - alpha) * a + alpha * b, of moving averages where there are some, with
+    everything else as in `a`.
+    """
+    a, b = evaluated(a), evaluated(b)
+    one, two = ({"params": x.params, "batch_stats": x.batch_stats} for x in (a, b))
+    line = measures.interpolate(one, two, jnp.asarray(alphas))
+    points = (jax.tree.map(lambda x, i=i: x[i], line) for i in range(len(alphas)))
+    return [dataclasses.replace(a, **point) for point in points]
