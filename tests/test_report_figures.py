@@ -99,6 +99,19 @@ def test_the_error_on_a_path_stands_over_the_way():
     assert figures.along_paths(rows, "train") is None
 
 
+def test_paths_between_levels_are_drawn_apart_from_those_between_copies():
+    rows = [
+        number(0, 0, 1, "ticket", "error", 0.1 * of, split="test", pair=pair, alpha=x)
+        for of, pair in enumerate(("copies", "levels"), 1)
+        for x in (0.0, 1.0)
+    ]
+    for of, pair in enumerate(("copies", "levels"), 1):
+        figure = figures.along_paths(rows, pair=pair)
+        ((line,),) = (panel.values() for panel in lines(figure).values())
+        np.testing.assert_allclose(line.get_ydata(), 10 * of)
+    assert figure.get_supxlabel() == "way from one level to the next"
+
+
 def test_a_training_stands_over_its_steps_beside_the_dense_one():
     rows = [
         number(0, 0, level, branch, "train_loss", 1 / step, step=step)

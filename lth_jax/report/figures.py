@@ -65,14 +65,16 @@ def by_rewind_step(
     return draw(rows, lines, measure, where, "rewound to step", "symlog")
 
 
-def along_paths(rows: Rows, split: str = "test") -> Figure | None:
+def along_paths(rows: Rows, split: str = "test", **where: Any) -> Figure | None:
     """Draw the error on the straight path between two copies (Frankle et al., 2020).
 
-    Rows of panels are rewind steps, columns are levels: some of each.
+    Rows of panels are rewind steps, columns are levels: some of each. With
+    `pair="levels"`, from the ticket of the level before (Paul et al., 2022).
     """
-    numbers = frames.summary(rows, "error", split=split, alpha=...)
+    numbers = frames.summary(rows, "error", split=split, alpha=..., **where)
     numbers = numbers.rename(columns={"alpha": "x"})
-    label = "way from one copy to the other"
+    levels = where.get("pair") == "levels"
+    label = f"way from one {'level to the next' if levels else 'copy to the other'}"
     return _by_training(rows, numbers, "error", {"split": split}, label)
 
 

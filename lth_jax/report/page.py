@@ -100,9 +100,12 @@ def sections(rows: pd.DataFrame) -> Iterator[Section]:
         for where in kinds(rows, measure):
             yield from _of_measure(rows, measure, where, alone)
     paths = select(rows, "error", **_OWN["error"])
-    for split in sorted(paths["split"].unique()) if alone and len(paths) else ():
-        title = titles.title("error", split=split, pair="copies")
-        yield title, f"{split}_paths", figures.along_paths(rows, split), []
+    ends = paths.filter(["pair", "split"]).drop_duplicates()
+    for where in ends.sort_values([*ends]).to_dict("records") if alone else ():
+        title = titles.title("error", **{"pair": "copies"} | where)
+        name = f"{where['split']}_paths_{where.get('pair', 'copies')}"
+        figure = figures.along_paths(rows, **where)
+        yield title, name.removesuffix("_copies"), figure, []
     for pair in frames.pairs(rows):
         title = f"largest weights in common, {titles.words_of('pair', pair)}"
         found = [("table", tables.overlap_tables(rows, pair))]

@@ -8,7 +8,7 @@ _UNITS = {"accuracy": (100, "%"), "error": (100, "%"), "instability": (100, "%")
 _UNITS |= {"overlap": (100, "%"), "angle": (1, "degrees"), "loss": (1, "nats")}
 _BEFORE = {"split": "on ", "other": "from ", "layer": "in ", "run": "", "setting": ""}
 _BEFORE["rewind_step"] = "rewound to step "
-_PAIRS = {"copies": "between copies", "dense": "to dense"}
+_PAIRS = {"copies": "between copies", "dense": "to dense", "levels": "between levels"}
 
 
 def unit(measure: str) -> tuple[int, str]:
