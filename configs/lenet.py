@@ -18,6 +18,15 @@ the output layer and does not prune it. No augmentation, no weight decay.
 between them, as in Figures 3 and 6, at k = 0: none for the ticket. (LeNet is the
 network whose dense and random ones are nearly stable, too.)
 
+`rewind_sweep`: that at every k of Figures 6 and 7 (ticks without a label are guesses:
+10, 50, 250, 1K and 5K), with how far apart copies end as a share of how far they went
+from W_k (Appendix B). Test error of tickets in % (Figure 7, digitised, +- 0.07): 1.85,
+1.76, 1.72, 1.75, 1.71, 1.72, 1.69, 1.66, 1.79 and 1.85, dense 1.67 to 1.89; their
+instability (Figure 6) 0 at every k.
+
+`connectivity`: the error on the line between tickets of successive levels (Paul et al.,
+2022): the quick version of that of `resnet20.py`.
+
 `averages`: are tickets better than dense networks because a constant rate leaves the
 last weights of both noisy? Ten replicates of other seeds than all others here, dense
 networks and tickets to 10.7 % (level 10), by their last weights (`last_test_accuracy`)
@@ -31,8 +40,9 @@ and decide nothing.
 
 Run time on two CPU cores: 2 hours, `instability` and `averages` 1 hour.
 
-Variants: one of `lmc` (default) `instability` `averages`; one of `iterative one_shot
-admm`; `decay`, a sweep over weight decays of 0, 1e-4 and 5e-4; `smoke` (seconds).
+Variants: one of `lmc` (default) `instability rewind_sweep connectivity averages`; one
+of `iterative one_shot admm`; `decay`, a sweep over weight decays of 0, 1e-4 and 5e-4;
+`smoke` (seconds).
 """
 
 from ml_collections import ConfigDict
@@ -45,7 +55,7 @@ def get_config(variant: str = "") -> ConfigDict:
     """Return the config."""
     variants = config_lib.variants(
         variant,
-        ("lmc", "instability", "averages"),
+        ("lmc", "instability", "rewind_sweep", "connectivity", "averages"),
         ("iterative", "one_shot", "admm"),
         "decay",
         "smoke",
@@ -58,6 +68,12 @@ def get_config(variant: str = "") -> ConfigDict:
 
     if "instability" in variants:
         papers.compare_copies(config, 3, "stability", "instability")
+    if "rewind_sweep" in variants:
+        ks = (0, 10, 25, 50, 100, 250, 500, 1000, 2000, 5000)
+        config.rewind.steps = tuple(f"{k}it" for k in ks)
+        papers.compare_copies(config, 3, "stability", "instability", "travel")
+    if "connectivity" in variants:
+        config.branches, config.studies = ("ticket",), ("connectivity",)
     if "averages" in variants:
         config.replicates = 10
         config.first_replicate = 6  # there were six
@@ -73,4 +89,6 @@ def get_config(variant: str = "") -> ConfigDict:
         config.prune.admm.rho = (1e-2,)
         config.prune.admm.interval = "2it"
         config.branch_levels = ()
+        if "rewind_sweep" in variants:
+            config.rewind.steps = ("0it", "10it")
     return config.lock()

@@ -16,6 +16,9 @@ Figure 3 at 10.7 %: ticket 98.3 +- 0.1 %, random subnetwork (shuffled mask) 97.5
 48.1 +- 0.6 against 75.7 +- 0.5 and 53.1 +- 0.8 against 83.6 +- 1.1 degrees (both 1.6
 times). (18 samples and 3; errors are minimum or maximum.)
 
+`stability_sweep`: that at more k, as in Figures 4 and 11, of tickets and random
+subnetworks. Which k the paper tried is not known; here 0 and some from 100 to 20K.
+
 Not in the paper: how it initialises and whether the output layer is pruned (here
 kernels are Gaussian Glorot, as in Frankle & Carbin (2019), and all three are pruned
 together; its densities 0.8^n do not decide that), in which data order the networks that
@@ -26,8 +29,8 @@ quarter nearer, tickets 3 to 7 %. No augmentation, no weight decay.
 
 Run time of `stability` on two CPU cores: 1 hour 22 minutes.
 
-Variants: `stability`; one of `iterative one_shot admm`; `decay`, a sweep over weight
-decays of 0, 1e-4 and 5e-4; `smoke` (seconds).
+Variants: one of `stability stability_sweep`; one of `iterative one_shot admm`; `decay`,
+a sweep over weight decays of 0, 1e-4 and 5e-4; `smoke` (seconds).
 """
 
 from ml_collections import ConfigDict
@@ -39,7 +42,11 @@ from lth_jax.config import papers
 def get_config(variant: str = "") -> ConfigDict:
     """Return the config."""
     variants = config_lib.variants(
-        variant, "stability", ("iterative", "one_shot", "admm"), "decay", "smoke"
+        variant,
+        ("stability", "stability_sweep"),
+        ("iterative", "one_shot", "admm"),
+        "decay",
+        "smoke",
     )
     config = config_lib.default()
     papers.lenet(config)
@@ -51,6 +58,9 @@ def get_config(variant: str = "") -> ConfigDict:
 
     if "stability" in variants:
         papers.compare_copies(config, 4, "stability", "instability")
+    if "stability_sweep" in variants:
+        ks = (0, 100, 250, 500, 1000, 2000, 5000, 10000, 20000)
+        papers.stability_sweep(config, *ks)
     papers.variations(config, variants)
     if "smoke" in variants:
         config.replicates = 2
@@ -59,4 +69,6 @@ def get_config(variant: str = "") -> ConfigDict:
         config.prune.admm.rho = (1e-2,)
         config.prune.admm.interval = "2it"
         config.branch_levels = ()
+        if "stability_sweep" in variants:
+            config.rewind.steps = ("0it", "10it")
     return config.lock()

@@ -25,6 +25,17 @@ digitised, +- 0.1): ticket 26.35 at epoch 0 and 23.95 at 6, dense 23.8, shuffled
 `rewind_sweep`: one-shot to 30 %, rewound to each of the first ten epochs, the k of
 LMC's Figures 6 and 7. Stabilizing reports a match with dense from epoch 4.
 
+`stability`: three data orders of each network at these k, which are not Stabilizing's
+(unknown to us), compared as in its Figures 7 and 12: distance and angle between data
+orders, and to the dense network. Three is a choice.
+
+`instability`: the same, and the error on the lines between them, as in LMC's Figures 5
+to 7, and how far apart copies end as a share of how far they went from W_k (Appendix
+B: about a quarter of dense networks). Points of test error at epochs 0 to 10 (+- 1, the
+first three +- 3), of tickets: 74, 74, 72, 24, 4.7, 2.0, 1.1, 0.9, 0.6, 0.3 and 0.5;
+both controls 51 to 81. `dense_instability`: of dense networks alone, at epochs 0, 2,
+..., 28, as in Figures 2 and 3: 76, 75, 64, 28, 16, 8, 5, 3, 2.5 and below 2.
+
 Not in the papers, and here as in the TPU code that both used: Nesterov momentum, weight
 decay 1e-4 on kernels alone, no label smoothing, bfloat16, last batch-norm scales of 0,
 crops of 8 to 100 % of the image's area. What is pruned is not said either, and labels
@@ -38,18 +49,29 @@ Data: imagenet2012 of TFDS; where it is missing, the error says how to prepare i
 Run time: not measured, and no work for a CPU; `--dry_run` says it for the devices at
 hand.
 
-Variants: one of `one_shot iterative rewind_sweep`; `smoke` (a minute).
+Variants: one of `one_shot iterative rewind_sweep stability instability
+dense_instability`; `smoke` (a minute).
 """
 
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
+from lth_jax.config import papers
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """Return the config."""
     variants = config_lib.variants(
-        variant, ("one_shot", "iterative", "rewind_sweep"), "smoke"
+        variant,
+        (
+            "one_shot",
+            "iterative",
+            "rewind_sweep",
+            "stability",
+            "instability",
+            "dense_instability",
+        ),
+        "smoke",
     )
     config = config_lib.default()
     config.replicates = 1
@@ -83,9 +105,16 @@ def get_config(variant: str = "") -> ConfigDict:
         config.prune.densities = ()
         config.prune.fraction = 0.2
         config.prune.levels = 14
-    if "rewind_sweep" in variants:
+    if variants & {"rewind_sweep", "stability", "instability"}:
         config.rewind.steps = tuple(f"{epoch}ep" for epoch in range(11))
         config.prune.densities = (0.3,)
+    if "stability" in variants:
+        papers.compare_copies(config, 3, "stability")
+    if "instability" in variants:
+        papers.compare_copies(config, 3, "instability", "stability", "travel")
+    if "dense_instability" in variants:
+        config.rewind.steps = tuple(f"{epoch}ep" for epoch in range(0, 29, 2))
+        papers.dense_alone(config, 3, "instability", "travel")
     if "smoke" in variants:
         config.data.batch_size = 8
         config.data.stream.image_size = 32
@@ -97,6 +126,9 @@ def get_config(variant: str = "") -> ConfigDict:
         config.train.length = "3it"
         config.train.evaluate_every = ""
         config.rewind.steps = ("1it",)
-        config.prune.densities = (0.3,)
+        config.prune.densities = (0.3,) if config.prune.levels else ()
+        config.branch_levels = ()
+        config.study.points = 3
+        config.study.examples = 16
         config.branches = ("ticket",)
     return config.lock()

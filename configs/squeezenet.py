@@ -17,6 +17,9 @@ digitised, +- 1):
 `rewind_sweep`: one-shot to 50 %, rewound to epochs 0, 2, ..., 14; the paper reports a
 match with dense from epoch 10, not which others it tried.
 
+`stability`: three data orders (a choice) of each network at these k, compared as in
+Figures 7 and 12: distance and angle between data orders, and to the dense network.
+
 Not in the paper, and here as in the TPU code that it names: decay 0.9 (TensorFlow's
 default), momentum 0.9 and epsilon 1 of RMSprop, squares that start at 1, Glorot kernels
 (uniform there, normal here), no weight decay. Unlike there: dropout of 0.5 (that code
@@ -30,18 +33,23 @@ which may be a slip.
 Run time: not measured, and no work for a CPU; `--dry_run` says it for the devices at
 hand.
 
-Variants: one of `one_shot iterative rewind_sweep`; `tpu_code`; `smoke` (seconds).
+Variants: one of `one_shot iterative rewind_sweep stability`; `tpu_code`; `smoke`
+(seconds).
 """
 
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
+from lth_jax.config import papers
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """Return the config."""
     variants = config_lib.variants(
-        variant, ("one_shot", "iterative", "rewind_sweep"), "tpu_code", "smoke"
+        variant,
+        ("one_shot", "iterative", "rewind_sweep", "stability"),
+        "tpu_code",
+        "smoke",
     )
     config = config_lib.default()
     config.replicates = 1
@@ -76,9 +84,11 @@ def get_config(variant: str = "") -> ConfigDict:
         config.prune.densities = ()
         config.prune.fraction = 0.2
         config.prune.levels = 10
-    if "rewind_sweep" in variants:
+    if variants & {"rewind_sweep", "stability"}:
         config.rewind.steps = tuple(f"{epoch}ep" for epoch in range(0, 15, 2))
         config.prune.densities = (0.5,)
+    if "stability" in variants:
+        papers.compare_copies(config, 3, "stability")
     if "tpu_code" in variants:
         config.optim.name = "sgd"
         config.optim.options = {"momentum": 0.9, "nesterov": True}
@@ -94,5 +104,6 @@ def get_config(variant: str = "") -> ConfigDict:
         config.train.evaluate_every = ""
         config.rewind.steps = ("1it",)
         config.prune.densities = (0.5,)
+        config.branch_levels = ()
         config.branches = ("ticket",)
     return config.lock()

@@ -14,14 +14,24 @@ subnetwork (shuffled mask) 90.2 / 88.0 / 90.3 % (+- 0.3). Figure 5 (digitised,
 +- 0.15), standard at 2.2 %: ticket 92.0 % at k = 100, 90.4 % at k = 0.
 
 `stability`: four data orders of each network at 2.2 % and k = 0, compared as in Figures
-3 and 10 (Figure 4: set `rewind.steps`). Distance by data order, ticket and random
-subnetwork: 285 and 245 (standard), 36.8 and 90.3 (low), 97 and 267 (warmup); by
-pruning: 216 and 212, 44.0 and 66.1, 138 and 201.
+3 and 10. Distance by data order, ticket and random subnetwork: 285 and 245 (standard),
+36.8 and 90.3 (low), 97 and 267 (warmup); by pruning: 216 and 212, 44.0 and 66.1, 138
+and 201.
 
 `rewind_sweep`: more k, down to 0.19 % (28 levels), as in Figure 5. Ticket in %
 (digitised, +- 0.15) at 41, 6.9, 2.25, 1.15, 0.47 and 0.19 %: 91.8, 92.0, 92.0, 91.5,
 89.1 and 85.7 at k = 100; at k = 0 91.7, 91.2, 90.4, 89.6, 87.3 and below 84. Which
 other k the paper tried is not in it.
+
+`stability_sweep`: `stability` at more k, of tickets and random subnetworks, as in
+Figures 4 and 11. The paper's k are not known; here those of `rewind_sweep` and three
+later ones, since its text says that late k cost accuracy.
+
+`appendix_a`: tickets of step 0 and reinitialised ones down to 0.92 % (21 levels), for
+Appendix A and its Figure 9, which has the warm-up: `warmup,appendix_a`, where the paper
+has reinitialised networks match down to 20 % and tickets to 1 %; and with SNIP's masks
+between the two, each found at once before training, by one batch:
+`warmup,appendix_a,snip`.
 
 Not in the paper, and here as in Frankle & Carbin (2019): Gaussian Glorot kernels,
 weight decay 1e-4, global pruning of the convolutions alone.
@@ -31,7 +41,8 @@ weight decay 1e-4, global pruning of the convolutions alone.
 Run time: not measured in full; `--dry_run` says it for the devices at hand.
 
 Variants: one of `standard low warmup`; one of `stabilizing` (default) `stability
-rewind_sweep`; `one_shot` (the same densities); `cifar100`; `smoke` (seconds).
+stability_sweep rewind_sweep appendix_a`; one of `one_shot snip` (the same densities);
+`cifar100`; `smoke` (seconds).
 """
 
 from ml_collections import ConfigDict
@@ -45,8 +56,11 @@ def get_config(variant: str = "") -> ConfigDict:
     variants = config_lib.variants(
         variant,
         ("standard", "low", "warmup"),
-        ("stabilizing", "stability", "rewind_sweep"),
-        "one_shot",
+        (
+            *("stabilizing", "stability", "stability_sweep"),
+            *("rewind_sweep", "appendix_a"),
+        ),
+        ("one_shot", "snip"),
         "cifar100",
         "smoke",
     )
@@ -72,12 +86,18 @@ def get_config(variant: str = "") -> ConfigDict:
     if "stability" in variants:
         config.rewind.steps = ("0it",)
         papers.compare_copies(config, 4, "stability")
+    if "stability_sweep" in variants:
+        ks = (0, 50, 100, 250, 500, 1000, 5000, 20000, 60000)
+        papers.stability_sweep(config, *ks)
+    if "appendix_a" in variants:
+        config.rewind.steps = ("0it",)
+        config.prune.levels = 21
+        config.branches = ("ticket", "random_reinit")
     if "rewind_sweep" in variants:
         ks = (0, 50, 100, 250, 500, 1000)
         config.rewind.steps = tuple(f"{k}it" for k in ks)
         config.prune.levels = 28
-    if "one_shot" in variants:
-        config.prune.schedule = "one_shot"
+    papers.variations(config, variants)
     if "smoke" in variants:
         config.replicates = 1
         config.data.validation = 8

@@ -21,34 +21,42 @@ from lth_jax.train import experiment, inputs
 ROOT = Path(__file__).parents[1]
 RATES = ("standard", "low", "warmup")
 SCHEDULES = ("one_shot", "iterative", "rewind_sweep")
+LMC = ("lmc", "instability", "travel", "restart", "sparsities")
+STABILITY = ("stability", "stability_sweep")
+INSTABILITY = ("stability", "instability", "dense_instability")
 PRUNING = ("iterative", "one_shot", "admm")
 MORE = (PRUNING, ("decay",), ("rewind",), ("cifar100",))
 CORRELATION = (("correlation", "standard", "low"), *MORE)
 # By config: variants that exclude each other, the default first, or that stand alone.
 VARIANTS = {
     "digits": (),
-    "lenet": (("lmc", "instability"), PRUNING, ("decay",)),
-    "lenet_stabilizing": (("stability",), PRUNING, ("decay",)),
+    "lenet": (
+        ("lmc", "instability", "rewind_sweep", "connectivity", "averages"),
+        PRUNING,
+        ("decay",),
+    ),
+    "lenet_stabilizing": (("", "stability", "stability_sweep"), PRUNING, ("decay",)),
     "lenet_correlation": (PRUNING, ("decay",)),
-    "resnet20": (RATES, ("lmc", "instability"), *MORE),
+    "resnet20": (RATES, (*LMC, "connectivity"), *MORE),
     "resnet20_stabilizing": (
         RATES,
-        ("", "stability", "rewind_sweep", "short_sweep"),
-        *MORE,
+        ("", *STABILITY, "rewind_sweep", "short_sweep", "appendix_a"),
+        (*PRUNING, "snip"),
+        *MORE[1:],
     ),
     "resnet20_correlation": (("", "standard", "low"), ("short",), *MORE),
     "vgg11": CORRELATION,
-    "vgg16": (RATES, ("lmc", "instability"), ("one_shot",), ("cifar100",)),
+    "vgg16": (RATES, LMC, ("one_shot",), ("cifar100",)),
     "vgg19": (
         RATES,
-        ("stabilizing", "stability", "rewind_sweep"),
-        ("one_shot",),
+        ("stabilizing", *STABILITY, "rewind_sweep", "appendix_a"),
+        ("", "one_shot", "snip"),
         ("cifar100",),
     ),
     "mobilenet_v2": CORRELATION,
-    "resnet50": (SCHEDULES,),
-    "inception_v3": (SCHEDULES, ("tpu_code",)),
-    "squeezenet": (SCHEDULES, ("tpu_code",)),
+    "resnet50": ((*SCHEDULES, *INSTABILITY),),
+    "inception_v3": ((*SCHEDULES, *INSTABILITY), ("tpu_code",)),
+    "squeezenet": ((*SCHEDULES, "stability"), ("tpu_code",)),
 }
 # By config: variants of different groups that exclude each other all the same.
 EXCLUSIVE = {
@@ -83,10 +91,12 @@ def get(name, *variants):
 
 
 def all_variants():
+    """Up to three variants of every config at a time."""
     for name, groups in VARIANTS.items():
         groups = [{"", *group} for group in (*groups, ("smoke",))]
         for some in itertools.product(*groups):
-            if not any(pair <= {*some} for pair in EXCLUSIVE.get(name, ())):
+            few = len({*some} - {""}) <= 3
+            if few and not any(pair <= {*some} for pair in EXCLUSIVE.get(name, ())):
                 yield name, *some
 
 

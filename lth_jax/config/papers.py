@@ -52,17 +52,17 @@ def correlation(config: ConfigDict, variants: set[str]) -> None:
 
 
 def variations(config: ConfigDict, variants: set[str]) -> None:
-    """Set what `decay`, `rewind`, `one_shot` and `admm` change, of any protocol."""
+    """Set what `decay`, `rewind` and ways to prune change, of any protocol."""
     if "decay" in variants:
         decay = config.optim.weight_decay or 1e-4
         config.sweep.weight_decay = (0.0, decay, 5 * decay)
     if "rewind" in variants:  # Liu et al. (2021), Appendix G
         config.rewind.steps = ("0it", "10ep")
         config.rewind.fresh = ("opt_state", "step")
-    if variants & {"one_shot", "admm"}:
+    if variants & {"one_shot", "admm", "snip"}:
         config.prune.schedule = "one_shot"
-    if "admm" in variants:
-        config.prune.method = "admm"
+    for method in variants & {"admm", "snip"}:
+        config.prune.method = method
 
 
 def compare_copies(config: ConfigDict, copies: int, *studies: str) -> None:
@@ -70,7 +70,48 @@ def compare_copies(config: ConfigDict, copies: int, *studies: str) -> None:
     config.copies = copies
     config.studies = studies
     config.dense_branches = ("dense",)
-    config.branch_levels = (config.prune.levels,)
+    config.branch_levels = (len(config.prune.densities) or config.prune.levels,)
+
+
+def stability_sweep(config: ConfigDict, *steps: int) -> None:
+    """Compare networks by rewind step (Frankle et al., 2019, Figures 4 and 11)."""
+    config.rewind.steps = tuple(f"{k}it" for k in steps)
+    compare_copies(config, 4, "stability")
+    config.branches = ("ticket", "shuffled_mask")
+
+
+def dense_alone(config: ConfigDict, copies: int, *studies: str) -> None:
+    """Compare data orders of dense networks, and prune none."""
+    config.prune.levels, config.prune.densities = 0, ()
+    compare_copies(config, copies, *studies)
+    config.branch_levels = ()
+
+
+def mode_connectivity(
+    config: ConfigDict, variants: set[str], levels: int, *steps: int
+) -> None:
+    """Set what the figures of Frankle et al. (2020) on CIFAR-10 change.
+
+    Args:
+        config: of the network and its training.
+        variants: `instability` (Figures 2, 3 and 5 to 7), `travel` (with Appendix B),
+            `restart` (Figure 4) or `sparsities` (Figure 8).
+        levels: of `sparsities`.
+        steps: the rewind steps k.
+    """
+    if variants & {"instability", "travel", "restart", "sparsities"}:
+        config.rewind.steps = tuple(f"{k}it" for k in steps)
+    if "instability" in variants:
+        compare_copies(config, 3, "instability")
+    if "travel" in variants:
+        compare_copies(config, 3, "instability", "stability", "travel")
+    if "restart" in variants:  # the network that goes on at k is none of the three
+        dense_alone(config, 4, "instability")
+        config.rewind.fresh = ("opt_state", "step")
+    if "sparsities" in variants:
+        config.prune.levels = levels
+        config.copies, config.studies = 3, ("instability",)
+        config.branches = ("ticket", "shuffled_mask")
 
 
 def resnet20_smoke(config: ConfigDict) -> None:
@@ -80,7 +121,7 @@ def resnet20_smoke(config: ConfigDict) -> None:
     config.model.options = {"width": 4}
     config.train.length = "4it"
     config.rewind.steps = ("2it",)
-    config.prune.levels = 1
+    config.prune.levels = min(1, config.prune.levels)
     config.prune.densities = ()
     config.prune.admm.rho = (1e-2,)
     config.prune.admm.updates = 2
