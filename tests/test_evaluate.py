@@ -15,7 +15,7 @@ from lth_jax.data import Split
 from lth_jax.models.network import Network
 from lth_jax.train import state
 from lth_jax.train.devices import Layout
-from lth_jax.train.evaluate import Evaluator, refresher
+from lth_jax.train.evaluate import Evaluator, between, refresher
 from lth_jax.train.fit import Program
 
 EXAMPLES, CLASSES = 23, 4
@@ -146,6 +146,32 @@ def test_a_diverged_network_has_no_finite_loss(split, members):
     fine, diverged = evaluator(split, "fleet", 1, 1000)([members[1], lost])
     assert np.isfinite(fine.loss)
     assert np.isnan(diverged.loss)
+
+
+def test_networks_between_two_are_on_the_line_of_what_is_evaluated():
+    """Of moving averages, where there are some; all else is the first one's."""
+    a, b = (
+        state.TrainState(
+            step=jnp.int32(step),
+            params={"w": jnp.array([w])},
+            batch_stats={"mean": jnp.array([10 * w])},
+            opt_state=(),
+            masks={"w": jnp.array([True])},
+            data_seed=jnp.uint32(0),
+            learning_rate=jnp.float32(1),
+            loss=jnp.float32(0),
+            loss_from=jnp.int32(0),
+        )
+        for step, w in ((3, 1.0), (5, 5.0))
+    )
+    average = {"params": {"w": jnp.array([9.0])}, "batch_stats": {"mean": jnp.ones(1)}}
+    b = dataclasses.replace(b, average=average)
+    found = between(a, b, np.array([0, 0.25, 1], np.float32))
+    assert [float(point.params["w"][0]) for point in found] == [1, 3, 9]
+    means = [float(point.batch_stats["mean"][0]) for point in found]
+    assert means == [10, 7.75, 1]
+    assert {int(point.step) for point in found} == {3}
+    assert all(point.average is None for point in found)
 
 
 @pytest.mark.parametrize(("name", "momentum"), [("fleet", 0.9), ("data", 0.99)])
