@@ -59,7 +59,9 @@ def lenet(dataset: data.Dataset, layout: Layout, width: int = 1) -> Program:
     feed = Memory(dataset.train, dataset.mean, dataset.std, batch_size=60)
     arrays = layout.replicate(feed.arrays)
     return Program(
-        model=models.create("lenet", num_classes=10, widths=(300 * width, 100 * width)),
+        network=models.create(
+            "lenet", num_classes=10, widths=(300 * width, 100 * width)
+        ),
         optimizer=partial(optim.optimizer, "adam"),
         schedule=optim.Schedule("constant", 1.2e-3, length=24_000),
         feed=feed,
@@ -82,7 +84,7 @@ def resnet20(dataset: data.Dataset) -> Program:
     )
     arrays = layout.replicate(feed.arrays)
     return Program(
-        model=models.create(
+        network=models.create(
             "resnet20",
             num_classes=10,
             axis_name="batch",
@@ -127,7 +129,7 @@ def tickets(
     found = []
     for i in range(number):
         key = jax.random.key(i)
-        member = state.create(key, program.model, optimizer, shape=shape)
+        member = state.create(key, program.network, optimizer, shape=shape)
         magnitudes, whole = scores.magnitude(member.params), masks.full(member.params)
         kept = prune.to_density(magnitudes, whole, density)
         found.append(rewind.to(member, kept))

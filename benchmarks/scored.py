@@ -67,18 +67,11 @@ def score(name: str) -> Iterator[tuple[str, Scores, Masks]]:
     examples = 64 if shape[0] <= 32 else 8
     images = jax.random.normal(keys[0], (examples, *shape))
     labels = jax.random.randint(keys[1], (examples,), 0, classes)
-    variables = jax.jit(partial(model.init, train=False))(keys[2], images)
-    params = variables["params"]
+    params, batch_stats = jax.jit(model.init)(keys[2], images)
     full = masks.full(params)
 
     def loss(params: Params, temperature: float = 1.0) -> jax.Array:
-        logits, _ = model.apply(
-            variables | {"params": params},
-            images,
-            train=True,
-            mutable=["batch_stats"],
-            rngs={"dropout": keys[3]},
-        )
+        logits, _ = model.apply(params, batch_stats, images, train=True, key=keys[3])
         heads = jax.tree.leaves(logits)
         return sum(cross_entropy(head / temperature, labels) for head in heads)
 
@@ -87,7 +80,7 @@ def score(name: str) -> Iterator[tuple[str, Scores, Masks]]:
     tempered = partial(loss, temperature=methods.GRASP_TEMPERATURE)
     yield "grasp", jax.jit(partial(scores.grasp, tempered))(start, full), full
     feed = SimpleNamespace(shape=shape)
-    flow = partial(step.flow, program=SimpleNamespace(model=model, feed=feed))
+    flow = partial(step.flow, program=SimpleNamespace(network=model, feed=feed))
     yield "synflow", scores.synflow_shares(flow, params)(full), full
 
 

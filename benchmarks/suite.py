@@ -369,7 +369,7 @@ def path() -> Iterator[Line]:
     program = ours.resnet20(dataset)
     a, b = ours.tickets(program, 2, (32, 32, 3))
     evaluate = Evaluator(
-        program.model,
+        program.network,
         dataset.test,
         dataset.mean,
         dataset.std,

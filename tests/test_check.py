@@ -242,9 +242,9 @@ from lth_jax.lottery.branches import BRANCHES, Branch
 from lth_jax.lottery.methods import METHODS, by_score
 from lth_jax.lottery.studies import STUDIES
 from lth_jax.models import MODELS
-from lth_jax.models.network import Network
+from lth_jax.models.classifier import Classifier
 
-class Flat(Network):
+class Flat(Classifier):
     @nn.compact
     def __call__(self, x, train):
         return self.classify(x.reshape(len(x), -1))

@@ -10,9 +10,9 @@ import pytest
 from flax import linen as nn
 from trees import assert_same
 
-from lth_jax import data, prune
+from lth_jax import data, models, prune
 from lth_jax.data import Split
-from lth_jax.models.network import Network
+from lth_jax.models.network import with_fields
 from lth_jax.train import state
 from lth_jax.train.devices import Layout
 from lth_jax.train.evaluate import Evaluator, between, refresher
@@ -22,7 +22,7 @@ EXAMPLES, CLASSES = 23, 4
 MEAN, STD = np.array([0.4, 0.6], np.float32), np.array([0.2, 0.3], np.float32)
 
 
-class Normalised(Network):
+class Normalised(models.Classifier):
     """A batch normalisation, which knows training from evaluation, and a layer."""
 
     @nn.compact
@@ -30,7 +30,7 @@ class Normalised(Network):
         return self.classify(self.bound_norm(train)(name="norm")(x.mean((1, 2))))
 
 
-MODEL = Normalised(num_classes=CLASSES)
+MODEL = models.linen(Normalised(num_classes=CLASSES))
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def plain(member, split, unit_norm=False):
 
 def evaluator(split, name, devices, batch_size, limit=0):
     layout = Layout(name, tuple(jax.devices()[:devices]), limit)
-    model = MODEL.clone(axis_name=layout.axis)
+    model = with_fields(MODEL, axis_name=layout.axis)
     return Evaluator(model, split, MEAN, STD, layout, batch_size)
 
 
@@ -187,7 +187,7 @@ def test_batch_statistics_are_recomputed_by_training_batches(
     feed = data.Memory(split, MEAN, STD, batch_size=5)
     arrays = layout.replicate(feed.arrays)
     program = Program(
-        model=MODEL.clone(norm_momentum=momentum),
+        network=with_fields(MODEL, norm_momentum=momentum),
         optimizer=lambda rate, decay: optax.sgd(rate),
         schedule=lambda step: jnp.float32(0.1),
         feed=feed,

@@ -112,7 +112,7 @@ def test_dense_networks_take_many_steps_a_call(build):
     program = build().program
     assert program.steps_per_call > 1
     assert program.layout.members == 1  # at a time on each core
-    assert program.model.axis_name is None
+    assert program.network.module.axis_name is None
 
 
 def test_convolutions_on_a_cpu_take_one_step_a_call_and_no_company(build):
@@ -132,7 +132,7 @@ def test_batch_statistics_are_synchronised_as_configured(
         **{"train.layout": layout, "train.sync_batch_stats": synchronised},
         **CONVOLUTIONAL,
     )
-    assert made.program.model.axis_name == axis
+    assert made.program.network.module.axis_name == axis
 
 
 def test_devices_are_all_or_the_first_few(build):
@@ -186,16 +186,16 @@ def test_decay_belongs_to_the_state_and_no_decay_leaves_it_out(build):
 def test_batch_norm_has_the_configs_constants(build):
     """Statistics on a path are recomputed by one that forgets what was before."""
     usual = build(**CONVOLUTIONAL)
-    model = usual.program.model
+    model = usual.program.network.module
     assert (model.norm_momentum, model.norm_epsilon) == (0.9, 1e-5)
     assert usual.refresh.program is usual.program
     constants = {"model.norm_momentum": 0.99, "model.norm_epsilon": 0.5}
     made = build(**CONVOLUTIONAL, **constants)
-    model, other = made.program.model, made.refresh.program.model
+    model, other = made.program.network.module, made.refresh.program.network.module
     assert (model.norm_momentum, model.norm_epsilon) == (0.99, 0.5)
     assert (other.norm_momentum, other.norm_epsilon) == (0.9, 0.5)
     mean = build(**CONVOLUTIONAL, **{"study.batch_stats": "recompute_mean"}).refresh
-    assert (mean.mean, mean.program.model.norm_momentum) == (True, 0)
+    assert (mean.mean, mean.program.network.module.norm_momentum) == (True, 0)
     assert not usual.refresh.mean
 
 
@@ -219,7 +219,7 @@ def test_batch_statistics_may_be_those_of_groups_which_costs_nothing_else(build)
         build(**CONVOLUTIONAL),
         build(**CONVOLUTIONAL, **{"model.norm_group": 15}),
     )
-    assert made.program.model.norm_group == 15
+    assert made.program.network.module.norm_group == 15
     assert made.layers == usual.layers
 
 

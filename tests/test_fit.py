@@ -17,6 +17,7 @@ from trees import assert_same
 from lth_jax import masks as masks_lib
 from lth_jax import models, prune, rewind
 from lth_jax.data import Memory, Split, batch_indices
+from lth_jax.models.network import with_fields
 from lth_jax.tasks.classification import cross_entropy
 from lth_jax.train import optimizers as optim
 from lth_jax.train import processes, state
@@ -74,7 +75,7 @@ def program(optimizer="sgd", layout=ALONE, **changes):
     """A program that is compiled once for all tests."""
     source = changes.pop("feed", feed())
     arrays = layout.replicate(source.arrays)
-    fields = {"model": LENET, "steps_per_call": 3, "label_smoothing": 0.1} | changes
+    fields = {"network": LENET, "steps_per_call": 3, "label_smoothing": 0.1} | changes
     return Program(
         optimizer=OPTIMIZERS[optimizer],
         schedule=optim.Schedule("linear", 0.1, length=20),
@@ -422,16 +423,19 @@ def test_a_seed_has_its_batches_whatever_the_fleet_the_devices_and_the_restart(w
         np.zeros(EXAMPLES, np.int32),
     )
     unit = np.full(1, 1 / 255, np.float32)
-    recorder = Recorder(where.axis)
+    recorder = models.linen(Recorder(where.axis))
     steps = program(
         "sgd",
         where,
-        model=recorder,
+        network=recorder,
         feed=Memory(numbered, 0 * unit, unit, BATCH),
     )
     seeds = [np.uint32(seed) for seed in (7, 2**31 + 5, 9, 7, 11)]
     start = state.create(
-        jax.random.key(0), Recorder(), OPTIMIZERS["sgd"](0.1, None), shape=(1, 1, 1)
+        jax.random.key(0),
+        recorder,
+        OPTIMIZERS["sgd"](0.1, None),
+        shape=(1, 1, 1),
     )
     fleet = [dataclasses.replace(start, data_seed=jnp.asarray(seed)) for seed in seeds]
     trained = fit(fit(fleet, 4, steps), STEPS, steps)
@@ -468,7 +472,7 @@ def test_devices_that_share_batches_train_as_one_does(devices):
     assert_close(trained, [alone(0), alone(1)])
 
 
-class Convolutional(models.network.Network):
+class Convolutional(models.Classifier):
     """A convolution and a batch normalisation."""
 
     @nn.compact
@@ -491,7 +495,7 @@ def train_convolutional(model, shape, where):
     steps = program(
         "sgd",
         where,
-        model=model.clone(axis_name=where.axis),
+        network=with_fields(model, axis_name=where.axis),
         feed=feed(shape),
         steps_per_call=1,
     )
@@ -502,7 +506,7 @@ def train_convolutional(model, shape, where):
 @pytest.mark.parametrize(
     ("model", "shape"),
     [
-        (Convolutional(num_classes=CLASSES), (4, 4, 2)),
+        (models.linen(Convolutional(num_classes=CLASSES)), (4, 4, 2)),
         pytest.param(
             models.create("cifar_resnet", num_classes=CLASSES, depth=8, width=4),
             (8, 8, 3),
@@ -520,13 +524,13 @@ def test_batch_normalisation_spans_the_devices_that_share_a_batch(model, shape):
 
 def test_groups_are_to_a_batch_what_devices_are_that_do_not_synchronise():
     shape = (4, 4, 2)
-    apart = Convolutional(num_classes=CLASSES)
-    grouped = apart.clone(norm_group=BATCH // 2)
+    apart = models.linen(Convolutional(num_classes=CLASSES))
+    grouped = with_fields(apart, norm_group=BATCH // 2)
     one = train_convolutional(grouped, shape, ALONE)
     for model in (apart, grouped):
         start = ticket(model, shape)
         steps = program(
-            "sgd", layout("data", 2), model=model, feed=feed(shape), steps_per_call=1
+            "sgd", layout("data", 2), network=model, feed=feed(shape), steps_per_call=1
         )
         (two,) = fit([start], 3, steps)
         assert_close(two, one)
@@ -534,10 +538,10 @@ def test_groups_are_to_a_batch_what_devices_are_that_do_not_synchronise():
 
 def test_statistics_that_are_not_synchronised_are_averaged():
     """Each device normalises with its own batch; what is kept is their mean."""
-    model, shape = Convolutional(num_classes=CLASSES), (4, 4, 2)
+    model, shape = models.linen(Convolutional(num_classes=CLASSES)), (4, 4, 2)
     start = ticket(model, shape)
     steps = program(
-        "sgd", layout("data"), model=model, feed=feed(shape), steps_per_call=1
+        "sgd", layout("data"), network=model, feed=feed(shape), steps_per_call=1
     )
     (trained,) = fit([start], 1, steps)
     variances = []
@@ -616,10 +620,10 @@ def test_no_loop_is_compiled_where_there_need_be_none(accumulate, unroll, loops)
 
 def test_batch_statistics_go_through_the_microbatches():
     """Each microbatch is normalised by itself and moves the running averages."""
-    model, shape = Convolutional(num_classes=CLASSES), (4, 4, 2)
+    model, shape = models.linen(Convolutional(num_classes=CLASSES)), (4, 4, 2)
     start = ticket(model, shape)
     steps = program(
-        "sgd", ALONE, model=model, feed=feed(shape), steps_per_call=1, accumulate=2
+        "sgd", ALONE, network=model, feed=feed(shape), steps_per_call=1, accumulate=2
     )
     (trained,) = fit([start], 1, steps)
     batch = feed(shape).batch(feed(shape).arrays, start.data_seed, 0)["image"]
@@ -650,13 +654,15 @@ class TwoHeaded(nn.Module):
 
 @pytest.mark.parametrize("weight", [0.0, 0.4])
 def test_auxiliary_heads_count_with_their_weight(weight):
-    model = TwoHeaded()
+    model = models.linen(TwoHeaded())
     start = state.create(
         jax.random.key(0), model, OPTIMIZERS["sgd"](0.1, None), shape=SHAPE
     )
-    (trained,) = fit([start], 1, program(model=model, aux_weight=weight))
+    (trained,) = fit([start], 1, program(network=model, aux_weight=weight))
     batch = feed().batch(feed().arrays, start.data_seed, 0)
-    heads = model.apply({"params": start.params}, batch["image"], train=True)
+    heads, _ = model.apply(
+        start.params, {}, batch["image"], train=True, key=jax.random.key(0)
+    )
     labels = jnp.asarray(batch["label"])
     first, second = (cross_entropy(head, labels, 0.1) for head in heads)
     np.testing.assert_allclose(trained.loss, first + weight * second, rtol=1e-5)
@@ -681,23 +687,27 @@ class Dropping(nn.Module):
 
 
 def test_devices_that_share_a_batch_drop_differently():
+    network = models.linen(Dropping())
     start = state.create(
-        jax.random.key(0), Dropping(), OPTIMIZERS["sgd"](0.1, None), shape=SHAPE
+        jax.random.key(0),
+        models.linen(Dropping()),
+        OPTIMIZERS["sgd"](0.1, None),
+        shape=SHAPE,
     )
-    (trained,) = fit([start], 1, program("sgd", layout("data"), model=Dropping()))
+    (trained,) = fit([start], 1, program("sgd", layout("data"), network=network))
     first, second = trained.batch_stats["kept"]
     assert not np.array_equal(first, second)
 
 
 def test_computing_in_bfloat16_leaves_everything_else_in_float32():
-    half = Convolutional(num_classes=CLASSES, dtype=jnp.bfloat16)
-    full, shape = Convolutional(num_classes=CLASSES), (4, 4, 2)
+    full, shape = models.linen(Convolutional(num_classes=CLASSES)), (4, 4, 2)
+    half = with_fields(full, dtype=jnp.bfloat16)
     start = ticket(full, shape)
     trained = {
-        model.dtype: fit(
+        model.fields["dtype"]: fit(
             [start],
             3,
-            program("sgd", model=model, feed=feed(shape), steps_per_call=1),
+            program("sgd", network=model, feed=feed(shape), steps_per_call=1),
         )[0]
         for model in (half, full)
     }
@@ -731,7 +741,7 @@ def test_one_device_and_two_come_to_the_same_masks(name):
         steps = program(
             "sgd",
             where,
-            model=model.clone(axis_name=where.axis),
+            network=with_fields(model, axis_name=where.axis),
             feed=source,
             steps_per_call=1,
         )

@@ -183,9 +183,9 @@ def test_xla_is_given_no_kernel_above_its_image():
 
 
 def test_a_network_has_the_same_parameters_and_logits(maps):
-    plain = models.create("resnet20", num_classes=10, width=4)
+    plain = models.create("resnet20", num_classes=10, width=4).module
     layers = {"conv": lean.Conv, "norm": lean.BatchNorm}
-    ours = models.create("resnet20", num_classes=10, width=4, **layers)
+    ours = models.create("resnet20", num_classes=10, width=4, **layers).module
     found = []
     for network in (plain, ours):
         variables = network.init(jax.random.key(0), maps, train=False)

@@ -361,14 +361,14 @@ def test_a_method_whose_scores_are_all_equal_ends_the_run(configure, tmp_path):
 @pytest.mark.parametrize("norm_scale", ["ones", "uniform"])
 def test_synflow_is_that_of_the_linear_network_at_any_depth(configure, norm_scale):
     """By hand: a flow of 1e60, and 6 at most through each activation."""
-    model = Deep(num_classes=2, scale_init=models.NORM_SCALES[norm_scale])
+    model = models.linen(Deep(num_classes=2, scale_init=models.NORM_SCALES[norm_scale]))
     image = jnp.ones((1, 2, 2, 3))
-    params = model.init(jax.random.key(0), image, train=False)["params"]
+    params, _ = model.init(jax.random.key(0), image)
     params = jax.tree.map(lambda w: w if w.ndim < 2 else 0 * w - 1e6, params)
     masks = masks_lib.full(params)
     split = Split(np.zeros((4, 2, 2, 3), np.uint8), np.zeros(4, np.int32))
     feed = Memory(split, np.zeros(3, np.float32), np.ones(3, np.float32), batch_size=2)
-    program = replace(build(configure()).program, model=model, feed=feed)
+    program = replace(build(configure()).program, network=model, feed=feed)
     flow = scores.synflow_shares(partial(step.flow, program=program), params)
     found = jax.device_get(flow(masks))
     assert {w.dtype for w in jax.tree.leaves(found)} == {np.dtype("float32")}
@@ -420,7 +420,7 @@ def test_synflow_fetches_numbers_but_no_weights(configure, monkeypatch):
     assert {*sizes} == {1}
 
 
-class Deep(models.Network):
+class Deep(models.Classifier):
     @nn.compact
     def __call__(self, x, train):
         conv, norm = self.bound_conv(), self.bound_norm(train)

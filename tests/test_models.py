@@ -11,8 +11,8 @@ from jax.tree_util import keystr, tree_leaves_with_path
 
 from lth_jax import masks, models
 from lth_jax.models import lean, summary
+from lth_jax.models.classifier import Classifier
 from lth_jax.models.mobilenet import InvertedResidual
-from lth_jax.models.network import Network
 from lth_jax.models.resnet import BasicBlock, Bottleneck
 
 FAMILIES = {
@@ -25,6 +25,11 @@ FAMILIES = {
     "inception_v3": (75, 75, 3),
     "squeezenet": (21, 21, 3),
 }
+
+
+def create(name, **fields):
+    """The Linen module of a network by name."""
+    return models.create(name, **fields).module
 
 
 def abstract(network, image):
@@ -51,14 +56,14 @@ def filled(variables, seed=0):
 @cache
 def shapes(name):
     """The shapes of the parameters, by path as nested dicts."""
-    variables, _ = abstract(models.create(name, num_classes=10), (96, 96, 3))
+    variables, _ = abstract(create(name, num_classes=10), (96, 96, 3))
     return variables["params"]
 
 
 @cache
 def small_resnet():
     """A residual network of seconds to compile, its variables and a batch."""
-    network = models.create("cifar_resnet", num_classes=3, depth=8, width=2)
+    network = create("cifar_resnet", num_classes=3, depth=8, width=2)
     variables, _ = abstract(network, (8, 8, 3))
     images = jax.random.normal(jax.random.key(1), (4, 8, 8, 3))
     return network, filled(variables), images
@@ -90,7 +95,7 @@ def small_resnet():
     ],
 )
 def test_parameter_count(name, num_classes, image, count):
-    network = models.create(name, num_classes=num_classes)
+    network = create(name, num_classes=num_classes)
     variables, _ = abstract(network, image)
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == count
 
@@ -104,14 +109,14 @@ def test_parameter_count(name, num_classes, image, count):
     ],
 )
 def test_fields_change_the_parameter_count(name, fields, image, count):
-    network = models.create(name, num_classes=10, **fields)
+    network = create(name, num_classes=10, **fields)
     variables, _ = abstract(network, image)
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == count
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_bfloat16_computes_float32_logits_from_float32_parameters(name):
-    network = models.create(name, num_classes=10, dtype=jnp.bfloat16)
+    network = create(name, num_classes=10, dtype=jnp.bfloat16)
     variables, images = abstract(network, FAMILIES[name])
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype("float32")}
     apply = partial(
@@ -125,7 +130,7 @@ def test_bfloat16_computes_float32_logits_from_float32_parameters(name):
 
 
 def test_lenet_paths():
-    variables, _ = abstract(models.create("lenet", num_classes=10), (28, 28, 1))
+    variables, _ = abstract(create("lenet", num_classes=10), (28, 28, 1))
     assert paths(variables["params"]) == [
         "fc/bias",
         "fc/kernel",
@@ -256,7 +261,7 @@ def test_axis_name_averages_batch_statistics():
 
 
 def test_inception_returns_auxiliary_logits_only_in_training():
-    network = models.create("inception_v3", num_classes=5)
+    network = create("inception_v3", num_classes=5)
     for size in (75, 128, 299):
         variables, images = abstract(network, (size, size, 3))
         apply = partial(network.apply, mutable=["batch_stats"])
@@ -269,7 +274,7 @@ def test_inception_returns_auxiliary_logits_only_in_training():
 
 
 def test_inception_without_auxiliary_head_returns_logits_in_training():
-    network = models.create("inception_v3", num_classes=5, aux_head=False)
+    network = create("inception_v3", num_classes=5, aux_head=False)
     variables, images = abstract(network, (75, 75, 3))
     apply = partial(network.apply, train=True, mutable=["batch_stats"])
     logits, _ = jax.eval_shape(apply, variables, images)
@@ -277,7 +282,7 @@ def test_inception_without_auxiliary_head_returns_logits_in_training():
 
 
 def test_squeezenet_drops_features_only_in_training():
-    network = models.create("squeezenet", num_classes=3, dropout=1.0)
+    network = create("squeezenet", num_classes=3, dropout=1.0)
     variables, images = abstract(network, (21, 21, 3))
     variables, images = filled((variables, images))
     variables["params"]["classifier"]["bias"] = jnp.zeros(3)
@@ -302,7 +307,7 @@ def test_zero_init_last_starts_blocks_as_their_shortcuts():
 
 
 def test_zero_init_last_reaches_every_block():
-    network = models.create("resnet18", num_classes=10, zero_init_last=True)
+    network = create("resnet18", num_classes=10, zero_init_last=True)
     network = network.clone(kernel_init=nn.initializers.zeros)
     init = jax.jit(partial(network.init, train=False))
     params = init(jax.random.key(0), jnp.ones((1, 32, 32, 3)))["params"]
@@ -347,7 +352,7 @@ def test_every_network_uses_the_given_conv_and_norm(name, constants):
             return super().__call__(x)
 
     given = given if constants != (0.9, 1e-5) else {}
-    network = models.create(name, num_classes=10, conv=Conv, norm=Norm, **given)
+    network = create(name, num_classes=10, conv=Conv, norm=Norm, **given)
     variables, _ = abstract(network, (75, 75, 3))
     layers = {path.rpartition("/")[0] for path in paths(variables["params"])}
     assert layers - made <= {"fc", "aux/fc"}
@@ -357,7 +362,7 @@ def test_every_network_uses_the_given_conv_and_norm(name, constants):
 def test_every_network_with_batch_norm_may_take_its_statistics_of_groups(name):
     """With the same paths; what comes out is another number in training alone."""
     plain, grouped = (
-        models.create(name, num_classes=10, norm_group=group) for group in (0, 3)
+        create(name, num_classes=10, norm_group=group) for group in (0, 3)
     )
     images = jax.ShapeDtypeStruct((6, 75, 75, 3), jnp.float32)
     variables = jax.eval_shape(
@@ -380,14 +385,14 @@ def test_every_network_with_batch_norm_may_take_its_statistics_of_groups(name):
 
 
 def test_small_images_are_refused():
-    network = models.create("inception_v3", num_classes=10)
+    network = create("inception_v3", num_classes=10)
     with pytest.raises(ValueError, match="images too small"):
         abstract(network, (74, 74, 3))
 
 
 @pytest.mark.parametrize("depth", [2, 18, 21])
 def test_cifar_resnet_refuses_other_depths(depth):
-    network = models.create("cifar_resnet", num_classes=10, depth=depth)
+    network = create("cifar_resnet", num_classes=10, depth=depth)
     with pytest.raises(ValueError, match=f"depth {depth} is not 6n"):
         abstract(network, (32, 32, 3))
 
@@ -421,7 +426,7 @@ def test_cifar_resnet_refuses_other_depths(depth):
 )
 def test_create_refuses_unknown_names(name, arguments, message):
     with pytest.raises(ValueError) as error:
-        models.create(name, num_classes=10, **arguments)
+        create(name, num_classes=10, **arguments)
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
 
@@ -438,7 +443,7 @@ class Plain(nn.Module):
         return nn.Dense(self.num_classes)(x)
 
 
-class OfNetwork(Network):
+class OfNetwork(Classifier):
     width: int = 3
 
     @nn.compact
@@ -460,16 +465,16 @@ class OfNetwork(Network):
 )
 def test_whatever_returns_a_module_is_a_model(monkeypatch, made):
     monkeypatch.setitem(models.MODELS, "mine", made)
-    network = models.create("mine", num_classes=7, width=5)
+    network = create("mine", num_classes=7, width=5)
     assert (network.num_classes, network.width) == (7, 5)
-    assert models.create("mine", num_classes=7).width == 3
+    assert create("mine", num_classes=7).width == 3
 
 
 @pytest.mark.parametrize("made", [OfNetwork, Plain, lambda num_classes: None])
 def test_a_model_of_ones_own_refuses_unknown_fields(monkeypatch, made):
     monkeypatch.setitem(models.MODELS, "mine", made)
     with pytest.raises(ValueError, match="unknown field of mine 'depth'"):
-        models.create("mine", num_classes=7, depth=5)
+        create("mine", num_classes=7, depth=5)
 
 
 @pytest.mark.parametrize(
@@ -485,9 +490,9 @@ def test_a_model_of_ones_own_refuses_unknown_fields(monkeypatch, made):
 )
 def test_what_a_model_does_not_take_is_not_ignored(monkeypatch, field, argument):
     monkeypatch.setitem(models.MODELS, "mine", Plain)
-    models.create("mine", num_classes=7, dtype="float32", conv=lean.Conv)
+    create("mine", num_classes=7, dtype="float32", conv=lean.Conv)
     with pytest.raises(ValueError, match=f"mine has no field '{field}', and keeps"):
-        models.create("mine", num_classes=7, **argument)
+        create("mine", num_classes=7, **argument)
 
 
 @pytest.mark.parametrize(
@@ -500,7 +505,7 @@ def test_what_a_model_does_not_take_is_not_ignored(monkeypatch, field, argument)
     ],
 )
 def test_initializers(init, variance, truncated):
-    network = models.create("vgg11", num_classes=10, init=init)
+    network = create("vgg11", num_classes=10, init=init)
     kernel = network.kernel_init(jax.random.key(0), (5, 5, 40, 80), jnp.float32)
     np.testing.assert_allclose(kernel.var(), variance, rtol=0.03)
     # A normal truncated at two deviations reaches 2.28 after its rescaling.
@@ -508,15 +513,15 @@ def test_initializers(init, variance, truncated):
 
 
 def test_norm_scales():
-    ones = models.create("resnet20", num_classes=10).scale_init
+    ones = create("resnet20", num_classes=10).scale_init
     np.testing.assert_array_equal(ones(jax.random.key(0), (3,)), [1, 1, 1])
-    uniform = models.create("resnet20", num_classes=10, norm_scale="uniform").scale_init
+    uniform = create("resnet20", num_classes=10, norm_scale="uniform").scale_init
     scale = uniform(jax.random.key(0), (1000,))
     assert 0 <= scale.min() < 0.01 and 0.99 < scale.max() < 1
 
 
 def test_init_reaches_kernels_and_leaves_biases_zero():
-    network = models.create("lenet", num_classes=10)
+    network = create("lenet", num_classes=10)
     init = jax.jit(partial(network.init, train=False))
     params = init(jax.random.key(0), jnp.ones((1, 28, 28, 1)))["params"]
     np.testing.assert_allclose(params["fc1"]["kernel"].var(), 2 / 784, rtol=0.03)
@@ -525,9 +530,7 @@ def test_init_reaches_kernels_and_leaves_biases_zero():
 
 
 def test_norm_scale_reaches_every_normalisation():
-    network = models.create(
-        "cifar_resnet", num_classes=2, depth=8, norm_scale="uniform"
-    )
+    network = create("cifar_resnet", num_classes=2, depth=8, norm_scale="uniform")
     network = network.clone(kernel_init=nn.initializers.zeros)
     init = jax.jit(partial(network.init, train=False))
     params = init(jax.random.key(0), jnp.ones((1, 8, 8, 3)))["params"]
@@ -577,7 +580,7 @@ def test_a_convolution_costs_the_same_however_it_is_computed():
 
 def test_what_has_no_mask_is_not_prunable():
     network = models.create("lenet", num_classes=10)
-    variables, _ = abstract(network, (28, 28, 1))
+    variables, _ = abstract(network.module, (28, 28, 1))
     kept = jax.eval_shape(partial(masks.full, exclude=["^fc/"]), variables["params"])
     rows = summary.layers(network, (28, 28, 1), kept)
     assert [row.prunable for row in rows] == [235_200, 30_000, 0]

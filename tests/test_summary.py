@@ -8,6 +8,7 @@ from flax import linen as nn
 from flax import nnx
 from jax import lax
 
+from lth_jax import models
 from lth_jax.models import summary
 
 STEPS, WIDTH = 4, 6  # of a sequence, and of each of its elements
@@ -199,11 +200,11 @@ LSTM = {f"{source}{gate}": n for source, n in (("i", 6), ("h", 8)) for gate in "
 )
 def test_what_is_multiplied_is_counted_for_each_parameter(forward, wanted):
     """Once for each use of it on one example; and every parameter is in one layer."""
-    module, shape = network(forward), (STEPS, WIDTH, 1)
-    rows = summary.layers(module, shape)
+    made, shape = models.linen(network(forward)), (STEPS, WIDTH, 1)
+    rows = summary.layers(made, shape)
     found = {path: n for row in rows for path, n in row.weights.items() if n}
     assert found == wanted
     assert sum(row.multiply_adds for row in rows) == sum(wanted.values())
-    variables = module.init(jax.random.key(0), jnp.ones((1, *shape)), train=False)
-    sizes = [leaf.size for leaf in jax.tree.leaves(variables["params"])]
+    params, _ = made.init(jax.random.key(0), jnp.ones((1, *shape)))
+    sizes = [leaf.size for leaf in jax.tree.leaves(params)]
     assert sum(row.parameters for row in rows) == sum(sizes)

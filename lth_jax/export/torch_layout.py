@@ -63,7 +63,8 @@ def _renaming(model: dict[str, Any]) -> Callable[[str], str]:
     """Return what renames a layer; what a subclass adds keeps its name."""
     name, network = model["name"], None
     if name in models.MODELS:
-        network = models.create(name, num_classes=1, **model.get("options", {}))
+        made = models.create(name, num_classes=1, **model.get("options", {}))
+        network = getattr(made, "module", None)
     if isinstance(network, LeNet):
         return str
     if isinstance(network, (CifarResNet, ResNet)):

@@ -1,4 +1,4 @@
-"""Networks by name, in Flax Linen."""
+"""Networks: two pure functions, of any framework, or by name."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -9,20 +9,35 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from lth_jax.models.classifier import Classifier, ModuleDef
+from lth_jax.models.frameworks import equinox, haiku, nnx
 from lth_jax.models.inception import InceptionV3
 from lth_jax.models.initializers import INITIALIZERS, NORM_SCALES
 from lth_jax.models.lenet import LeNet
 from lth_jax.models.mobilenet import MobileNetV2
-from lth_jax.models.network import ModuleDef, Network
+from lth_jax.models.network import Functions, Network, as_network, linen
 from lth_jax.models.resnet import BasicBlock, Bottleneck, CifarResNet, ResNet
 from lth_jax.models.squeezenet import SqueezeNet
 from lth_jax.models.vgg import VGG
 
-__all__ = ["INITIALIZERS", "MODELS", "NORM_SCALES", "create"]
+__all__ = [
+    "INITIALIZERS",
+    "MODELS",
+    "NORM_SCALES",
+    "Classifier",
+    "Functions",
+    "Network",
+    "as_network",
+    "create",
+    "equinox",
+    "haiku",
+    "linen",
+    "nnx",
+]
 
-# Whatever returns a Linen module. What is bound here is what the name means: `create`
-# takes only the other fields.
-MODELS: dict[str, Callable[..., nn.Module]] = {
+# Whatever returns a Linen module or a `Network`. What is bound here is what the name
+# means: `create` takes only the other fields.
+MODELS: dict[str, Callable[..., nn.Module | Network]] = {
     "lenet": partial(LeNet),
     "cifar_resnet": partial(CifarResNet),
     **{f"resnet{n}": partial(CifarResNet, depth=n) for n in (20, 32, 44, 56, 110)},
@@ -60,7 +75,7 @@ def create(
     norm_epsilon: float = 1e-5,
     norm_group: int = 0,
     **fields: Any,
-) -> nn.Module:
+) -> Network:
     """Create a network by name.
 
     Args:
@@ -68,17 +83,17 @@ def create(
       init: key of `INITIALIZERS`, for all kernels.
       norm_scale: key of `NORM_SCALES`, for the scales of all normalisations.
       num_classes, dtype, axis_name, conv, norm, norm_momentum, norm_epsilon,
-        norm_group: fields of `Network`.
+        norm_group: fields of `Classifier`.
       **fields: the architecture's own fields, as `widths` of LeNet.
 
-    A model that does not take all fields of `Network` is given those that it takes.
+    A model that does not take all fields of `Classifier` is given those that it takes.
     Raises ValueError, which lists the known ones, for an unknown name or field, and if
     a model does not take what is not at its default.
 
     >>> import jax
     >>> lenet = create("lenet", num_classes=10, widths=(30, 10))
-    >>> variables = lenet.init(jax.random.key(0), jnp.ones((1, 28, 28, 1)), train=False)
-    >>> sorted(variables["params"])
+    >>> params, _ = lenet.init(jax.random.key(0), jnp.ones((1, 28, 28, 1)))
+    >>> sorted(params)
     ['fc', 'fc1', 'fc2']
     """
     _check_known("model", name, MODELS)
@@ -99,7 +114,7 @@ def create(
     }
     taken = inspect.signature(model).parameters
     if all(parameter.kind != parameter.VAR_KEYWORD for parameter in taken.values()):
-        bound = inspect.signature(Network).parameters.keys()
+        bound = inspect.signature(Classifier).parameters.keys()
         bound |= getattr(model, "keywords", {}).keys()
         for field in fields:
             _check_known(f"field of {name}", field, taken.keys() - bound)
@@ -111,11 +126,11 @@ def create(
             "norm_epsilon",
             "norm_group",
         ):
-            usual = (getattr(Network, field), "float32")  # what a config calls it
+            usual = (getattr(Classifier, field), "float32")  # what a config calls it
             if field not in taken and common[field] not in usual:
                 raise ValueError(f"{name} has no field {field!r}, and keeps its own")
         common = {field: value for field, value in common.items() if field in taken}
-    return model(**common, **fields)
+    return as_network(model(**common, **fields))
 
 
 def _check_known(what: str, name: str, known: Iterable[str]) -> None:

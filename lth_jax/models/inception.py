@@ -6,7 +6,14 @@ from functools import partial
 import jax.numpy as jnp
 from flax import linen as nn
 
-from lth_jax.models.network import Images, Logits, Maps, ModuleDef, Network, global_mean
+from lth_jax.models.classifier import (
+    Classifier,
+    Images,
+    Logits,
+    Maps,
+    ModuleDef,
+    global_mean,
+)
 
 Kernel = tuple[int, int]
 # Output channels, then one kernel, or several side by side.
@@ -143,7 +150,7 @@ class AuxHead(nn.Module):
         return fc(global_mean(x)).astype(jnp.float32)
 
 
-class InceptionV3(Network):
+class InceptionV3(Classifier):
     """Inception-v3 (section 6, as released) for images of 299x299, at least 75x75.
 
     The stem is `conv1` to `conv5`, the blocks are `mixed1` to `mixed11`, the

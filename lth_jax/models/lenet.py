@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from flax import linen as nn
 
-from lth_jax.models.network import Images, Logits, Network
+from lth_jax.models.classifier import Classifier, Images, Logits
 
 
-class LeNet(Network):
+class LeNet(Classifier):
     """LeNet-300-100 (LeCun et al. 1998, section III.C), with ReLU.
 
     The hidden layers are `fc1`, `fc2`, ... and the last layer is `fc`. No field of

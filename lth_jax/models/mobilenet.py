@@ -5,7 +5,7 @@ from functools import partial
 
 from flax import linen as nn
 
-from lth_jax.models.network import Images, Logits, Maps, ModuleDef, Network
+from lth_jax.models.classifier import Classifier, Images, Logits, Maps, ModuleDef
 
 # Table 2: output channels and number of blocks; all but the first expand by 6.
 STAGES = ((16, 1), (24, 2), (32, 3), (64, 4), (96, 3), (160, 3), (320, 1))
@@ -39,7 +39,7 @@ class InvertedResidual(nn.Module):
         return x + y if x.shape == y.shape else y
 
 
-class MobileNetV2(Network):
+class MobileNetV2(Classifier):
     """MobileNet-V2 (table 2).
 
     The stem is `conv1` and `norm1`. Block b of stage s is `stage{s}_block{b}`,

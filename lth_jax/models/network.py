@@ -1,92 +1,177 @@
-"""What all networks share: their common fields and how they reach the layers."""
+"""Network: two pure functions, and how a Linen module becomes them."""
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, runtime_checkable
 
-import jax.numpy as jnp
+import jax
 from flax import linen as nn
-from jax.typing import DTypeLike
-from jaxtyping import Array, Float
-
-from lth_jax.models import lean
-from lth_jax.models.initializers import INITIALIZERS, NORM_SCALES
-
-ModuleDef = Callable[..., nn.Module]
-Images = Float[Array, "batch height width channels"]
-# Feature maps: a layer may change all sizes but the batch's.
-Maps = Float[Array, "batch _height _width _channels"]
-Features = Float[Array, "batch features"]
-Logits = Float[Array, "batch classes"]
+from jaxtyping import Array, Key, PyTree
 
 
-class Network(nn.Module, kw_only=True):
-    """Base of every network: `network.apply(variables, images, train)` gives logits.
+@runtime_checkable
+class Network(Protocol):
+    """What is trained: two pure functions.
 
-    Parameters are float32, layers compute in `dtype`, logits are float32. Biases
-    start at 0. A convolution before a normalisation has no bias unless the network
-    says otherwise, and is padded symmetrically.
+    `params` is a tree of arrays that learn by gradients; `state` a tree of arrays that
+    training changes otherwise (batch statistics), `{}` if there are none. Leaves are
+    named by their path, as in masks. Where devices share a batch, statistics may be
+    averaged over the axis "batch".
+
+    Example: plain functions are one, too.
+        >>> import jax.numpy as jnp
+        >>> def init(key, inputs):
+        ...     return {"w": jax.random.normal(key, (inputs.shape[-1], 10))}, {}
+        >>> def apply(params, state, inputs, *, train, key):
+        ...     return inputs @ params["w"], state
+        >>> network = Functions(init, apply)
+        >>> params, state = network.init(jax.random.key(0), jnp.ones((1, 4)))
+        >>> inputs = jnp.ones((2, 4))
+        >>> network.apply(params, state, inputs, train=True, key=None)[0].shape
+        (2, 10)
     """
 
-    num_classes: int
-    kernel_init: nn.initializers.Initializer = INITIALIZERS["kaiming_normal"]
-    scale_init: nn.initializers.Initializer = NORM_SCALES["ones"]  # normalisations'
-    dtype: DTypeLike = jnp.float32  # of the computation
-    axis_name: str | None = None  # mapped axis over which batch statistics are averaged
-    conv: ModuleDef = nn.Conv  # or a module with its arguments
-    norm: ModuleDef = nn.BatchNorm  # likewise
-    norm_momentum: float = 0.9  # what running statistics keep in a step of training
-    norm_epsilon: float = 1e-5  # added to a variance
-    # Examples that share training statistics, in `lean.BatchNorm`; 0: all, in `norm`.
-    norm_group: int = 0
+    def init(self, key: Key[Array, ""], inputs: PyTree) -> tuple[PyTree, PyTree]:
+        """Return initial (params, state); of a batch of inputs, only shapes matter."""
+        ...
 
-    @nn.nowrap
-    def bound_conv(self, use_bias: bool = False) -> ModuleDef:
-        """Bind the common fields to `conv`."""
-        init, dtype = self.kernel_init, self.dtype
-        return partial(self.conv, use_bias=use_bias, kernel_init=init, dtype=dtype)
+    def apply(
+        self, params: PyTree, state: PyTree, inputs: PyTree, *, train: bool, key: Any
+    ) -> tuple[PyTree, PyTree]:
+        """Return (outputs, state after them); the key is of dropout, None without."""
+        ...
 
-    @nn.nowrap
-    def bound_norm(self, train: bool) -> ModuleDef:
-        """Bind the common fields to `norm`; `train` chooses the batch's statistics."""
-        norm = self.norm
-        if train and self.norm_group:
-            norm = partial(lean.BatchNorm, group=self.norm_group)
-        return partial(
-            norm,
-            use_running_average=not train,
-            momentum=self.norm_momentum,
-            epsilon=self.norm_epsilon,
-            scale_init=self.scale_init,
-            axis_name=self.axis_name,
-            dtype=self.dtype,
+
+@dataclasses.dataclass(frozen=True)
+class Functions:
+    """A network of two plain functions, as of `Network`."""
+
+    init: Callable[..., tuple[PyTree, PyTree]]
+    apply: Callable[..., tuple[PyTree, PyTree]]
+
+
+def with_fields(network: Network, **fields: Any) -> Network:
+    """Return a network with other values of those of these fields that it has."""
+    has: Mapping[str, Any] = getattr(network, "fields", {})
+    changed = {name: value for name, value in fields.items() if name in has}
+    return network.clone(**changed) if changed else network  # pyright: ignore
+
+
+def alone(work: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that is mapped over the axis "batch" as on one device."""
+    mapped = jax.vmap(work, in_axes=None, axis_size=1, axis_name="batch")
+    return lambda *arguments: jax.tree.map(lambda x: x[0], mapped(*arguments))
+
+
+def over(network: Network, axis: str | None) -> Network:
+    """Return a network with statistics over an axis, or, with None, of its own.
+
+    A network that has no field `axis_name` may name the axis "batch" itself: by itself,
+    it is given one.
+    """
+    if "axis_name" in getattr(network, "fields", {}):
+        return with_fields(network, axis_name=axis)
+    return network if axis else _Alone(network)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Alone:
+    network: Network
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        return getattr(self.network, "fields", {})
+
+    def clone(self, **fields: Any) -> "_Alone":
+        return _Alone(with_fields(self.network, **fields))
+
+    def init(self, key: Key[Array, ""], inputs: PyTree) -> tuple[PyTree, PyTree]:
+        return alone(self.network.init)(key, inputs)
+
+    def apply(
+        self, params: PyTree, state: PyTree, inputs: PyTree, *, train: bool, key: Any
+    ) -> tuple[PyTree, PyTree]:
+        def apply(params: PyTree, state: PyTree, inputs: PyTree, key: Any) -> Any:
+            return self.network.apply(params, state, inputs, train=train, key=key)
+
+        return alone(apply)(params, state, inputs, key)
+
+
+def as_network(made: Any) -> Network:
+    """Return what is a network already, or a Linen module as one; else ValueError."""
+    if isinstance(made, nn.Module):
+        return linen(made)
+    if isinstance(made, type) or not isinstance(made, Network):
+        raise ValueError(
+            f"{made!r} is no network: give a Linen module, what models.nnx, .equinox "
+            "or .haiku return, or an object with the functions `init` and `apply`"
         )
-
-    @nn.nowrap
-    def bound_dense(self) -> ModuleDef:
-        """Bind the common fields to `flax.linen.Dense`."""
-        return partial(nn.Dense, kernel_init=self.kernel_init, dtype=self.dtype)
-
-    def classify(self, x: Maps | Features) -> Logits:
-        """Apply the last layer, `fc`, to features or to the spatial mean of maps."""
-        fc = self.bound_dense()(self.num_classes, name="fc")
-        return fc(global_mean(x) if x.ndim == 4 else x).astype(jnp.float32)
+    return made
 
 
-def global_mean(x: Maps) -> Features:
-    """Average over height and width; ValueError if too small images left nothing."""
-    if x.size == 0:
-        raise ValueError(f"images too small: they are reduced to shape {x.shape}")
-    return x.mean(axis=(1, 2))
+def linen(
+    module: nn.Module, collections: tuple[str, ...] = ("batch_stats",)
+) -> Network:
+    """Make a network of a Flax Linen module, which is called with inputs.
+
+    Where it takes `train` (or `training`, `is_training`, `deterministic`), it is told.
+    Its dropout has the key "dropout".
+
+    Args:
+        module: unbound; what is no field of it is never changed.
+        collections: those beside "params"; the state is the only one's tree, or each by
+            name.
+    """
+    return _Linen(module, collections)
 
 
-class _Identity(nn.Module):
-    @nn.compact
-    def __call__(self, x: Maps) -> Maps:
-        return x
+@dataclasses.dataclass(frozen=True)
+class _Linen:
+    module: nn.Module
+    collections: tuple[str, ...]
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        names = {f.name for f in dataclasses.fields(self.module)} - {"parent", "name"}
+        return {name: getattr(self.module, name) for name in names}
+
+    def clone(self, **fields: Any) -> "_Linen":
+        return dataclasses.replace(self, module=self.module.clone(**fields))
+
+    def init(self, key: Key[Array, ""], inputs: PyTree) -> tuple[PyTree, PyTree]:
+        keys = {"params": key, "dropout": jax.random.fold_in(key, 0)}
+        told: dict[str, Any] = mode(self.module.__call__, False)
+        variables = self.module.init(keys, inputs, **told)
+        found = {name: variables.get(name, {}) for name in self.collections}
+        if extra := sorted(variables.keys() - {"params", *self.collections}):
+            raise ValueError(f"collection {extra[0]!r} is not among {self.collections}")
+        return variables["params"], self._joined(found)
+
+    def apply(
+        self, params: PyTree, state: PyTree, inputs: PyTree, *, train: bool, key: Any
+    ) -> tuple[PyTree, PyTree]:
+        (first, *others) = self.collections
+        variables = {"params": params} | (state if others else {first: state})
+        told: dict[str, Any] = mode(self.module.__call__, train)
+        if not train:
+            return self.module.apply(variables, inputs, **told), state
+        outputs, updates = self.module.apply(
+            variables,
+            inputs,
+            **told,
+            mutable=[*self.collections],
+            rngs={"dropout": key},
+        )
+        return outputs, self._joined({n: updates.get(n, {}) for n in self.collections})
+
+    def _joined(self, found: dict[str, PyTree]) -> PyTree:
+        return found if len(found) > 1 else found[self.collections[0]]
 
 
-def without_norm(*, name: str, **options: Any) -> nn.Module:
-    """Stand in for a normalisation that does nothing."""
-    del options
-    return _Identity(name=name)
+def mode(call: Callable[..., Any], train: bool) -> dict[str, bool]:
+    """Return the argument by which a call is told whether it trains, if it has one."""
+    told = {name: train for name in ("train", "training", "is_training")}
+    told |= {"deterministic": not train}
+    taken = inspect.signature(call).parameters
+    return {name: value for name, value in told.items() if name in taken}

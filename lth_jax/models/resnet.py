@@ -12,7 +12,7 @@ from typing import Any
 
 from flax import linen as nn
 
-from lth_jax.models.network import Images, Logits, Maps, ModuleDef, Network
+from lth_jax.models.classifier import Classifier, Images, Logits, Maps, ModuleDef
 
 _AROUND: Any = ((1, 1), (1, 1))  # Flax's annotation knows only text
 
@@ -74,7 +74,7 @@ def _stages(x: Maps, block: ModuleDef, stage_sizes: Sequence[int], width: int) -
     return x
 
 
-class CifarResNet(Network):
+class CifarResNet(Classifier):
     """ResNet-20, 32, 44, 56, 110, ... (section 4.2) with 1x1 projection shortcuts."""
 
     depth: int = 20  # number of layers, 6n + 2
@@ -92,7 +92,7 @@ class CifarResNet(Network):
         return self.classify(x)
 
 
-class ResNet(Network):
+class ResNet(Classifier):
     """ResNet-18, 34, 50, 101, 152 (table 1).
 
     With `zero_init_last`, the last scale in each block starts at 0, so that the block

@@ -5,7 +5,14 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from lth_jax.models.network import Images, Logits, Maps, ModuleDef, Network, global_mean
+from lth_jax.models.classifier import (
+    Classifier,
+    Images,
+    Logits,
+    Maps,
+    ModuleDef,
+    global_mean,
+)
 
 
 class Fire(nn.Module):
@@ -28,7 +35,7 @@ def _max_pool(x: Maps) -> Maps:
     return nn.max_pool(x, (3, 3), (2, 2), padding)
 
 
-class SqueezeNet(Network):
+class SqueezeNet(Classifier):
     """SqueezeNet 1.0 (table 1).
 
     Layers are `conv1`, `fire2` to `fire9` (each with `squeeze`, `expand1x1` and

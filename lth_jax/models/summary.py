@@ -1,7 +1,6 @@
 """What each layer of a network costs, without computing anything."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +10,7 @@ from jaxtyping import PyTree
 
 from lth_jax import masks as masks_lib
 from lth_jax.models import products
+from lth_jax.models.network import Network, alone
 
 Shape = tuple[int, ...]
 COLUMNS = ("layer", "output", "parameters", "prunable", "multiply-adds")
@@ -29,9 +29,9 @@ class Layer(NamedTuple):
 
 
 def layers(
-    module: nn.Module, input_shape: Sequence[int], masks: PyTree | None = None
+    network: Network, input_shape: Sequence[int], masks: PyTree | None = None
 ) -> list[Layer]:
-    """List the layers of `module(x, train)` in the order of their calls.
+    """List the layers of a network, those of Linen in the order of their calls.
 
     An auxiliary head is among them, as in training. `input_shape` is the height, width
     and channels of one example; `masks` are those of `masks.full`, or some excluded.
@@ -53,53 +53,53 @@ def layers(
 
     images = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
     with nn.intercept_methods(record):
-        init = partial(module.init, train=False)
-        variables = jax.eval_shape(init, jax.random.key(0), images)
-    params = variables["params"]
+        made = jax.eval_shape(alone(network.init), jax.random.key(0), images)
+    params = made[0]
     if masks is None:
         masks = jax.eval_shape(masks_lib.full, params)
     sizes = {path: leaf.size for path, leaf in masks_lib.leaves(params)}
     prunable = {path: mask.size for path, mask in masks_lib.leaves(masks)}
-    counted = _multiply_adds(module, variables, input_shape)
+    counted = _multiply_adds(network, made, input_shape)
     own: dict[str, list[str]] = {}
     for path in sizes:
         own.setdefault(_module(path, outputs), []).append(path)
     found = []
-    for layer in (layer for layer in outputs if layer in own):
+    for layer in (layer for layer in {**outputs, **own} if layer in own):
         weights = {path: counted.get(path, 0) for path in own[layer]}
         numbers = (
             sum(n.get(p, 0) for p in weights) for n in (sizes, prunable, counted)
         )
-        found.append(Layer(layer, outputs[layer], *numbers, weights=weights))
+        found.append(Layer(layer, outputs.get(layer, ()), *numbers, weights=weights))
     return found
 
 
 def _module(path: str, modules: dict[str, Shape]) -> str:
-    """Return the path of the innermost module that has a parameter and was called."""
+    """Return the path of the innermost module that has a parameter and was called.
+
+    Where no calls are known, as of other frameworks, that of the parameter's place.
+    """
+    if not modules:
+        return path.rpartition("/")[0] or path
     while path and path not in modules:
         path = path.rpartition("/")[0]
     return path
 
 
 def _multiply_adds(
-    module: nn.Module, variables: Any, input_shape: Sequence[int]
+    network: Network, made: Any, input_shape: Sequence[int]
 ) -> dict[str, int]:
     """Return multiply-adds by path, of training where evaluation has none."""
-    examples = _EXAMPLES * (getattr(module, "norm_group", 0) or 1)
+    examples = _EXAMPLES * (getattr(network, "fields", {}).get("norm_group") or 1)
     images = jax.ShapeDtypeStruct((examples, *input_shape), jnp.float32)
-    arrays = (variables["params"], variables.get("batch_stats", {}), images)
+    arrays = (*made, images)
 
     def total(train: bool) -> dict[str, float]:
         def apply(params: Any, stats: Any, images: Any, key: Any) -> Any:
             """Apply the network as a training and an evaluation do."""
-            variables = {"params": params, "batch_stats": stats}
-            options = {"mutable": ["batch_stats"], "rngs": {"dropout": key}}
-            options = options if train else {}
-            return module.apply(variables, images, train=train, **options)
+            key = key if train else None
+            return network.apply(params, stats, images, train=train, key=key)
 
-        # As on one device: batch statistics may be averaged over all of them.
-        alone = jax.vmap(apply, in_axes=None, axis_size=1, axis_name="batch")
-        program = jax.make_jaxpr(alone)(*arrays, jax.random.key(0)).jaxpr
+        program = jax.make_jaxpr(alone(apply))(*arrays, jax.random.key(0)).jaxpr
         paths = jax.tree_util.tree_leaves_with_path(arrays[0])
         known = [{masks_lib.name(path): 1.0} for path, _ in paths]
         others = [{}] * (len(program.invars) - len(known))

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from flax import linen as nn
 
-from lth_jax.models.network import Images, Logits, Network
+from lth_jax.models.classifier import Classifier, Images, Logits
 
 WIDTHS = (64, 128, 256, 512, 512)
 
 
-class VGG(Network):
+class VGG(Classifier):
     """VGG-11, 13, 16, 19 (Simonyan & Zisserman 2015, arXiv 1409.1556, table 1).
 
     The form that pruning papers use on CIFAR (Liu et al. 2019, arXiv 1810.05270):

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float, Int
 
@@ -18,10 +17,11 @@ from lth_jax.data.augment import normalise
 from lth_jax.data.dataset import Split
 from lth_jax.data.stream import Stream
 from lth_jax.errors import ConfigError
+from lth_jax.models.network import Network, with_fields
 from lth_jax.tasks.classification import NO_LABEL, Score, score
 from lth_jax.train.devices import Layout
 from lth_jax.train.state import TrainState, evaluated
-from lth_jax.train.step import Program, batch_loss
+from lth_jax.train.step import Program, averaged, batch_loss
 
 _FORGETS = 0.9  # the highest momentum with which statistics are recomputed
 
@@ -42,7 +42,7 @@ class Evaluator:
     devices; one on disk is read once for every member, in layout "data".
     """
 
-    model: nn.Module
+    network: Network
     split: Split | Stream
     mean: np.ndarray  # of the training images, by channel, on the scale 0 to 1
     std: np.ndarray
@@ -114,12 +114,11 @@ class Evaluator:
 
     def _tally_batch(self, state: TrainState, image: Array, label: Array) -> Score:
         state = evaluated(state)
-        variables = {
-            "params": masks_lib.apply(state.params, state.masks),
-            "batch_stats": state.batch_stats,
-        }
+        params = masks_lib.apply(state.params, state.masks)
         images = normalise(image, self.mean, self.std, self.unit_norm)
-        logits: Any = self.model.apply(variables, images, train=False)
+        logits, _ = self.network.apply(
+            params, state.batch_stats, images, train=False, key=None
+        )
         return score(logits, label)
 
 
@@ -165,16 +164,14 @@ class Refresher:
         batch = program.feed.batch(
             arrays, state.data_seed, step, part, program.layout.parts
         )
-        _, updates = batch_loss(state.params, state, batch, program, part=part)
-        stats = updates["batch_stats"]
+        _, stats = batch_loss(state.params, state, batch, program, part=part)
         if self.mean:
             stats = jax.tree.map(
                 lambda old, new: (step * old + new) / (step + 1),
                 state.batch_stats,
                 stats,
             )
-        if program.layout.axis:
-            stats = lax.pmean(stats, program.layout.axis)
+        stats = averaged(stats, program.layout.axis)
         return dataclasses.replace(state, batch_stats=stats)
 
 
@@ -183,7 +180,7 @@ def refresher(program: Program, batches: int, mean: bool = False) -> Refresher:
 
     Raises ConfigError where a mean is asked for, and the model has no `norm_momentum`.
     """
-    own = getattr(program.model, "norm_momentum", None)
+    own = getattr(program.network, "fields", {}).get("norm_momentum")
     if mean and own is None:
         raise ConfigError(
             "config.study.batch_stats: 'recompute_mean' needs a model with a field "
@@ -191,8 +188,8 @@ def refresher(program: Program, batches: int, mean: bool = False) -> Refresher:
         )
     most = 0.0 if mean else _FORGETS
     if own is not None and own > most:
-        quick = program.model.clone(norm_momentum=most)
-        program = dataclasses.replace(program, model=quick)
+        quick = with_fields(program.network, norm_momentum=most)
+        program = dataclasses.replace(program, network=quick)
     return Refresher(program, batches, mean)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from flax import linen as nn
 from jaxtyping import Array, Key, PyTree
 from ml_collections import ConfigDict
 
@@ -19,6 +18,7 @@ from lth_jax.config.fields import field, known
 from lth_jax.errors import ConfigError
 from lth_jax.models import lean
 from lth_jax.models import summary as summary_lib
+from lth_jax.models.network import Network, over
 from lth_jax.train import inputs, optimizers, processes, state
 from lth_jax.train.devices import Layout
 from lth_jax.train.evaluate import Evaluation, Evaluator, Refresher, refresher
@@ -71,8 +71,8 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
     layout = Layout(config.train.layout, devices, config.train.members)
     input = inputs.build(config, layout)
     steps = _lengths(config, input.feed.steps_per_epoch)
-    model = _model(config, input.num_classes)
-    initialise = _initialise(config, model, input.feed.shape)
+    network = _network(config, input.num_classes)
+    initialise = _initialise(config, network, input.feed.shape)
     initial = jax.eval_shape(initialise, jax.random.key(0))
     # XLA's CPU backend runs a convolution's gradient 65 times slower in a loop. Members
     # that a core takes one after another stay in its caches, have no convolutions in
@@ -85,7 +85,7 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
             compiler_options=lean.COMPILER_OPTIONS if slow_loop else {},
         )
     program = Program(
-        model=model,
+        network=network,
         optimizer=_optimizer(config),
         schedule=optimizers.Schedule(
             config.optim.schedule,
@@ -114,16 +114,15 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
             split = split.take(np.arange(min(most, len(split)))) if most else split
             feed, split = input.feed, input.split(split)
             if name != without:
-                found[name] = Evaluator(
-                    model, split, feed.mean, feed.std, layout, unit_norm=feed.unit_norm
-                )
+                of = (split, feed.mean, feed.std, layout)
+                found[name] = Evaluator(network, *of, unit_norm=feed.unit_norm)
         return found
 
     return Experiment(
         program=program,
         data=input.about,
         evaluators=evaluators(without="train"),
-        layers=_layers(model, input.feed.shape, initial),
+        layers=_layers(network, input.feed.shape, initial),
         prunable={path: mask.size for path, mask in masks_lib.leaves(initial.masks)},
         initialise=initialise,
         length=steps["train.length"],
@@ -147,18 +146,18 @@ def summary(config: ConfigDict) -> str:
     fields.check(config)
     _check_names(config)
     shape, num_classes = inputs.describe(config)
-    model = _model(config, num_classes)
-    initialise = _initialise(config, model, shape)
+    network = _network(config, num_classes)
+    initialise = _initialise(config, network, shape)
     initial = jax.eval_shape(initialise, jax.random.key(0))
-    return summary_lib.table(_layers(model, shape, initial))
+    return summary_lib.table(_layers(network, shape, initial))
 
 
 def _layers(
-    model: nn.Module, shape: tuple[int, ...], initial: TrainState
+    network: Network, shape: tuple[int, ...], initial: TrainState
 ) -> list[summary_lib.Layer]:
     """Return the network's layers; it is applied as in training and evaluation."""
     with field("model", Exception):
-        return summary_lib.layers(model, shape, initial.masks)
+        return summary_lib.layers(network, shape, initial.masks)
 
 
 def _check_names(config: ConfigDict) -> None:
@@ -227,11 +226,11 @@ def _lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
     return steps
 
 
-def _model(config: ConfigDict, num_classes: int) -> nn.Module:
+def _network(config: ConfigDict, num_classes: int) -> Network:
     together = config.train.layout == "data" and config.train.sync_batch_stats
     layers = {"conv": lean.Conv, "norm": lean.BatchNorm} if _on_cpu() else {}
     with field("model.options", Exception):
-        return models.create(
+        made = models.create(
             config.model.name,
             num_classes=num_classes,
             init=config.model.init,
@@ -240,14 +239,14 @@ def _model(config: ConfigDict, num_classes: int) -> nn.Module:
             norm_epsilon=config.model.norm_epsilon,
             norm_group=config.model.norm_group,
             dtype=config.model.dtype,
-            axis_name="batch" if together else None,
             **layers,
             **config.model.options,
         )
+    return over(made, "batch" if together else None)
 
 
 def _initialise(
-    config: ConfigDict, model: nn.Module, shape: tuple[int, ...]
+    config: ConfigDict, network: Network, shape: tuple[int, ...]
 ) -> Callable[..., TrainState]:
     swept = [name[6:] for name in fields.FIELDS if name.startswith("sweep.")]
     base = {name: float(config.optim[name]) for name in swept}
@@ -255,7 +254,7 @@ def _initialise(
     decay = base["weight_decay"] if "weight_decay" in used else None
     create = partial(
         state.create,
-        model=model,
+        network=network,
         optimizer=_optimizer(config)(base["learning_rate"], decay),
         shape=shape,
         average=config.train.average > 0,

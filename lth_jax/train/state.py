@@ -7,11 +7,11 @@ from typing import Any, no_type_check
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 from jaxtyping import Array, Float, Int, Key, UInt32
 
 from lth_jax import masks as masks_lib
 from lth_jax.masks import Masks, Params
+from lth_jax.models.network import Network, alone
 
 # What a replicate's key is folded with, one number a purpose.
 INITIALISATION, DATA, DATA_AGAIN, BRANCH, PRUNING, LEVEL = range(6)
@@ -41,7 +41,7 @@ class TrainState:
 
     step: Int[Array, ""]  # steps taken while the loss was finite: rate and data follow
     params: Params  # exactly 0 where the mask is False
-    batch_stats: Any  # running statistics of batch normalisation, or {}
+    batch_stats: Any  # the state of the network: running statistics, or {}
     opt_state: optax.OptState  # moments, exactly 0 where the mask is False
     masks: Masks  # True: kept; None: never pruned
     data_seed: UInt32[Array, ""]  # with the step: order and augmentation of examples
@@ -54,10 +54,12 @@ class TrainState:
     average: dict[str, Params] | None = None
 
 
-@partial(jax.jit, static_argnames=("model", "optimizer", "shape", "exclude", "average"))
+@partial(
+    jax.jit, static_argnames=("network", "optimizer", "shape", "exclude", "average")
+)
 def create(
     key: Key[Array, ""],
-    model: nn.Module,
+    network: Network,
     optimizer: optax.GradientTransformation,
     *,
     shape: tuple[int, ...],
@@ -69,20 +71,19 @@ def create(
 
     Args:
         key: the replicate's, of which initialisation and data order derive.
-        model, optimizer: whose parameters and moments to initialise.
+        network, optimizer: whose parameters and moments to initialise.
         shape: of one example: (height, width, channels).
         exclude: as of `masks.full`, which raises ValueError.
         average: it keeps moving averages, too.
         swept: hyperparameters in which members may differ, by their name in the state.
     """
-    variables = model.init(
-        jax.random.fold_in(key, INITIALISATION), jnp.zeros((1, *shape)), train=False
+    params, batch_stats = alone(network.init)(
+        jax.random.fold_in(key, INITIALISATION), jnp.zeros((1, *shape))
     )
-    params = variables["params"]
     created = TrainState(
         step=jnp.int32(0),
         params=params,
-        batch_stats=variables.get("batch_stats", {}),
+        batch_stats=batch_stats,
         opt_state=optimizer.init(params),
         masks=masks_lib.full(params, exclude),
         data_seed=data_seed(key, copy=0),

@@ -3,18 +3,18 @@
 import dataclasses
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree, UInt32
 
 from lth_jax import masks as masks_lib
 from lth_jax.data import keys
-from lth_jax.models.network import Network, without_norm
+from lth_jax.models.classifier import Classifier, without_norm
+from lth_jax.models.network import Network, over, with_fields
 from lth_jax.tasks.classification import cross_entropy
 from lth_jax.train import processes
 from lth_jax.train.state import Proximal, TrainState
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lth_jax.train.devices import Layout
 
 Batch = dict[str, Array]
+State = TypeVar("State", bound=PyTree)
 
 
 @runtime_checkable
@@ -55,7 +56,7 @@ class Feed(Protocol):
 class Program:
     """What all trainings of a run have in common; compiled once."""
 
-    model: nn.Module  # called with images and train
+    network: Network
     optimizer: Callable[..., optax.GradientTransformation]  # of rate and weight decay
     schedule: Callable[[int | Int[Array, ""]], Float[Array, ""]]  # rate of a step
     feed: Feed
@@ -126,10 +127,7 @@ def train_step(
     Where the loss is not finite, the step does not count: nor does any later one.
     """
     loss, grads, batch_stats = gradients(state, batch, part, program)
-    if program.layout.axis is not None:
-        loss, grads, batch_stats = lax.pmean(
-            (loss, grads, batch_stats), program.layout.axis
-        )
+    loss, grads, batch_stats = averaged((loss, grads, batch_stats), program.layout.axis)
     if state.proximal is not None:
         grads = _attracted(grads, state, state.proximal)
         grads = masks_lib.apply(grads, state.masks)
@@ -142,7 +140,9 @@ def train_step(
         now = {"params": params, "batch_stats": batch_stats}
         keep = program.average
         average = jax.tree.map(
-            lambda old, new: keep * old + (1 - keep) * new, state.average, now
+            lambda old, new: keep * old + (1 - keep) * new if is_float(new) else new,
+            state.average,
+            now,
         )
     return dataclasses.replace(
         state,
@@ -168,7 +168,7 @@ def gradients(
     def add(totals: Any, numbered: tuple[Int[Array, ""], Batch]) -> tuple[Any, None]:
         number, microbatch = numbered
         loss, grads, batch_stats = totals
-        (new_loss, updates), new_grads = graded(
+        (new_loss, batch_stats), new_grads = graded(
             state.params,
             dataclasses.replace(state, batch_stats=batch_stats),
             microbatch,
@@ -176,7 +176,7 @@ def gradients(
             part=part * program.accumulate + number,
         )
         grads = jax.tree.map(jnp.add, grads, new_grads)
-        return (loss + new_loss, grads, updates.get("batch_stats", {})), None
+        return (loss + new_loss, grads, batch_stats), None
 
     number = program.accumulate
     microbatches = jax.tree.map(lambda x: x.reshape(number, -1, *x.shape[1:]), batch)
@@ -202,33 +202,32 @@ def batch_loss(
     part: int | Int[Array, ""] = 0,
     temperature: float = 1.0,
 ) -> tuple[Float[Array, ""], PyTree]:
-    """Return a batch's mean loss in training mode, and what it changes in the state.
+    """Return a batch's mean loss in training mode, and the batch statistics after it.
 
     Of `params`, not the state's own; `part` is the batch's number among those that make
     a step, each of which has its own dropout; logits are divided by `temperature`.
     """
     step_key = keys.derive(state.data_seed, keys.DROPOUT, state.step)
-    logits, updates = program.model.apply(
-        {"params": params, "batch_stats": state.batch_stats},
+    logits, batch_stats = program.network.apply(
+        params,
+        state.batch_stats,
         batch["image"],
         train=True,
-        mutable=["batch_stats"],
-        rngs={"dropout": jax.random.fold_in(step_key, part)},
+        key=jax.random.fold_in(step_key, part),
     )
     loss, *auxiliary = (
         cross_entropy(head / temperature, batch["label"], program.label_smoothing)
         for head in jax.tree.leaves(logits)
     )
-    return loss + program.aux_weight * sum(auxiliary), updates
+    return loss + program.aux_weight * sum(auxiliary), batch_stats
 
 
 def next_loss(
     state: TrainState, temperature: float = 1.0, *, program: Program
 ) -> Callable[[PyTree], Float[Array, ""]]:
     """Return the loss on a state's next batch, as a function of the parameters."""
-    if program.layout.axis and hasattr(program.model, "axis_name"):
-        alone = program.model.clone(axis_name=None)  # the whole batch is here
-        program = dataclasses.replace(program, model=alone)
+    if program.layout.axis:  # the whole batch is here
+        program = dataclasses.replace(program, network=over(program.network, None))
     # Arrays may be on more devices than the state is.
     seed, step = jax.device_get((state.data_seed, state.step))
     arrays = program.supply(int(seed), int(step))
@@ -250,12 +249,26 @@ def flow(params: PyTree, *, program: Program) -> Any:
     wide = jnp.zeros((), float)
     if wide.dtype != jnp.float64:
         raise ValueError("flow: needs double precision (jax.enable_x64)")
-    model = program.model
-    if isinstance(model, Network):
-        model = model.clone(norm=without_norm, dtype=wide.dtype)
+    network = program.network
+    if isinstance(getattr(network, "module", None), Classifier):
+        network = with_fields(network, norm=without_norm, dtype=wide.dtype)
     small = jnp.sqrt(jnp.finfo(wide.dtype).tiny)
     image = jnp.full((1, *program.feed.shape), small, wide.dtype)
-    return model.apply({"params": params}, image, train=False)
+    return network.apply(params, {}, image, train=False, key=None)[0]
+
+
+def averaged(tree: State, axis: str | None) -> State:
+    """Return numbers averaged over an axis of devices, if there is one.
+
+    What counts, as integers do, is the same on all.
+    """
+    if axis is None:
+        return tree
+    return jax.tree.map(lambda x: lax.pmean(x, axis) if is_float(x) else x, tree)
+
+
+def is_float(x: Array) -> bool:
+    return jnp.issubdtype(x.dtype, jnp.inexact)
 
 
 def _attracted(grads: PyTree, state: TrainState, proximal: Proximal) -> PyTree:
