@@ -5,6 +5,7 @@ import functools
 import random
 import re
 
+import jax
 import pytest
 from ml_collections import ConfigDict
 
@@ -176,6 +177,7 @@ def test_a_mutated_config_is_run_or_answered_in_one_line(digits, monkeypatch, tm
         if built:
             run += 1
             wrong = outcome(built, tree, tmp_path / str(run))
+            jax.clear_caches()  # programs of hundreds of configs take gigabytes
         if wrong:
             bad[name] = wrong
     assert not bad
