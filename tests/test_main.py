@@ -234,7 +234,7 @@ def complaint(monkeypatch, *arguments):
         ("prune.fraction=0", r"config\.prune\.fraction: 0\.0 is not between 0 and 1"),
         ("prune.fraction=1", r"config\.prune\.fraction: 1\.0 is not between 0 and 1"),
         ("prune.densities=(0.5,0.6)", r"config\.prune\.densities: 0\.6 after 0\.5: .*"),
-        ("prune.levels=99", r"config\.prune: nothing would be left .*"),
+        ("prune.levels=99", r"config\.prune: level 21: nothing would be left .*"),
         ("prune.exclude=('conv',)", r"config\.prune\.exclude: .*'conv' matches no .*"),
         ("prune.exclude=('(',)", r"config\.prune\.exclude: missing \).*"),
         (
