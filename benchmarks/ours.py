@@ -1,12 +1,15 @@
 """Ours: the programs that are measured, from the library's own parts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
+from jax.custom_batching import sequential_vmap
 from jaxtyping import PyTree
 
 from benchmarks.measure import timed
@@ -27,6 +30,7 @@ class Training:
 
     def __init__(self, program: Program, members: list[TrainState], steps: int):
         self.program, self.members, self.steps = program, members, steps
+        self.together = len(members)
 
     def __call__(self) -> float:
         """Train some steps; return seconds per step and member."""
@@ -72,32 +76,77 @@ def lenet(dataset: data.Dataset, layout: Layout, width: int = 1) -> Program:
 
 def resnet20(dataset: data.Dataset) -> Program:
     """Return ResNet-20's training, batch 128, augmented, over all CPU devices."""
-    layout = Layout(
-        "data", tuple(jax.devices()), compiler_options=lean.COMPILER_OPTIONS
-    )
+    options = lean.COMPILER_OPTIONS
+    layout = Layout("data", tuple(jax.devices()), compiler_options=options)
+    return convolutional("resnet20", dataset, layout, axis_name="batch")
+
+
+def convolutional(
+    name: str,
+    dataset: data.Dataset,
+    layout: Layout,
+    batch_size: int = 128,
+    augmentation: str = "flip_crop",
+    **fields: Any,
+) -> Program:
+    """Return a network's training on images in memory, by momentum.
+
+    On a CPU it has the layers and the calls of one step that a run takes there.
+    """
     feed = Memory(
         dataset.train,
         dataset.mean,
         dataset.std,
-        batch_size=128,
-        augmentation="flip_crop",
+        batch_size=batch_size,
+        augmentation=augmentation,
     )
     arrays = layout.replicate(feed.arrays)
+    supply = lambda data_seed, step: arrays  # noqa: E731
+    fields = {"num_classes": dataset.num_classes} | fields
+    return momentum(name, feed, supply, layout, **fields)
+
+
+def momentum(
+    name: str,
+    feed: Feed,
+    supply: Callable[[int, int], PyTree],
+    layout: Layout,
+    **fields: Any,
+) -> Program:
+    """Return a network's training from any feed, by momentum."""
+    on_cpu = jax.default_backend() == "cpu"
+    layers = {"conv": lean.Conv, "norm": lean.BatchNorm} if on_cpu else {}
     return Program(
-        network=models.create(
-            "resnet20",
-            num_classes=10,
-            axis_name="batch",
-            conv=lean.Conv,
-            norm=lean.BatchNorm,
-        ),
+        network=models.create(name, **layers | fields),
         optimizer=partial(optim.optimizer, "sgd", momentum=0.9),
         schedule=optim.Schedule("constant", 0.1, length=63_000),
         feed=feed,
-        supply=lambda data_seed, step: arrays,
+        supply=supply,
         layout=layout,
-        steps_per_call=1,
+        steps_per_call=1 if on_cpu or feed.divided else 500,
     )
+
+
+class Mapped(Layout):
+    """Members of a device go one after another, in one program."""
+
+    def spread(
+        self, fn: Callable[..., Any], *, axes: Any = None, donate: bool = False
+    ) -> Callable[[Any, Any], Any]:
+        """Return the layout's program of an `fn` that is not vectorised."""
+        return super().spread(sequential_vmap(fn), axes=axes, donate=donate)
+
+
+def _multiplied(
+    x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **_: Any
+) -> jax.Array:
+    multiply = partial(lean._multiply, strides=strides, padding=padding)
+    # Patches are nine times the images: they are made again for the gradients.
+    return jax.checkpoint(multiply)(x, kernel)
+
+
+# A convolution as one product of patches and kernel: of a fleet, a batched product.
+Products = partial(nn.Conv, conv_general_dilated=_multiplied)
 
 
 class Still:
@@ -134,3 +183,17 @@ def tickets(
         kept = prune.to_density(magnitudes, whole, density)
         found.append(rewind.to(member, kept))
     return found
+
+
+def weights(width: int = 64) -> dict[str, jax.Array]:
+    """Return random weights of all matrices and kernels of ResNet-50, by path."""
+    random = np.random.default_rng(0)
+    network = models.create("resnet50", num_classes=1000, width=width)
+    shapes = jax.eval_shape(
+        lambda: network.init(jax.random.key(0), jnp.ones((1, 64, 64, 3)), train=False)
+    )
+    return {
+        path: jnp.asarray(random.standard_normal(leaf.shape, np.float32))
+        for path, leaf in masks.leaves(shapes["params"])
+        if leaf.ndim > 1
+    }

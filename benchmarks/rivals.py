@@ -5,7 +5,8 @@ image. The others keep their data in memory as tensors, take batches by index, a
 multiply the gradients by the masks.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,7 +14,40 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from benchmarks.measure import timed
+
 Step = Callable[[], object]
+Cut = Callable[[Tensor, int], Tensor]  # from numbers to the n-th smallest
+
+
+class Training:
+    """A rival's step that is taken again and again, and seconds of each."""
+
+    together = 1  # networks
+
+    def __init__(self, step: Step, steps: int):
+        self.step, self.steps = step, steps
+
+    def __call__(self) -> float:
+        """Take some steps; return seconds per step."""
+
+        def work() -> None:
+            for _ in range(self.steps):
+                self.step()
+            wait()
+
+        return timed(work, self.steps)
+
+
+def wait() -> None:
+    """Wait for what a GPU was given to do."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def device() -> str:
+    """Return where rivals of what an accelerator does are."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def lenet(inputs: int, classes: int) -> nn.Sequential:
@@ -42,32 +76,43 @@ class Block(nn.Module):
         return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
 
 
-def resnet20() -> nn.Sequential:
-    """Return ResNet-20 of width 16 for CIFAR-10."""
-    layers = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
-    before = 16
-    for width in (16, 32, 64):
-        for block in range(3):
-            layers.append(Block(before, width, 2 if width > 16 and not block else 1))
+def resnet20(first: int = 16, blocks: int = 3) -> nn.Sequential:
+    """Return ResNet-20 for CIFAR-10, or one of another first width and depth."""
+    layers = [nn.Conv2d(3, first, 3, 1, 1, bias=False)]
+    layers += [nn.BatchNorm2d(first), nn.ReLU()]
+    before = first
+    for width in (first, 2 * first, 4 * first):
+        for block in range(blocks):
+            layers.append(Block(before, width, 2 if width > first and not block else 1))
             before = width
     pool = (nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return nn.Sequential(*layers, *pool, nn.Linear(64, 10))
+    return nn.Sequential(*layers, *pool, nn.Linear(before, 10))
 
 
 def masked_step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, batches: Iterator
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterator,
+    *,
+    bfloat16: bool = False,
 ) -> Step:
-    """Return a training step under masks that prune a fifth of all matrices."""
+    """Return a training step under masks that prune a fifth of all matrices.
+
+    In bfloat16 by autocast, where that is asked for.
+    """
     weights = [w for w in model.parameters() if w.ndim > 1]
     masks = [(torch.rand_like(w) > 0.2).to(w) for w in weights]
     with torch.no_grad():
         for w, mask in zip(weights, masks):
             w.mul_(mask)
+    precision = partial(torch.autocast, device(), torch.bfloat16, bfloat16)
 
     def step() -> None:
         images, labels = next(batches)
         optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(model(images), labels).backward()
+        with precision():
+            loss = F.cross_entropy(model(images), labels)
+        loss.backward()
         with torch.no_grad():
             for w, mask in zip(weights, masks):
                 w.grad.mul_(mask)
@@ -83,12 +128,15 @@ def in_memory(
     *,
     crop: bool = False,
     channels_last: bool = False,
+    device: str = "cpu",
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield normalised batches of images [n, h, w, c] that stay in memory as bytes."""
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-    targets = torch.from_numpy(labels.astype(np.int64))
+    pixels = pixels.to(device)
+    targets = torch.from_numpy(labels.astype(np.int64)).to(device)
     while True:
-        for index in torch.randperm(len(targets)).split(batch_size):
+        order = torch.randperm(len(targets), device=device)
+        for index in order.split(batch_size):
             if len(index) < batch_size:
                 continue
             batch = pixels[index].float().div_(255).sub_(0.45).div_(0.25)
@@ -101,13 +149,13 @@ def in_memory(
 
 def flip_crop(images: Tensor) -> Tensor:
     """Mirror half of the images, pad by 4 pixels and crop at random, all at once."""
-    n, _, height, width = images.shape
+    (n, _, height, width), on = images.shape, {"device": images.device}
     padded = F.pad(images, (4, 4, 4, 4))
-    rows = torch.randint(0, 9, (n, 1)) + torch.arange(height)
-    columns = torch.randint(0, 9, (n, 1)) + torch.arange(width)
-    mirrored = torch.rand(n, 1) < 0.5
+    rows = torch.randint(0, 9, (n, 1), **on) + torch.arange(height, **on)
+    columns = torch.randint(0, 9, (n, 1), **on) + torch.arange(width, **on)
+    mirrored = torch.rand(n, 1, **on) < 0.5
     columns = torch.where(mirrored, columns.flip(1), columns)
-    each = torch.arange(n)[:, None, None]
+    each = torch.arange(n, **on)[:, None, None]
     found = padded[each, :, rows[:, :, None], columns[:, None, :]]
     return found.permute(0, 3, 1, 2).contiguous()
 
@@ -146,3 +194,19 @@ def per_image(
         yield from torch.utils.data.DataLoader(
             Images(), batch_size, shuffle=True, drop_last=True
         )
+
+
+def kthvalue(numbers: Tensor, n: int) -> Tensor:
+    """Return the n-th smallest number by selection."""
+    return torch.kthvalue(numbers, n).values
+
+
+def sort(numbers: Tensor, n: int) -> Tensor:
+    """Return the n-th smallest number by sorting."""
+    return torch.sort(numbers).values[n - 1]
+
+
+def pruned(tensors: Sequence[Tensor], n: int, cut: Cut) -> list[Tensor]:
+    """Return masks without the n smallest magnitudes of all tensors together."""
+    threshold = cut(torch.cat([t.ravel() for t in tensors]).abs(), n)
+    return [t.abs() > threshold for t in tensors]

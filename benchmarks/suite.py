@@ -1,53 +1,26 @@
 """Suite: what is measured. Each benchmark returns its lines of the table."""
 
-import contextlib
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
 
-from benchmarks import ours, rivals
+from benchmarks import ours, rivals, runs
 from benchmarks.measure import Line, bandwidth, compare, matmul_peak, text, timed
 from lth_jax import config as config_lib
 from lth_jax import masks, measures, models, prune, scores
-from lth_jax.lottery import loop, training
 from lth_jax.train import optimizers as optim
 from lth_jax.train import state
 from lth_jax.train.evaluate import Evaluator
-from lth_jax.train.state import TrainState
 from lth_jax.workdir import Member, Workdir
-
-
-@contextlib.contextmanager
-def compilations(compiled: Callable[[], None]) -> Iterator[None]:
-    """Call a function whenever XLA compiles a program."""
-
-    def listen(event: str, seconds: float, **_: object) -> None:
-        if event == "/jax/core/compile/backend_compile_duration":
-            compiled()
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
-
-
-def steps(step: rivals.Step, number: int) -> Callable[[], float]:
-    """Return the work of some of a rival's steps."""
-    return lambda: timed(lambda: [step() for _ in range(number)], number)
 
 
 def lenet() -> Iterator[Line]:
@@ -68,14 +41,14 @@ def lenet() -> Iterator[Line]:
     memory = rivals.in_memory(split.images, split.labels, 60)
     work = "a masked step of LeNet-300-100, batch 60, Adam"
     for name, fused, target in (("default Adam", None, 3.0), ("fused Adam", True, 1.8)):
-        found = compare(mine, steps(rival(fused, memory), 300))
+        found = compare(mine, rivals.Training(rival(fused, memory), 300))
         limit = f"{100 * floor / statistics.median(found.ours):.0f} % of peak FLOP/s"
         against = f"PyTorch in memory, {name}"
         yield Line(
             "lenet", work, against, text(found.ours), str(found), f">= {target}x", limit
         )
     images = rivals.per_image(split.images, split.labels, 60)
-    found = compare(mine, steps(rival(None, images), 30))
+    found = compare(mine, rivals.Training(rival(None, images), 30))
     yield Line(
         "lenet",
         work,
@@ -90,7 +63,11 @@ def lenet() -> Iterator[Line]:
     work = "the same of 12 members as a fleet, per member"
     for against, other, target in (
         ("ours, one at a time", mine, 1.3),
-        ("PyTorch in memory, fused Adam", steps(rival(True, memory), 300), 2.0),
+        (
+            "PyTorch in memory, fused Adam",
+            rivals.Training(rival(True, memory), 300),
+            2.0,
+        ),
     ):
         found = compare(twelve, other)
         limit = f"{100 * floor / statistics.median(found.ours):.0f} % of peak FLOP/s"
@@ -144,7 +121,9 @@ def resnet20() -> Iterator[Line]:
             split.images, split.labels, 128, crop=True, channels_last=last
         )
         sgd = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-        found = compare(mine, steps(rivals.masked_step(model, sgd, batches), 6))
+        found = compare(
+            mine, rivals.Training(rivals.masked_step(model, sgd, batches), 6)
+        )
         rate = 128 / statistics.median(found.ours)
         limit = f"{100 * floor / statistics.median(found.ours):.0f} % of peak FLOP/s"
         yield Line(
@@ -160,16 +139,7 @@ def resnet20() -> Iterator[Line]:
 
 def pruning() -> Iterator[Line]:
     """Global magnitude pruning of ResNet-50's weights; masks on disk."""
-    random = np.random.default_rng(0)
-    network = models.create("resnet50", num_classes=1000)
-    shapes = jax.eval_shape(
-        lambda: network.init(jax.random.key(0), jnp.ones((1, 64, 64, 3)), train=False)
-    )
-    params = {
-        path: jnp.asarray(random.standard_normal(leaf.shape, np.float32))
-        for path, leaf in masks.leaves(shapes["params"])
-        if leaf.ndim > 1
-    }
+    params = ours.weights()
     kept = masks.full(params)
     weights = sum(w.size for w in params.values())
     flat = torch.from_numpy(np.concatenate([np.ravel(w) for w in params.values()]))
@@ -180,10 +150,7 @@ def pruning() -> Iterator[Line]:
     def mine() -> None:
         jax.block_until_ready(prune.magnitude(params, kept, 0.2))
 
-    def kthvalue() -> list[torch.Tensor]:
-        together = torch.cat([t.ravel() for t in tensors]).abs()
-        threshold = torch.kthvalue(together, number).values
-        return [t.abs() > threshold for t in tensors]
+    kthvalue = partial(rivals.pruned, tensors, number, rivals.kthvalue)
 
     def partition() -> list[np.ndarray]:
         together = np.abs(np.concatenate([a.ravel() for a in arrays]))
@@ -246,42 +213,17 @@ def imp() -> Iterator[Line]:
         "branches": ("ticket",),
     }
     config.update_from_flattened_dict(changes)
-    spent, compiled, done = [], [], []
-    original, level = training.fit, loop.study
-
-    def measured(*args: object) -> list[TrainState]:
-        start = time.perf_counter()
-        found = original(*args)
-        jax.block_until_ready(found)
-        spent.append(time.perf_counter() - start)
-        return found
-
-    def counted(run: Any) -> None:
-        level(run)
-        done.append(run.level)
-
-    training.fit, loop.study = measured, counted
-    start = time.perf_counter()
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        compilations(lambda: compiled.append(len(done))),
-    ):
-        loop.run(config.lock(), Path(directory) / "run")
-    whole = time.perf_counter() - start
-    training.fit, loop.study = original, level
-    assert compiled, "the compiler is not heard any more"
+    found = runs.levels(config.lock())
     work = f"LeNet-300-100 on {config.data.name}, 15 levels of 24,000 steps"
-    share = (whole - sum(spent)) / whole
     yield Line(
         "imp",
         work,
         "wall time",
-        f"{whole - sum(spent):.1f} s",
-        f"{share:.1%} outside fit",
+        f"{found.outside:.1f} s",
+        f"{found.outside / found.whole:.1%} outside fit",
         "<= 5 %",
     )
-    late = sum(levels >= 2 for levels in compiled)  # level 0 and 1 are done
-    yield Line("imp", work, "-", f"{late} compilations", "after level 1", "0")
+    yield Line("imp", work, "-", f"{found.late} compilations", "after level 1", "0")
 
 
 def checkpoint() -> Iterator[Line]:
@@ -317,34 +259,7 @@ def checkpoint() -> Iterator[Line]:
 
 def start() -> Iterator[Line]:
     """From the command to the first training step, twice with one compilation cache."""
-    code = """
-import os, sys, time
-from lth_jax.lottery import training
-original = training.fit
-def fit(members, stop, program, progress, pause):
-    def first(steps):
-        print("STEPS", time.time(), flush=True)
-        os._exit(0)
-    return original(members, stop, program, first, pause)
-training.fit = fit
-from absl import app
-from lth_jax import main
-app.run(main.main, flags_parser=main.parse)
-"""
-    taken = []
-    with tempfile.TemporaryDirectory() as directory:
-        environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": f"{directory}/cache"}
-        for i in range(4):
-            begun = time.time()
-            shown = subprocess.run(
-                [sys.executable, "-c", code, "--config=configs/digits.py"]
-                + [f"--workdir={directory}/{i}"],
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            taken.append(float(shown.stdout.split("STEPS")[1].split()[0]) - begun)
+    taken = runs.to_first_steps(4)
     next_ones = statistics.median(taken[1:])
     for name, seconds, target in (
         ("first run", taken[0], 6),
@@ -391,7 +306,7 @@ def path() -> Iterator[Line]:
 
     study()
     compiled = []
-    with compilations(lambda: compiled.append(1)):
+    with runs.compilations(lambda: compiled.append(1)):
         found = compare(
             lambda: timed(study, 1),
             lambda: timed(lambda: [evaluate([a]) for _ in range(30)], 1),
