@@ -35,35 +35,33 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "torch")
 
 def figures(blocks: Mapping[str, "Block"], budget: "Budget") -> Iterator["Figure"]:
     """Yield the figures of all blocks, also of those that fail or are left out."""
-    from benchmarks.figures import LeftOut, OutOfTime, failed, tidy
+    from benchmarks.figures import OutOfTime, failed, tidy
 
-    over = False
     for name, block in blocks.items():
         try:
-            if over:
-                raise LeftOut("left out: the time is over")
-            budget.ask(0.001)
-            yield from block(budget)
-        except OutOfTime as error:
-            over = True
-            yield failed(name, error)
-        except Exception as error:
+            budget.ask(0)
+            found = block(budget)
+            while figure := _within(budget, found):
+                yield figure
+        except (Exception, OutOfTime) as error:
             yield failed(name, error)
         tidy()
 
 
-@contextlib.contextmanager
-def ended(budget: "Budget") -> Iterator[None]:
-    """Raise OutOfTime when the time is over, as soon as Python has its turn."""
+def _within(budget: "Budget", found: Iterator["Figure"]) -> "Figure | None":
+    """Return the next figure, or raise OutOfTime once the time is over.
+
+    As soon as Python has its turn: what is being compiled is compiled.
+    """
     from benchmarks.figures import OutOfTime
 
     def end(*_: object) -> None:
-        raise OutOfTime("cut off: the time is over")
+        raise OutOfTime("cut off, as the time is over")
 
     before = signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, max(0.001, budget.left))
     try:
-        yield
+        return next(found, None)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -73,16 +71,18 @@ def about() -> dict[str, Any]:
     """Return what every line says of the machine, the code and the command."""
     import jax
 
-    from lth_jax.workdir import environment
+    commit, versions = None, {}
+    with contextlib.suppress(ImportError):
+        from lth_jax.workdir import environment
 
-    versions = {}
+        commit = environment._git_commit()
     for package in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     return {
         "card": jax.devices()[0].device_kind,
         "versions": versions,
-        "commit": environment.environment()["git_commit"],
+        "commit": commit,
         "command": shlex.join(
             ["python", "-m", "benchmarks.accelerator", *sys.argv[1:]]
         ),
@@ -137,7 +137,6 @@ def main() -> None:
             for place in filter(None, (sys.stdout, file)):
                 print(line, file=place, flush=True)
 
-        stack.enter_context(ended(budget))
         write(figures(blocks, budget), about(), say)
 
 

@@ -87,7 +87,9 @@ def resnet50_from_jpegs(budget: Budget) -> Iterator[Figure]:
     units = rates(feed.batch_size)
 
     def make() -> ours.Training:
-        supply = lambda data_seed, step: layout.scatter(feed.supply(data_seed, step))  # noqa: E731
+        def supply(data_seed: int, step: int) -> Any:
+            return layout.scatter(feed.supply(data_seed, step))
+
         fields = networks.resnet50(budget.tiny)
         program = ours.momentum(feed=feed, supply=supply, layout=layout, **fields)
         training = networks.training(program, 1)

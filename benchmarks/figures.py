@@ -67,9 +67,11 @@ class Budget:
 
     def ask(self, seconds: float) -> None:
         """Raise LeftOut if something that takes so long would not end in time."""
-        left = max(0, self.left)
-        if seconds > left:
-            raise LeftOut(f"left out: takes {seconds:.0f} s, and {left:.0f} s are left")
+        if self.left <= 0:
+            raise LeftOut("left out: the time is over")
+        if seconds > self.left:
+            said = f"takes {seconds:.0f} s, and {self.left:.0f} s are left"
+            raise LeftOut(f"left out: {said}")
 
 
 class Work(Protocol):
@@ -121,8 +123,9 @@ def measured(name: str, unit: str, values: Sequence[float]) -> Figure:
 def failed(name: str, error: BaseException) -> Figure:
     """Return the figure of something that could not be measured."""
     said = one_line(error)
-    kind = "" if isinstance(error, LeftOut) else f"{type(error).__name__}: "
-    return Figure(name, None, error=f"{kind}{said}"[:500])
+    expected = isinstance(error, LeftOut | OutOfTime)
+    kind = "" if expected else f"{type(error).__name__}: "
+    return Figure(name, None, error=f"{kind}{said}")
 
 
 def compared(

@@ -93,18 +93,10 @@ def torch_training(
 
     from benchmarks import rivals
 
-    if network == "resnet50":
-        from torchvision import models
-
-        model = models.resnet18() if tiny else models.resnet50()
-    elif network == "lenet":
-        model = rivals.lenet(784, 10)
-    else:
-        model = rivals.resnet20(4, 1) if tiny else rivals.resnet20()
     device, split = rivals.device(), dataset.train
     if tiny:
         torch.set_num_threads(1)  # several wait for one another where cores are busy
-    model = model.to(device)
+    model = _torch_model(network, tiny).to(device)
     if bfloat16:
         model = model.to(memory_format=torch.channels_last)
     if network == "lenet":
@@ -112,19 +104,25 @@ def torch_training(
     else:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     if compiled:
-        options: Any = {"backend": "eager"} if tiny else {"mode": compiled}
-        model = torch.compile(model, **options)
-    crop = network == "resnet20"
-    batches = rivals.in_memory(
-        split.images,
-        split.labels,
-        batch_size,
-        crop=crop,
-        channels_last=bfloat16,
-        device=device,
-    )
+        how: Any = {"backend": "eager"} if tiny else {"mode": compiled}
+        model = torch.compile(model, **how)
+    options = {"channels_last": bfloat16, "device": device}
+    options["crop"] = network == "resnet20"
+    batches = rivals.in_memory(split.images, split.labels, batch_size, **options)
     step = rivals.masked_step(model, optimizer, batches, bfloat16=bfloat16)
     return rivals.Training(step, 2 if tiny else _TRIED)
+
+
+def _torch_model(network: str, tiny: bool) -> Any:
+    from benchmarks import rivals
+
+    if network == "resnet50":
+        from torchvision import models
+
+        return models.resnet18() if tiny else models.resnet50()
+    if network == "lenet":
+        return rivals.lenet(784, 10)
+    return rivals.resnet20(4, 1) if tiny else rivals.resnet20()
 
 
 def alone(budget: Budget, name: str) -> Iterator[Figure]:
