@@ -80,7 +80,7 @@ def resnet50_from_jpegs(budget: Budget) -> Iterator[Figure]:
     What was made ahead is used up before anything is measured.
     """
     budget.ask(100)
-    workers = 0 if budget.tiny else machine.cores()
+    workers = 1 if budget.tiny else machine.cores()
     feed = jpegs(budget, workers)
     layout = Layout("data", tuple(jax.devices()[:1]))
     ahead = 2 if budget.tiny else 3 * workers

@@ -18,6 +18,7 @@ from lth_jax.train.fit import fit
 
 ROOT = Path(__file__).parents[1]
 KEYS = {*(field.name for field in dataclasses.fields(Figure))}
+SLOW = pytest.mark.slow
 ABOUT = {"card", "versions", "commit", "command"}
 
 
@@ -164,7 +165,9 @@ def test_a_budget_says_what_is_left():
         Budget(-5).ask(0)
 
 
-@pytest.mark.parametrize("way", ["in turn", "mapped", "products"])
+@pytest.mark.parametrize(
+    "way", ["mapped", *(pytest.param(x, marks=SLOW) for x in ("in turn", "products"))]
+)
 def test_ways_train_the_same_networks(way):
     """Several at a time, one after another and as products: but for rounding."""
     trained = {}
