@@ -152,7 +152,7 @@ def instability(budget: Budget) -> Iterator[Figure]:
         program = networks.cifar("resnet20", way, "float32", budget.tiny)
         feed: Any = program.feed
         refresh = Refresher(program, -(-len(feed.split) // feed.batch_size))
-        of = (program.model, feed.split, feed.mean, feed.std, program.layout)
+        of = (program.network, feed.split, feed.mean, feed.std, program.layout)
         evaluate = Evaluator(*of)
 
         def work() -> None:
