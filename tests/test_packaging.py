@@ -45,5 +45,6 @@ def test_a_wheel_in_an_environment_of_its_own_trains(wheel, tmp_path):
     call([home / "bin/pip", "install", "--quiet", wheel])
     command = [home / "bin/lth-jax", "--config=configs/digits.py:smoke"]
     shown = call([*command, "--workdir=run"], capture_output=True, text=True).stdout
-    assert f"report: {Path('run/report/index.html')}" in shown
+    page = here / "run" / "report" / "index.html"
+    assert shown.endswith(f"\nreport: {page}\n")
     assert [path.name for path in here.iterdir()] == ["run"]
