@@ -84,8 +84,7 @@ def torch_training(
 
     Args:
         network: LeNet by fused Adam, others by momentum; CIFAR's are augmented.
-        dataset, batch_size: images, which stay on the card.
-        tiny: as small as ours.
+        dataset, batch_size, tiny: images, which stay on the card; as small as ours.
         bfloat16: by autocast, with images and kernels in `channels_last`.
         compiled: the mode of `torch.compile`, if any.
     """
@@ -96,6 +95,7 @@ def torch_training(
     device, split = rivals.device(), dataset.train
     if tiny:
         torch.set_num_threads(1)  # several wait for one another where cores are busy
+    torch.set_float32_matmul_precision("high")  # TF32 on a GPU, as JAX has it
     model = _torch_model(network, tiny).to(device)
     if bfloat16:
         model = model.to(memory_format=torch.channels_last)
@@ -106,8 +106,8 @@ def torch_training(
     if compiled:
         how: Any = {"backend": "eager"} if tiny else {"mode": compiled}
         model = torch.compile(model, **how)
-    options = {"channels_last": bfloat16, "device": device}
-    options["crop"] = network == "resnet20"
+    crop = network == "resnet20"
+    options = {"channels_last": bfloat16, "device": device, "crop": crop}
     batches = rivals.in_memory(split.images, split.labels, batch_size, **options)
     step = rivals.masked_step(model, optimizer, batches, bfloat16=bfloat16)
     return rivals.Training(step, 2 if tiny else _TRIED)

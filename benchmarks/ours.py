@@ -40,7 +40,10 @@ class Training:
             self.members = fit(self.members, stop, self.program)
             jax.block_until_ready(self.members)
 
-        return timed(work, self.steps * len(self.members))
+        seconds = timed(work, self.steps * len(self.members))
+        if {*map(int, jax.device_get([m.step for m in self.members]))} != {stop}:
+            raise RuntimeError("members have diverged, and do not train on")
+        return seconds
 
 
 def images(examples: int, side: int, channels: int) -> data.Dataset:
