@@ -63,6 +63,7 @@ def missing(budget):
     yield
 
 
+@SLOW
 def test_a_command_prints_a_line_a_figure(tmp_path):
     lines = tiny(tmp_path, "--minutes=20", "lenet/16")
     units = {(line["name"], line["unit"]): line["value"] for line in lines}
@@ -165,9 +166,8 @@ def test_a_budget_says_what_is_left():
         Budget(-5).ask(0)
 
 
-@pytest.mark.parametrize(
-    "way", ["mapped", *(pytest.param(x, marks=SLOW) for x in ("in turn", "products"))]
-)
+@SLOW
+@pytest.mark.parametrize("way", ["mapped", "in turn", "products"])
 def test_ways_train_the_same_networks(way):
     """Several at a time, one after another and as products: but for rounding."""
     trained = {}
