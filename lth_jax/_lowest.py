@@ -65,7 +65,7 @@ def parted(joined: list[Array], shapes: list[tuple[int, ...]]) -> list[Array]:
     sizes, parts = [math.prod(shape) for shape in shapes], []
     for whole, run in zip(joined, _runs(sizes)):
         if len(run) == 1:
-            parts.append(whole)
+            parts.append(whole.reshape(shapes[run[0]]))
             continue
         starts = itertools.accumulate((_padded(sizes[i]) for i in run), initial=0)
         parts += [_part(whole, start, shapes[i]) for i, start in zip(run, starts)]

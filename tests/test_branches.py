@@ -14,6 +14,7 @@ from lth_jax import masks as masks_lib
 from lth_jax import models, prune, rewind
 from lth_jax.lottery import branches
 from lth_jax.lottery.branches import BRANCHES
+from lth_jax.rule import Rule
 from lth_jax.train import optimizers as optim
 from lth_jax.train import state
 from lth_jax.workdir import Member
@@ -65,6 +66,7 @@ def run(fresh=(), key=7):
     config = SimpleNamespace(rewind=SimpleNamespace(fresh=fresh), sweep=sweep)
     return SimpleNamespace(
         config=config,
+        rule=Rule(0.2),
         plan=SimpleNamespace(length=LENGTH),
         dense=lambda member, step: dense(step),
         initial=lambda member, key: initialise(int(jax.random.bits(key))),

@@ -76,7 +76,7 @@ def test_without_levels_there_are_dense_networks_alone():
         copies=2,
         **{"prune.levels": 0},
     )
-    assert (small.levels, list(small.densities([10]))) == (0, [1.0])
+    assert (small.levels, list(small.densities({"w": 10}))) == (0, [1.0])
     assert [(m.rewind_step, m.copy) for m in members(small, 0)] == [
         (0, 0),
         (0, 1),
