@@ -154,11 +154,20 @@ def test_devices_that_share_batches_score_one_whole_batch(
     assert check.problems(tmp_path) == []
 
 
+QUICK = ("magnitude", "snip")
+
+
 @pytest.mark.parametrize(
     ("method", "scope"),
     [
-        *((method, "global") for method in METHODS),
-        *((method, "layer") for method in ("magnitude", "synflow", "admm")),
+        *((method, "global") for method in QUICK),
+        *(
+            pytest.param(method, scope, marks=pytest.mark.slow)
+            for method, scope in [
+                *((method, "global") for method in METHODS if method not in QUICK),
+                *((method, "layer") for method in ("magnitude", "synflow", "admm")),
+            ]
+        ),
     ],
 )
 def test_what_is_kept_whole_counts_in_the_density(configure, tmp_path, method, scope):
