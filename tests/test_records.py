@@ -289,6 +289,28 @@ def test_the_package_and_what_is_installed_are_nobodys_own():
     )
 
 
+@pytest.mark.parametrize("file", ["<string>", "<@beartype(mine.f) at 0x7f>", "<stdin>"])
+def test_generated_code_is_nobodys_own_whether_its_source_is_known_or_not(file):
+    text = "def generated(x): return x"
+    space = {}
+    exec(compile(text, file, "exec"), space)
+    linecache.cache[file] = (len(text), None, [text], file)
+    try:
+        assert own(space["generated"]) == {}
+    finally:
+        del linecache.cache[file]
+
+
+def test_the_code_of_a_notebooks_cell_is_ones_own():
+    text, file, space = "def cell(x): return x", "<ipython-input-1-0f>", {}
+    exec(compile(text, file, "exec"), space)
+    linecache.cache[file] = (len(text), None, [text], file)
+    try:
+        assert set(own(space["cell"])) == {"cell"}
+    finally:
+        del linecache.cache[file]
+
+
 def test_so_do_the_modules_beside_it(mine, tmp_path, monkeypatch):
     """Those that are imported: what a function calls stands in one of them."""
     monkeypatch.syspath_prepend(tmp_path)

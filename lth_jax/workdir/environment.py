@@ -112,9 +112,10 @@ def _own_code(own: Iterable[object]) -> Iterator[tuple[str, str]]:
         if path.is_file():
             yield path.name, _digest(path.read_bytes())
             continue
-        # Of a notebook. Generated code is "<string>", as all of `python -c` is, which
-        # Python 3.13 takes for its source.
-        for function in functions[path] if path.name != "<string>" else ():
+        # Of a notebook. What decorators generate has names in brackets, as `python -c`
+        # has; its source is there at times, and another one in the next process.
+        generated = path.name.startswith("<") and "<ipython" not in path.name
+        for function in () if generated else functions[path]:
             with contextlib.suppress(OSError):
                 source = inspect.getsource(function)
                 yield function.__qualname__, _digest(source.encode())
