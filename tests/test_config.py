@@ -6,8 +6,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
-from lth_jax import data, lottery, models
+from lth_jax import lottery, models
 from lth_jax.config.table import FIELDS
+from lth_jax.data import sources
 from lth_jax.errors import ConfigError
 from lth_jax.lottery.branches import BRANCHES, Branch
 
@@ -29,7 +30,7 @@ def complaint(**changes):
 @pytest.fixture
 def answer(tmp_path, monkeypatch):
     """What is said before any data is there, where the registries are asked too."""
-    monkeypatch.setattr(data, "load", lambda *_, **__: pytest.fail("data is loaded"))
+    monkeypatch.setattr(sources, "load", lambda *_, **__: pytest.fail("data is loaded"))
 
     def answer(**changes):
         made = config(**{"data.dir": str(tmp_path)} | changes)

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax import lax
 
-from lth_jax import config, data
+from lth_jax import config
 from lth_jax.data import (
     Memory,
     Split,
@@ -817,8 +817,8 @@ def test_a_set_on_disk_holds_out_what_memory_does(tmp_path):
     ],
 )
 def test_unknown_choices_are_refused_before_data_is_read(changes, said, monkeypatch):
-    monkeypatch.setattr(data, "load", None)
-    monkeypatch.setattr(data, "describe", None)
+    monkeypatch.setattr(sources, "load", None)
+    monkeypatch.setattr(sources, "describe", None)
     changed = config.default()
     changed.update_from_flattened_dict({f"data.{k}": v for k, v in changes.items()})
     layout = Layout("fleet", (jax.devices()[0],))

@@ -9,8 +9,9 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from lth_jax import check, data, lottery
+from lth_jax import check, lottery
 from lth_jax import config as config_lib
+from lth_jax.data import sources
 from lth_jax.errors import ConfigError, DataError, Diverged
 
 SHORT = {
@@ -80,6 +81,12 @@ def nodes(tree, path=()):
             yield from nodes(value, (*path, name))
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    """Away from the checkout: a mutated folder is one where a test runs."""
+    monkeypatch.chdir(tmp_path)
+
+
 def mutate(tree, draw):
     """Change a tree at a random field in a random way; return the field and the way."""
     path, node = draw.choice(list(nodes(tree)))
@@ -112,7 +119,7 @@ def mutate(tree, draw):
 def digits(tmp_path_factory):
     """Load digits once, from wherever a config says that they are."""
     folder = str(tmp_path_factory.getbasetemp() / "tfds")
-    original = data.load
+    original = sources.load
 
     @functools.cache
     def load(name, **options):
@@ -148,7 +155,7 @@ def outcome(built, tree, folder):
 
 
 def test_the_configs_to_mutate_can_be_run(digits, monkeypatch):
-    monkeypatch.setattr(data, "load", digits)
+    monkeypatch.setattr(sources, "load", digits)
     for base in BASES:
         lottery.build(ConfigDict(tree_of(base)))
 
@@ -163,14 +170,14 @@ def mutants(seeds):
 
 
 def test_a_mutated_config_is_built_or_answered_in_one_line(digits, monkeypatch):
-    monkeypatch.setattr(data, "load", digits)
+    monkeypatch.setattr(sources, "load", digits)
     answers = {name: answer(tree)[1] for name, tree in mutants(range(100))}
     assert not {name: wrong for name, wrong in answers.items() if wrong}
 
 
 @pytest.mark.slow
 def test_a_mutated_config_is_run_or_answered_in_one_line(digits, monkeypatch, tmp_path):
-    monkeypatch.setattr(data, "load", digits)
+    monkeypatch.setattr(sources, "load", digits)
     bad, run = {}, 0
     for name, tree in mutants(range(100, 600)):
         built, wrong = answer(tree)

@@ -128,7 +128,7 @@ class Run:
 
     def shrink(self, ticket: Member, scores: Scores) -> Masks:
         """Return a ticket's masks: of what was left, the lowest scores are pruned."""
-        return self.plan.rule(ticket.level).shrink(scores, self.previous(ticket).masks)
+        return self.rule.shrink(scores, self.previous(ticket).masks)
 
     def loss(
         self, state: TrainState, temperature: float = 1.0
