@@ -1,11 +1,12 @@
-"""Augment: random views of images, drawn and taken a whole batch at a time."""
+"""Augment: random views of inputs, drawn and taken a whole batch at a time."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float32, Int32, Integer, Key, UInt8
+from jaxtyping import Array, Bool, Float32, Int32, Integer, Key, PyTree, UInt8
 
 Channels = Float32[np.ndarray, "c"]
 
@@ -62,3 +63,36 @@ def normalise(
         return scaled
     norm = jnp.sqrt(jnp.sum(scaled * scaled, axis=(1, 2, 3), keepdims=True))
     return scaled / jnp.where(norm > 0, norm, 1)
+
+
+# From a key, all inputs, the indices of a whole batch, and what takes a device's share
+# of an array, to its share of the batch's inputs.
+Augmentation = Callable[..., PyTree]
+
+
+def flip_crop(
+    key: Key[Array, ""], inputs: PyTree, indices: Array, share: Callable[[Any], Any]
+) -> PyTree:
+    """Mirror half of the images, pad them by 4 pixels of 0 and crop them at random.
+
+    He et al. (2016), section 4.2.
+    """
+    # Drawn for all devices by each, whatever their number.
+    views = jax.tree.map(share, draw_views(key, len(indices)))
+    return crop_flip(inputs, share(indices), views)
+
+
+def by(function: Callable[..., PyTree]) -> Augmentation:
+    """Return the augmentation by a function of a key and a batch's inputs."""
+
+    def augment(
+        key: Key[Array, ""], inputs: PyTree, indices: Array, share: Callable[[Any], Any]
+    ) -> PyTree:
+        # Of the whole batch by every device, so that their number changes nothing.
+        whole = function(key, jax.tree.map(lambda x: x[indices], inputs))
+        return jax.tree.map(share, whole)
+
+    return augment
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {"flip_crop": flip_crop}

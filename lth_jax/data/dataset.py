@@ -1,11 +1,13 @@
 """Dataset: the splits of a data set, in memory or on disk."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import PyTree, UInt8
 
 from lth_jax.data.augment import Channels
 from lth_jax.errors import DataError
@@ -16,17 +18,24 @@ _CHUNK = 1_000  # images: bounds the memory of intermediate results
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images and their labels, in memory."""
+    """Examples in memory: arrays, or trees of them, with examples first."""
 
-    images: Pixels
-    labels: Int32[np.ndarray, "n"]
+    inputs: PyTree  # what the network is given; uint8 [n, h, w, c] are images
+    targets: PyTree  # what it is to answer: labels int32 [n] to classify
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(jax.tree.leaves(self.inputs)[0])
 
     def take(self, indices: np.ndarray) -> "Split":
         """Return the examples at `indices`, in that order."""
-        return Split(self.images[indices], self.labels[indices])
+        of = jax.tree.map(lambda x: x[indices], (self.inputs, self.targets))
+        return Split(*of)
+
+    @property
+    def are_images(self) -> bool:
+        """Whether the inputs are images of bytes."""
+        x = self.inputs
+        return isinstance(x, np.ndarray) and x.dtype == np.uint8 and x.ndim == 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +45,10 @@ class Dataset:
     train: Any  # a `Split`, or what is `Stored`
     validation: Any  # likewise, or None
     test: Any
-    num_classes: int
-    mean: Channels | None  # of the training images in memory, on the scale 0 to 1
-    std: Channels | None
+    num_classes: int  # outputs of a network: classes, tokens, or numbers
     about: dict[str, Any]  # of a set on disk: its version, and bytes of every split
+    # From a key and a batch's inputs, as they are here, to others, in training.
+    augment: Callable[..., PyTree] | None = None
 
     @property
     def splits(self) -> dict[str, Any]:
@@ -55,6 +64,7 @@ def assemble(
     num_classes: int,
     validation: int = 0,
     about: dict[str, Any] | None = None,
+    augment: Callable[..., PyTree] | None = None,
 ) -> Dataset:
     """Return the Dataset whose validation split is held out of `train`, or DataError.
 
@@ -63,7 +73,7 @@ def assemble(
     if not 0 <= validation < len(train):
         raise DataError(
             f"config.data.validation: {validation} is not in 0..{len(train) - 1}: "
-            f"it is taken from {len(train)} training images"
+            f"it is taken from {len(train)} training examples"
         )
     held_out = None
     if validation:
@@ -71,9 +81,7 @@ def assemble(
         order = np.random.RandomState(0).permutation(len(train))
         held_out = train.take(np.sort(order[:validation]))
         train = train.take(np.sort(order[validation:]))
-    in_memory = isinstance(train, Split)
-    statistics = channel_statistics(train.images) if in_memory else (None, None)
-    return Dataset(train, held_out, test, num_classes, *statistics, about or {})
+    return Dataset(train, held_out, test, num_classes, about or {}, augment)
 
 
 def fingerprint(dataset: Dataset) -> dict[str, Any]:
@@ -87,9 +95,9 @@ def fingerprint(dataset: Dataset) -> dict[str, Any]:
         return found
     digest = hashlib.sha256()
     for name, split in dataset.splits.items():
-        digest.update(f"{name} {split.images.shape}".encode())
-        digest.update(np.ascontiguousarray(split.images).data)
-        digest.update(np.ascontiguousarray(split.labels).data)
+        digest.update(f"{name} {jax.tree.map(np.shape, split.inputs)}".encode())
+        for array in jax.tree.leaves((split.inputs, split.targets)):
+            digest.update(np.ascontiguousarray(array).view(np.uint8).data)
     return found | {"sha256": digest.hexdigest()}
 
 

@@ -1,60 +1,64 @@
 """Memory: the feed of a data set that fits on the device, which makes the batches."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
-from lth_jax.data import augment, keys, order
-from lth_jax.data.augment import Channels
+from lth_jax.data import keys, order
+from lth_jax.data.augment import Augmentation
 from lth_jax.data.dataset import Split
 from lth_jax.data.keys import Count
-
-AUGMENTATIONS = ("none", "flip_crop")
 
 
 @dataclasses.dataclass(eq=False)
 class Memory:
     """Batches of a split as a pure function of data seed and step.
 
-    The augmentation `flip_crop` mirrors half of the images, pads them by 4 pixels of 0
-    and crops them at random (He et al., 2016, section 4.2). Raises ValueError for an
-    unknown `last` or `augmentation`, or if there is no step.
+    Raises ValueError for an unknown `last`, or if there is no step.
     """
 
     split: Split
-    mean: Channels  # on the scale 0 to 1
-    std: Channels
     batch_size: int  # examples a step, over all devices that share it
     last: str = "drop"  # an epoch's partial batch, or "wrap" around
-    augmentation: str = "none"  # or "flip_crop"
-    unit_norm: bool = False  # as of `augment.normalise`
+    prepare: Callable[[PyTree], PyTree] = lambda inputs: inputs  # for the network
+    augment: Augmentation | None = None  # before that
 
     divided = False  # every device holds all of `arrays`
 
     def __post_init__(self):
-        order.check("augmentation", self.augmentation, AUGMENTATIONS)
         n, size = len(self.split), self.batch_size
         self.steps_per_epoch = order.steps_per_epoch(n, size, self.last)
-        self.shape = self.split.images.shape[1:]
         # What `batch` needs on every device: to be put there once.
-        self.arrays = {"images": self.split.images, "labels": self.split.labels}
+        self.arrays = {"inputs": self.split.inputs, "targets": self.split.targets}
+
+    @property
+    def example(self) -> PyTree:
+        """The shapes and types of what a network is given of one example."""
+        seed = jnp.uint32(0)
+        batch = jax.eval_shape(lambda arrays: self.batch(arrays, seed, 0), self.arrays)
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), batch["inputs"]
+        )
 
     def batch(
         self,
-        arrays: dict[str, Array],
+        arrays: dict[str, PyTree],
         data_seed: Count,
         step: Count,
         part: Count = 0,
         parts: int = 1,
-    ) -> dict[str, Array]:
+    ) -> dict[str, PyTree]:
         """Return one of `parts` equal, contiguous parts of a step's batch.
 
         Whatever `parts`, all parts together are the same batch. Pure and jittable; all
-        but `parts` may be traced (`part` may be a device's `lax.axis_index`). `image`
-        is normalised, float32 [batch_size / parts, h, w, c], and `label` int32. Raises
-        ValueError if `parts` does not divide the batch size.
+        but `parts` may be traced (`part` may be a device's `lax.axis_index`). `inputs`
+        are prepared, as images are normalised: float32 [batch_size / parts, h, w, c].
+        Raises ValueError if `parts` does not divide the batch size.
         """
         size, rest = divmod(self.batch_size, parts)
         if rest:
@@ -64,16 +68,15 @@ class Memory:
         def share(whole: Array) -> Array:
             return lax.dynamic_slice_in_dim(whole, part * size, size)
 
+        def take(indices: Array, tree: PyTree) -> Any:
+            return jax.tree.map(lambda x: x[indices], tree)
+
         epoch = {"n": len(self.split), "batch_size": self.batch_size, "last": self.last}
-        indices = share(order.batch_indices(data_seed, step, **epoch))
-        if self.augmentation == "flip_crop":
+        indices = order.batch_indices(data_seed, step, **epoch)
+        if self.augment:
             key = keys.derive(data_seed, keys.AUGMENTATION, step)
-            # Drawn for all devices by each, whatever their number.
-            views = jax.tree.map(share, augment.draw_views(key, self.batch_size))
-            images = augment.crop_flip(arrays["images"], indices, views)
+            inputs = self.augment(key, arrays["inputs"], indices, share)
         else:
-            images = arrays["images"][indices]
-        return {
-            "image": augment.normalise(images, self.mean, self.std, self.unit_norm),
-            "label": arrays["labels"][indices],
-        }
+            inputs = take(share(indices), arrays["inputs"])
+        targets = take(share(indices), arrays["targets"])
+        return {"inputs": self.prepare(inputs), "targets": targets}

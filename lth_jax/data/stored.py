@@ -9,7 +9,7 @@ import numpy as np
 
 from lth_jax.data import decode
 from lth_jax.errors import DataError
-from lth_jax.tasks.classification import NO_LABEL
+from lth_jax.tasks.task import NO_LABEL
 
 CORRUPT = ("error", "skip")
 _SKIP = "replace it, or skip what is corrupt: --config.data.stream.corrupt=skip"
@@ -88,7 +88,7 @@ class Images:
                         said = f"{record.key!r} cannot be decoded ({error})"
                         raise DataError(f"config.data.dir: {said}; {_SKIP}") from error
                     skipped.append(record.key)
-        return {"image": images, "label": labels, "skipped": skipped}
+        return {"inputs": images, "targets": labels, "skipped": skipped}
 
     def see(
         self, record: Record, draws: decode.Draws | None = None, mirrored: Any = False

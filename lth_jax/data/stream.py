@@ -18,11 +18,10 @@ from typing import Any
 import jax
 import numpy as np
 from absl import flags
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from lth_jax import machine
-from lth_jax.data import augment, decode, keys, order
-from lth_jax.data.augment import Channels
+from lth_jax.data import decode, keys, order
 from lth_jax.data.keys import Count
 from lth_jax.data.stored import Images
 from lth_jax.errors import DataError
@@ -44,15 +43,13 @@ class Stream:
     """
 
     images: Images
-    mean: Channels  # on the scale 0 to 1
-    std: Channels
     batch_size: int  # examples a step, over all devices that share it
     last: str = "drop"  # an epoch's partial batch, or "wrap" around
     augmentation: str = "none"  # or "resized_crop": a random window, half mirrored
     parts: int = 1  # devices that share a batch, which divide its size
     local: Sequence[int] = ()  # the parts that this process makes; none for all
     workers: int = -1  # processes that decode: 0 for none, -1 for one per core
-    unit_norm: bool = False  # as of `augment.normalise`
+    prepare: Callable[[PyTree], PyTree] = lambda inputs: inputs  # for the network
     # Keys of images that cannot be decoded, also in what is made by `replace`.
     skipped: set[str] = dataclasses.field(default_factory=set)
 
@@ -65,7 +62,9 @@ class Stream:
         self.local = self.local or range(self.parts)
         n, size = len(self), self.batch_size
         self.steps_per_epoch = order.steps_per_epoch(n, size, self.last)
-        self.shape = (self.images.size, self.images.size, 3)
+        shape = (self.images.size, self.images.size, 3)
+        # The shapes and types of what a network is given of one example.
+        self.example = jax.ShapeDtypeStruct(shape, np.float32)
         self._batches: Parts | None = None
         self._next: tuple[int, int] | None = None  # data seed and step
 
@@ -76,7 +75,7 @@ class Stream:
         """Return the local parts of a step's batch, and prefetch the next step's.
 
         A step that does not follow the one before, or another seed, makes a new start.
-        In each, `image` is uint8 [batch_size / parts, h, w, 3] and `label` int32.
+        In each, `inputs` is uint8 [batch_size / parts, h, w, 3] and `targets` int32.
         Raises DataError if a record has no class, or is corrupt and not to be skipped.
         """
         if self._batches is None or self._next != (data_seed, step):
@@ -156,11 +155,13 @@ class Stream:
     ) -> dict[str, Array]:
         """Return the batch that arrays of `supply` are, of one part or stacked parts.
 
-        `image` is normalised, float32 [examples, h, w, 3]; `label` int32 [examples].
+        `inputs` are prepared, float32 [examples, h, w, 3]; `targets` int32 [examples].
         """
-        images = arrays["image"].reshape(-1, *self.shape)
-        images = augment.normalise(images, self.mean, self.std, self.unit_norm)
-        return {"image": images, "label": arrays["label"].reshape(-1)}
+        images = arrays["inputs"].reshape(-1, *self.example.shape)
+        return {
+            "inputs": self.prepare(images),
+            "targets": arrays["targets"].reshape(-1),
+        }
 
 
 @partial(jax.jit, static_argnames="batch_size")

@@ -17,6 +17,7 @@ from lth_jax import masks as masks_lib
 from lth_jax import measures
 from lth_jax.lottery.branches import BRANCHES
 from lth_jax.masks import Masks
+from lth_jax.tasks import task as task_lib
 from lth_jax.train.evaluate import between
 from lth_jax.train.state import TrainState
 from lth_jax.workdir.member import Member
@@ -130,7 +131,7 @@ def correlation(run: "Run") -> Numbers:
 
 
 def last_weights(run: "Run") -> Numbers:
-    """Accuracy of networks by their last weights, where others are evaluated.
+    """What networks reach by their last weights, where others are evaluated.
 
     With `train.average`, `last_test_accuracy` stands beside `test_accuracy`, which is
     of the moving averages; both are of the same trainings.
@@ -138,7 +139,8 @@ def last_weights(run: "Run") -> Numbers:
     last = [replace(network, average=None) for network in run.networks.values()]
     for split, evaluator in run.experiment.evaluators.items():
         for member, found in zip(run.networks, evaluator(last)):
-            yield member, f"last_{split}_accuracy", found.accuracy
+            name = run.experiment.program.task.error
+            yield member, f"last_{split}_{name}", found[name]
 
 
 STUDIES: dict[str, Callable[["Run"], Numbers]] = {
@@ -225,7 +227,8 @@ def _along(run: "Run", a: TrainState, member: Member, keys: dict[str, Any]) -> N
     alphas = np.linspace(0, 1, run.config.study.points, dtype=np.float32)
     path = between(a, run.networks[member], alphas)
     for split, evaluations in run.evaluate(path).items():
-        errors = np.array([1 - found.accuracy for found in evaluations])
+        task = run.experiment.program.task
+        errors = np.array([task_lib.error(task, found) for found in evaluations])
         of = {"split": split} | keys
         for alpha, error in zip(alphas, errors):
             position = {"alpha": round(float(alpha), 3)}

@@ -86,10 +86,10 @@ def _measure(run: "Run", networks: Networks) -> list[dict[str, Any]]:
     losses = [float(n.loss) / taken for n, taken in zip(networks.values(), steps)]
     measured = [{"train_loss": loss} for loss in losses]
     for split, evaluator in run.experiment.evaluators.items():
-        names = [m for m in run.config.measures if m.startswith(f"{split}_")]
+        names = [m for m in run.experiment.measures if m.startswith(f"{split}_")]
         if names and networks:
             for numbers, found in zip(measured, evaluator([*networks.values()])):
-                numbers |= {m: getattr(found, m[len(split) + 1 :]) for m in names}
+                numbers |= {m: found[m[len(split) + 1 :]] for m in names}
     found = zip(networks.items(), measured)
     return [row for of, numbers in found for row in numbered(*of, numbers.items())]
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import PyTree
 
@@ -29,15 +28,17 @@ class Layer(NamedTuple):
 
 
 def layers(
-    network: Network, input_shape: Sequence[int], masks: PyTree | None = None
+    network: Network, example: PyTree, masks: PyTree | None = None
 ) -> list[Layer]:
     """List the layers of a network, those of Linen in the order of their calls.
 
-    An auxiliary head is among them, as in training. `input_shape` is the height, width
-    and channels of one example; `masks` are those of `masks.full`, or some excluded.
+    An auxiliary head is among them, as in training. `example` is what has the shapes
+    and types of one example's inputs (`jax.ShapeDtypeStruct`); `masks` are those of
+    `masks.full`, or some excluded.
 
     >>> from lth_jax import models
-    >>> layers(models.create("lenet", num_classes=10), (28, 28, 1))[0]
+    >>> image = jax.ShapeDtypeStruct((28, 28, 1), jnp.float32)
+    >>> layers(models.create("lenet", num_classes=10), image)[0]
     Layer(path='fc1', output_shape=(300,), parameters=235500, prunable=235200,
           multiply_adds=235200, weights={'fc1/bias': 0, 'fc1/kernel': 235200})
     """
@@ -51,15 +52,15 @@ def layers(
             outputs.setdefault("/".join(context.module.path), shape)
         return output
 
-    images = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
+    inputs = batch_of(1, example)
     with nn.intercept_methods(record):
-        made = jax.eval_shape(alone(network.init), jax.random.key(0), images)
+        made = jax.eval_shape(alone(network.init), jax.random.key(0), inputs)
     params = made[0]
     if masks is None:
         masks = jax.eval_shape(masks_lib.full, params)
     sizes = {path: leaf.size for path, leaf in masks_lib.leaves(params)}
     prunable = {path: mask.size for path, mask in masks_lib.leaves(masks)}
-    counted = _multiply_adds(network, made, input_shape)
+    counted = _multiply_adds(network, made, example)
     own: dict[str, list[str]] = {}
     for path in sizes:
         own.setdefault(_module(path, outputs), []).append(path)
@@ -71,6 +72,13 @@ def layers(
         )
         found.append(Layer(layer, outputs.get(layer, ()), *numbers, weights=weights))
     return found
+
+
+def batch_of(examples: int, example: PyTree) -> PyTree:
+    """Return the shapes and types of a batch by those of one example."""
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((examples, *x.shape), x.dtype), example
+    )
 
 
 def _module(path: str, modules: dict[str, Shape]) -> str:
@@ -85,19 +93,16 @@ def _module(path: str, modules: dict[str, Shape]) -> str:
     return path
 
 
-def _multiply_adds(
-    network: Network, made: Any, input_shape: Sequence[int]
-) -> dict[str, int]:
+def _multiply_adds(network: Network, made: Any, example: PyTree) -> dict[str, int]:
     """Return multiply-adds by path, of training where evaluation has none."""
     examples = _EXAMPLES * (getattr(network, "fields", {}).get("norm_group") or 1)
-    images = jax.ShapeDtypeStruct((examples, *input_shape), jnp.float32)
-    arrays = (*made, images)
+    arrays = (*made, batch_of(examples, example))
 
     def total(train: bool) -> dict[str, float]:
-        def apply(params: Any, stats: Any, images: Any, key: Any) -> Any:
+        def apply(params: Any, stats: Any, inputs: Any, key: Any) -> Any:
             """Apply the network as a training and an evaluation do."""
             key = key if train else None
-            return network.apply(params, stats, images, train=train, key=key)
+            return network.apply(params, stats, inputs, train=train, key=key)
 
         program = jax.make_jaxpr(alone(apply))(*arrays, jax.random.key(0)).jaxpr
         paths = jax.tree_util.tree_leaves_with_path(arrays[0])

@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
+from ml_collections import ConfigDict
 
+from lth_jax.errors import ConfigError
 from lth_jax.train import processes
 
 State = TypeVar("State", bound=PyTree)
@@ -162,3 +164,39 @@ def _unstack(states: PyTree, number: int) -> list[PyTree]:
     leaves, tree = jax.tree.flatten(states)
     members = zip(*(x.reshape(-1, *x.shape[2:])[:number] for x in leaves))
     return [jax.tree.unflatten(tree, member) for member in members]
+
+
+def choose(config: ConfigDict, together: int | None) -> tuple[jax.Device, ...]:
+    """Return the devices of a config, no more than networks that train together.
+
+    Raises:
+        ConfigError: there are not so many, or they cannot share a batch.
+    """
+    devices = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
+    wanted = config.train.devices
+    if wanted and processes.several():
+        raise ConfigError("config.train.devices: several processes use all devices")
+    if wanted > len(devices):
+        raise ConfigError(f"config.train.devices: {wanted}, there are {len(devices)}")
+    if config.train.layout == "fleet" and together and not processes.several():
+        # Others would hold the data, and compute what nobody looks at.
+        wanted = min(wanted or len(devices), together)
+    devices = tuple(devices[: wanted or None])
+    sharing = len(devices) if config.train.layout == "data" else 1
+    if config.data.batch_size % sharing:
+        raise ConfigError(
+            f"config.data.batch_size: {config.data.batch_size} cannot be divided over "
+            f"{sharing} devices; change it or config.train.devices"
+        )
+    examples, parts = config.data.batch_size // sharing, config.train.accumulate
+    if examples % parts:
+        raise ConfigError(
+            f"config.train.accumulate: {parts} microbatches cannot divide the "
+            f"{examples} examples of a device"
+        )
+    if (group := config.model.norm_group) and examples // parts % group:
+        raise ConfigError(
+            f"config.model.norm_group: {group} cannot divide the {examples // parts} "
+            "examples that a device takes at a time"
+        )
+    return devices

@@ -1,24 +1,23 @@
-"""Evaluate: accuracy and loss of members on a whole split."""
+"""Evaluate: the metrics of members on a whole split."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from lth_jax import masks as masks_lib
 from lth_jax import measures
-from lth_jax.data.augment import normalise
 from lth_jax.data.dataset import Split
 from lth_jax.data.stream import Stream
 from lth_jax.errors import ConfigError
 from lth_jax.models.network import Network, with_fields
-from lth_jax.tasks.classification import NO_LABEL, Score, score
+from lth_jax.tasks.task import Batch, Task, Totals, means, totals
 from lth_jax.train.devices import Layout
 from lth_jax.train.state import TrainState, evaluated
 from lth_jax.train.step import Program, averaged, batch_loss
@@ -26,11 +25,7 @@ from lth_jax.train.step import Program, averaged, batch_loss
 _FORGETS = 0.9  # the highest momentum with which statistics are recomputed
 
 
-class Evaluation(NamedTuple):
-    """What a network does on a split: fraction right, and mean loss in nats."""
-
-    accuracy: float
-    loss: float
+Evaluation = dict[str, float]  # a network's metrics on a split, means over examples
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,83 +38,86 @@ class Evaluator:
     """
 
     network: Network
+    task: Task
     split: Split | Stream
-    mean: np.ndarray  # of the training images, by channel, on the scale 0 to 1
-    std: np.ndarray
+    prepare: Callable[[PyTree], PyTree]  # inputs, for the network
     layout: Layout
     batch_size: int = 1000  # of a split in memory, over all devices that share it
-    unit_norm: bool = False  # as of `augment.normalise`
 
     def __call__(self, members: Sequence[TrainState]) -> list[Evaluation]:
         """Return the evaluation of every member."""
         evaluations: list[Evaluation] = []
         for group in self.layout.groups(members):
             states = self.layout.stack(group, of=len(members))
-            totals = np.zeros((len(group), len(Score._fields)))
-            for scores in self._scores(states):
-                totals += jax.device_get(self.layout.unstack(scores, len(group)))
-            evaluations += [
-                Evaluation(right / max(1, examples), loss / max(1, examples))
-                for right, loss, examples in totals.tolist()
-            ]
+            sums: Any = None
+            for batch in self._totals(states):
+                found = jax.device_get(self.layout.unstack(batch, len(group)))
+                found = jax.tree.map(np.float64, found)
+                sums = jax.tree.map(np.add, sums, found) if sums else found
+            evaluations += map(means, sums)
         return evaluations
 
-    def _scores(self, states: TrainState) -> Iterator[Score]:
+    def _totals(self, states: TrainState) -> Iterator[Totals]:
         if isinstance(self.split, Split):
             yield self._program(states, self._resident)
             return
-        scores = []
+        totals = []
         for parts in self.split.in_order():
             # One batch computes while the next is decoded.
-            yield from scores
-            scores = [self._program(states, self.layout.scatter(parts))]
-        yield from scores
+            yield from totals
+            totals = [self._program(states, self.layout.scatter(parts))]
+        yield from totals
 
     @cached_property
     def _resident(self) -> Any:
         assert isinstance(self.split, Split)
-        images, labels = self.split.images, self.split.labels
-        return self.layout.replicate({"image": images, "label": labels})
+        arrays = {"inputs": self.split.inputs, "targets": self.split.targets}
+        return self.layout.replicate(arrays)
 
     @cached_property
-    def _program(self) -> Callable[[Any, Any], Score]:
+    def _program(self) -> Callable[[Any, Any], Totals]:
         in_memory = isinstance(self.split, Split)
         return self.layout.spread(self._tally, axes=None if in_memory else 0)
 
     def _tally(
-        self, state: TrainState, part: Int[Array, ""] | int, arrays: dict[str, Array]
-    ) -> Score:
-        """Score one member on a split in memory, or on a batch from disk."""
+        self, state: TrainState, part: Int[Array, ""] | int, arrays: Batch
+    ) -> Totals:
+        """Measure one member on a split in memory, or on a batch from disk."""
         if isinstance(self.split, Split):
-            total = self._tally_split(state, part, **arrays)
+            total = self._tally_split(state, part, arrays)
         else:  # the arrays are one part
-            total = self._tally_batch(state, **arrays)
+            total = self._tally_batch(state, arrays)
         return lax.psum(total, self.layout.axis) if self.layout.axis else total
 
     def _tally_split(
-        self, state: TrainState, part: Int[Array, ""] | int, image: Array, label: Array
-    ) -> Score:
-        parts, examples = self.layout.parts, len(label)
+        self, state: TrainState, part: Int[Array, ""] | int, arrays: Batch
+    ) -> Totals:
+        parts, examples = self.layout.parts, len(self.split)
         size = -(-min(self.batch_size, examples) // parts)
 
-        def add(i: Array, total: Score) -> Score:
+        def tally(i: Array | int) -> Totals:
             position = (i * parts + part) * size + jnp.arange(size)
             index = jnp.minimum(position, examples - 1)
-            labels = jnp.where(position < examples, label[index], NO_LABEL)
-            found = self._tally_batch(state, image[index], labels)
-            return jax.tree.map(jnp.add, total, found)
+            batch = jax.tree.map(lambda x: x[index], arrays)
+            return self._tally_batch(state, batch, position < examples)
 
-        zero = Score(jnp.int32(0), jnp.float32(0), jnp.int32(0))
+        def add(i: Array, total: Totals) -> Totals:
+            return jax.tree.map(jnp.add, total, tally(i))
+
+        like = jax.eval_shape(tally, 0)
+        zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
         return lax.fori_loop(0, -(-examples // (size * parts)), add, zero)
 
-    def _tally_batch(self, state: TrainState, image: Array, label: Array) -> Score:
+    def _tally_batch(
+        self, state: TrainState, batch: Batch, counts: Array | None = None
+    ) -> Totals:
         state = evaluated(state)
         params = masks_lib.apply(state.params, state.masks)
-        images = normalise(image, self.mean, self.std, self.unit_norm)
-        logits, _ = self.network.apply(
-            params, state.batch_stats, images, train=False, key=None
+        batch = batch | {"inputs": self.prepare(batch["inputs"])}
+        outputs, _ = self.network.apply(
+            params, state.batch_stats, batch["inputs"], train=False, key=None
         )
-        return score(logits, label)
+        return totals(self.task, outputs, batch, counts)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -6,22 +6,24 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Key, PyTree
 from ml_collections import ConfigDict
 
 from lth_jax import masks as masks_lib
-from lth_jax import models
+from lth_jax import models, tasks
 from lth_jax.config import fields
 from lth_jax.config.fields import field, known
 from lth_jax.errors import ConfigError
 from lth_jax.models import lean
 from lth_jax.models import summary as summary_lib
 from lth_jax.models.network import Network, over
-from lth_jax.train import inputs, optimizers, processes, state
-from lth_jax.train.devices import Layout
-from lth_jax.train.evaluate import Evaluation, Evaluator, Refresher, refresher
+from lth_jax.tasks import TASKS, Task
+from lth_jax.train import inputs, optimizers, soundness, state
+from lth_jax.train.devices import Layout, choose
+from lth_jax.train.evaluate import Evaluator, Refresher, refresher
 from lth_jax.train.state import TrainState
 from lth_jax.train.step import Program
 
@@ -34,6 +36,7 @@ class Experiment:
 
     program: Program
     data: dict[str, Any]  # what tells the set from others, and how it is normalised
+    measures: tuple[str, ...]  # of every network, as "test_accuracy"
     evaluators: dict[str, Evaluator]  # by name of the split
     layers: list[summary_lib.Layer]  # in the order of their calls
     prunable: dict[str, int]  # number of prunable weights of every layer, by path
@@ -67,13 +70,14 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         ConfigError, DataError: the config cannot be run; one line, naming the field.
     """
     _check_names(config)
-    devices = _devices(config, together)
+    devices = choose(config, together)
     layout = Layout(config.train.layout, devices, config.train.members)
-    input = inputs.build(config, layout)
+    input, task = inputs.build(config, layout), _task(config)
     steps = _lengths(config, input.feed.steps_per_epoch)
-    network = _network(config, input.num_classes)
-    initialise = _initialise(config, network, input.feed.shape)
+    network, example = _network(config, input.num_classes), input.feed.example
+    initialise = _initialise(config, network, example)
     initial = jax.eval_shape(initialise, jax.random.key(0))
+    soundness.check(network, task, input, initial)
     # XLA's CPU backend runs a convolution's gradient 65 times slower in a loop. Members
     # that a core takes one after another stay in its caches, have no convolutions in
     # groups, and need one program for all fleets (benchmarks/NOTES.md).
@@ -86,6 +90,7 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         )
     program = Program(
         network=network,
+        task=task,
         optimizer=_optimizer(config),
         schedule=optimizers.Schedule(
             config.optim.schedule,
@@ -100,8 +105,6 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         supply=input.supply,
         layout=layout,
         steps_per_call=1 if slow_loop or input.feed.divided else 500,
-        label_smoothing=config.optim.label_smoothing,
-        aux_weight=config.optim.aux_weight,
         accumulate=config.train.accumulate,
         unroll=slow_loop,
         average=config.train.average,
@@ -112,17 +115,17 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         found = {}
         for name, split in input.splits.items():
             split = split.take(np.arange(min(most, len(split)))) if most else split
-            feed, split = input.feed, input.split(split)
             if name != without:
-                of = (split, feed.mean, feed.std, layout)
-                found[name] = Evaluator(network, *of, unit_norm=feed.unit_norm)
+                of = input.split(split), input.feed.prepare, layout
+                found[name] = Evaluator(network, task, *of)
         return found
 
     return Experiment(
         program=program,
         data=input.about,
         evaluators=evaluators(without="train"),
-        layers=_layers(network, input.feed.shape, initial),
+        measures=_measures(config, task),
+        layers=_layers(network, example, initial),
         prunable={path: mask.size for path, mask in masks_lib.leaves(initial.masks)},
         initialise=initialise,
         length=steps["train.length"],
@@ -145,67 +148,52 @@ def summary(config: ConfigDict) -> str:
     """
     fields.check(config)
     _check_names(config)
-    shape, num_classes = inputs.describe(config)
+    example, num_classes = inputs.describe(config)
     network = _network(config, num_classes)
-    initialise = _initialise(config, network, shape)
+    initialise = _initialise(config, network, example)
     initial = jax.eval_shape(initialise, jax.random.key(0))
-    return summary_lib.table(_layers(network, shape, initial))
+    return summary_lib.table(_layers(network, example, initial))
 
 
 def _layers(
-    network: Network, shape: tuple[int, ...], initial: TrainState
+    network: Network, example: PyTree, initial: TrainState
 ) -> list[summary_lib.Layer]:
     """Return the network's layers; it is applied as in training and evaluation."""
     with field("model", Exception):
-        return summary_lib.layers(network, shape, initial.masks)
+        return summary_lib.layers(network, example, initial.masks)
 
 
 def _check_names(config: ConfigDict) -> None:
-    """Raise ConfigError unless network, optimizer and measures are known."""
+    """Raise ConfigError unless network, task and optimizer are known."""
+    known("task.name", config.task.name, TASKS)
     known("model.name", config.model.name, models.MODELS)
     known("model.init", config.model.init, models.INITIALIZERS)
     known("model.norm_scale", config.model.norm_scale, models.NORM_SCALES)
     known("optim.name", config.optim.name, optimizers.OPTIMIZERS)
     known("optim.schedule", config.optim.schedule, optimizers.SCHEDULES)
+
+
+def _task(config: ConfigDict) -> Task:
+    options = config.task.options.to_dict()
+    own = ("label_smoothing", "aux_weight")
+    with field("task.options", Exception):
+        return tasks.create(
+            config.task.name, options, **{n: config.optim[n] for n in own}
+        )
+
+
+def _measures(config: ConfigDict, task: Task) -> tuple[str, ...]:
+    """Return what is measured of every network; a split alone stands for all of it."""
     splits = ("test", "validation") if config.data.validation else ("test",)
+    of = {split: [f"{split}_{name}" for name in task.units] for split in splits}
+    singles = {name: [name] for names in of.values() for name in names}
     for measure in config.measures:
-        names = [f"{split}_{name}" for split in splits for name in Evaluation._fields]
-        known("measures", measure, names)
+        known("measures", measure, of | singles)
+    return tuple(n for measure in config.measures for n in (of | singles)[measure])
 
 
 def _on_cpu() -> bool:
     return jax.default_backend() == "cpu"
-
-
-def _devices(config: ConfigDict, together: int | None) -> tuple[jax.Device, ...]:
-    devices = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
-    wanted = config.train.devices
-    if wanted and processes.several():
-        raise ConfigError("config.train.devices: several processes use all devices")
-    if wanted > len(devices):
-        raise ConfigError(f"config.train.devices: {wanted}, there are {len(devices)}")
-    if config.train.layout == "fleet" and together and not processes.several():
-        # Others would hold the data, and compute what nobody looks at.
-        wanted = min(wanted or len(devices), together)
-    devices = tuple(devices[: wanted or None])
-    sharing = len(devices) if config.train.layout == "data" else 1
-    if config.data.batch_size % sharing:
-        raise ConfigError(
-            f"config.data.batch_size: {config.data.batch_size} cannot be divided over "
-            f"{sharing} devices; change it or config.train.devices"
-        )
-    examples, parts = config.data.batch_size // sharing, config.train.accumulate
-    if examples % parts:
-        raise ConfigError(
-            f"config.train.accumulate: {parts} microbatches cannot divide the "
-            f"{examples} examples of a device"
-        )
-    if (group := config.model.norm_group) and examples // parts % group:
-        raise ConfigError(
-            f"config.model.norm_group: {group} cannot divide the {examples // parts} "
-            "examples that a device takes at a time"
-        )
-    return devices
 
 
 def _lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
@@ -246,7 +234,7 @@ def _network(config: ConfigDict, num_classes: int) -> Network:
 
 
 def _initialise(
-    config: ConfigDict, network: Network, shape: tuple[int, ...]
+    config: ConfigDict, network: Network, example: PyTree
 ) -> Callable[..., TrainState]:
     swept = [name[6:] for name in fields.FIELDS if name.startswith("sweep.")]
     base = {name: float(config.optim[name]) for name in swept}
@@ -254,9 +242,9 @@ def _initialise(
     decay = base["weight_decay"] if "weight_decay" in used else None
     create = partial(
         state.create,
+        inputs=jax.tree.map(lambda x: jnp.zeros((1, *x.shape), x.dtype), example),
         network=network,
         optimizer=_optimizer(config)(base["learning_rate"], decay),
-        shape=shape,
         average=config.train.average > 0,
     )
 

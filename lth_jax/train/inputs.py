@@ -1,23 +1,24 @@
 """Inputs: what a config's data come to: the feed that trains, splits that evaluate."""
 
 import dataclasses
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from lth_jax.config.fields import known
-from lth_jax.data import memory, order, sources, stored, stream
-from lth_jax.data.dataset import Dataset, fingerprint
+from lth_jax.data import augment, order, prepared, sources, stored, stream
+from lth_jax.data.dataset import Dataset, channel_statistics, fingerprint
 from lth_jax.data.memory import Memory
 from lth_jax.data.stored import Images
 from lth_jax.data.stream import Stream
 from lth_jax.errors import ConfigError
 from lth_jax.train.devices import Layout
-
-_AUGMENTATIONS = {"memory": memory.AUGMENTATIONS, "stream": stream.AUGMENTATIONS}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,6 +30,7 @@ class Inputs:
     num_classes: int
     splits: dict[str, Any]  # those there are: train, validation, test
     about: dict[str, Any]  # what tells the data from others, and normalises them
+    augment: Callable[..., PyTree] | None  # of the data set
 
     def supply(self, data_seed: int, step: int) -> PyTree:
         """Return the feed's arrays for a step, on the devices, as in `Program`."""
@@ -64,45 +66,78 @@ def build(config: ConfigDict, layout: Layout) -> Inputs:
     _check(config)
     fields, in_memory = config.data, config.data.feed == "memory"
     dataset = sources.load(
-        name=fields.name,
+        fields.name,
         data_dir=fields.dir or None,
         train_split=fields.train_split,
         test_split=fields.test_split,
         validation=fields.validation,
         in_memory=in_memory,
+        window=fields.window,
     )
     if fields.batch_size > len(dataset.train):
         raise ConfigError(
             f"config.data.batch_size: {fields.batch_size} is more than the "
             f"{len(dataset.train)} training examples"
         )
-    source = dataset if in_memory else fields.stream
-    mean, std = (np.asarray(x, np.float32) for x in (source.mean, source.std))
-    if not fields.standardise:
-        mean, std = np.zeros_like(mean), np.ones_like(std)
-    options = (mean, std, fields.batch_size, fields.last, fields.augmentation)
+    prepare, about = _preparation(dataset, config)
+    options: dict[str, Any] = {"batch_size": fields.batch_size, "last": fields.last}
     if in_memory:
-        feed = Memory(dataset.train, *options, unit_norm=fields.unit_norm)
+        augmentation = augment.AUGMENTATIONS.get(fields.augmentation)
+        if dataset.augment:
+            augmentation = augment.by(dataset.augment)
+        feed = Memory(dataset.train, **options, prepare=prepare, augment=augmentation)
     else:
         feed = Stream(
             _images(dataset, fields.stream),
-            *options,
+            **options,
+            augmentation=fields.augmentation,
             parts=layout.parts,
             local=layout.positions,
             workers=fields.stream.workers,
-            unit_norm=fields.unit_norm,
+            prepare=prepare,
         )
-    about = {
+    sizes = {
         "steps_per_epoch": feed.steps_per_epoch,
-        "shape": list(feed.shape),
+        "shape": jax.tree.map(lambda x: list(x.shape), feed.example),
         "classes": dataset.num_classes,
-        "mean": mean.tolist(),
-        "std": std.tolist(),
     }
-    if feed.unit_norm:  # runs that know of no such field are the same without
+    return Inputs(
+        feed,
+        layout,
+        dataset.num_classes,
+        dataset.splits,
+        fingerprint(dataset) | sizes | about,
+        dataset.augment,
+    )
+
+
+def _preparation(
+    dataset: Dataset, config: ConfigDict
+) -> tuple[Callable[[PyTree], PyTree], dict[str, Any]]:
+    """Return how inputs are made what a network takes, and what a run says of it."""
+    fields = config.data
+    if fields.feed == "memory" and not dataset.train.are_images:
+        return _widened, {}
+    if fields.feed == "memory":
+        statistics = channel_statistics(dataset.train.inputs)
+    else:
+        statistics = (fields.stream.mean, fields.stream.std)
+    mean, std = (np.asarray(x, np.float32) for x in statistics)
+    if not fields.standardise:
+        mean, std = np.zeros_like(mean), np.ones_like(std)
+    options: dict[str, Any] = {"mean": mean, "std": std, "unit_norm": fields.unit_norm}
+    about = {"mean": mean.tolist(), "std": std.tolist()}
+    if fields.unit_norm:  # runs that know of no such field are the same without
         about["unit_norm"] = True
-    about = fingerprint(dataset) | about
-    return Inputs(feed, layout, dataset.num_classes, dataset.splits, about)
+    return partial(augment.normalise, **options), about
+
+
+def _widened(inputs: PyTree) -> PyTree:
+    """Return inputs that are no images: as they are, integers as 32 bits."""
+    return jax.tree.map(
+        lambda x: x.astype(jnp.int32) if jnp.issubdtype(x.dtype, jnp.integer) else x,
+        inputs,
+    )
 
 
 def _images(dataset: Dataset, options: ConfigDict) -> Images:
@@ -117,23 +152,30 @@ def _images(dataset: Dataset, options: ConfigDict) -> Images:
     )
 
 
-def describe(config: ConfigDict) -> tuple[tuple[int, ...], int]:
-    """Return the shape of a config's images and its number of classes, without data.
+def describe(config: ConfigDict) -> tuple[PyTree, int]:
+    """Return what an example of a config's inputs is, and the number of classes.
 
-    Raises:
-        ConfigError, DataError: a field is not known, or there is no such set.
+    Images of TFDS need not be there. Raises ConfigError, DataError if a field is not
+    known, or there is no such set.
     """
     _check(config)
-    in_memory, size = config.data.feed == "memory", config.data.stream.image_size
-    shape, num_classes = sources.describe(
-        config.data.name, data_dir=config.data.dir or None, in_memory=in_memory
+    fields = config.data
+    if sources.is_own(fields.name):
+        with_data = build(config, Layout("fleet", (jax.devices()[0],)))
+        return with_data.feed.example, with_data.num_classes
+    size, in_memory = fields.stream.image_size, fields.feed == "memory"
+    shape, num_classes = prepared.describe(
+        fields.name, data_dir=fields.dir or None, in_memory=in_memory
     )
-    return shape if in_memory else (size, size, 3), num_classes
+    shape = shape if in_memory else (size, size, 3)
+    return jax.ShapeDtypeStruct(shape, jnp.float32), num_classes
 
 
 def _check(config: ConfigDict) -> None:
     fields = config.data
-    known("data.feed", fields.feed, _AUGMENTATIONS)
-    known("data.augmentation", fields.augmentation, _AUGMENTATIONS[fields.feed])
+    augmentations = {"memory": ("none", *augment.AUGMENTATIONS)}
+    augmentations["stream"] = stream.AUGMENTATIONS
+    known("data.feed", fields.feed, augmentations)
+    known("data.augmentation", fields.augmentation, augmentations[fields.feed])
     known("data.last", fields.last, order.LAST)
     known("data.stream.corrupt", fields.stream.corrupt, stored.CORRUPT)

@@ -7,7 +7,7 @@ from typing import Any, no_type_check
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Key, UInt32
+from jaxtyping import Array, Float, Int, Key, PyTree, UInt32
 
 from lth_jax import masks as masks_lib
 from lth_jax.masks import Masks, Params
@@ -45,7 +45,7 @@ class TrainState:
     opt_state: optax.OptState  # moments, exactly 0 where the mask is False
     masks: Masks  # True: kept; None: never pruned
     data_seed: UInt32[Array, ""]  # with the step: order and augmentation of examples
-    loss: Float[Array, ""]  # sum of the training losses, in nats, since `loss_from`
+    loss: Float[Array, ""]  # sum of the training losses, since `loss_from`
     loss_from: Int[Array, ""]  # step at which the loss was last set to 0
     learning_rate: Float[Array, ""]  # factor on the schedule
     weight_decay: Float[Array, ""] | None = None  # L2; None (not 0) if none has one
@@ -54,15 +54,13 @@ class TrainState:
     average: dict[str, Params] | None = None
 
 
-@partial(
-    jax.jit, static_argnames=("network", "optimizer", "shape", "exclude", "average")
-)
+@partial(jax.jit, static_argnames=("network", "optimizer", "exclude", "average"))
 def create(
     key: Key[Array, ""],
+    inputs: PyTree,
     network: Network,
     optimizer: optax.GradientTransformation,
     *,
-    shape: tuple[int, ...],
     exclude: tuple[str, ...] = (),
     average: bool = False,
     **swept: float | Float[Array, ""],
@@ -71,14 +69,14 @@ def create(
 
     Args:
         key: the replicate's, of which initialisation and data order derive.
+        inputs: a batch of one; only its shapes matter to most networks.
         network, optimizer: whose parameters and moments to initialise.
-        shape: of one example: (height, width, channels).
         exclude: as of `masks.full`, which raises ValueError.
         average: it keeps moving averages, too.
         swept: hyperparameters in which members may differ, by their name in the state.
     """
     params, batch_stats = alone(network.init)(
-        jax.random.fold_in(key, INITIALISATION), jnp.zeros((1, *shape))
+        jax.random.fold_in(key, INITIALISATION), inputs
     )
     created = TrainState(
         step=jnp.int32(0),

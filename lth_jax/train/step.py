@@ -15,14 +15,13 @@ from lth_jax import masks as masks_lib
 from lth_jax.data import keys
 from lth_jax.models.classifier import Classifier, without_norm
 from lth_jax.models.network import Network, over, with_fields
-from lth_jax.tasks.classification import cross_entropy
+from lth_jax.tasks.task import Batch, Task
 from lth_jax.train import processes
 from lth_jax.train.state import Proximal, TrainState
 
 if TYPE_CHECKING:
     from lth_jax.train.devices import Layout
 
-Batch = dict[str, Array]
 State = TypeVar("State", bound=PyTree)
 
 
@@ -38,7 +37,7 @@ class Feed(Protocol):
     def steps_per_epoch(self) -> int: ...
 
     @property
-    def shape(self) -> tuple[int, ...]: ...  # height, width and channels of an image
+    def example(self) -> PyTree: ...  # shapes and types of one example's inputs
 
     def batch(
         self,
@@ -57,6 +56,7 @@ class Program:
     """What all trainings of a run have in common; compiled once."""
 
     network: Network
+    task: Task
     optimizer: Callable[..., optax.GradientTransformation]  # of rate and weight decay
     schedule: Callable[[int | Int[Array, ""]], Float[Array, ""]]  # rate of a step
     feed: Feed
@@ -64,8 +64,6 @@ class Program:
     supply: Callable[[int, int], PyTree]
     layout: "Layout"
     steps_per_call: int = 500  # at most; 1 compiles no loop over steps
-    label_smoothing: float = 0.0
-    aux_weight: float = 0.4  # of the heads whose logits come after the first
     # Microbatches: equal parts of a device's batch, whose gradients are averaged, and
     # which batch normalisation sees one at a time.
     accumulate: int = 1
@@ -83,7 +81,7 @@ class Program:
 
     @cached_property
     def flow(self) -> Callable[[PyTree], Any]:
-        """Map parameters to the logits for an image of equal numbers, as `flow`."""
+        """Map parameters to the outputs for inputs of equal numbers, as `flow`."""
         return partial(flow, program=self)
 
 
@@ -205,21 +203,18 @@ def batch_loss(
     """Return a batch's mean loss in training mode, and the batch statistics after it.
 
     Of `params`, not the state's own; `part` is the batch's number among those that make
-    a step, each of which has its own dropout; logits are divided by `temperature`.
+    a step, each of which has its own dropout; outputs are divided by `temperature`.
     """
     step_key = keys.derive(state.data_seed, keys.DROPOUT, state.step)
-    logits, batch_stats = program.network.apply(
+    outputs, batch_stats = program.network.apply(
         params,
         state.batch_stats,
-        batch["image"],
+        batch["inputs"],
         train=True,
         key=jax.random.fold_in(step_key, part),
     )
-    loss, *auxiliary = (
-        cross_entropy(head / temperature, batch["label"], program.label_smoothing)
-        for head in jax.tree.leaves(logits)
-    )
-    return loss + program.aux_weight * sum(auxiliary), batch_stats
+    outputs = jax.tree.map(lambda x: x / temperature, outputs)
+    return program.task.losses(outputs, batch).mean(), batch_stats
 
 
 def next_loss(
@@ -241,10 +236,11 @@ def next_loss(
 
 
 def flow(params: PyTree, *, program: Program) -> Any:
-    """Return the logits for an image of equal numbers, in double precision.
+    """Return the outputs for inputs of equal numbers, in double precision.
 
     Normalisations are left out, and the numbers so small that no activation saturates:
-    what flows is linear in the image. Within `jax.enable_x64`, else ValueError.
+    what flows is linear in the inputs. Raises ValueError outside of `jax.enable_x64`,
+    and where inputs are integers, of which nothing is linear.
     """
     wide = jnp.zeros((), float)
     if wide.dtype != jnp.float64:
@@ -253,8 +249,14 @@ def flow(params: PyTree, *, program: Program) -> Any:
     if isinstance(getattr(network, "module", None), Classifier):
         network = with_fields(network, norm=without_norm, dtype=wide.dtype)
     small = jnp.sqrt(jnp.finfo(wide.dtype).tiny)
-    image = jnp.full((1, *program.feed.shape), small, wide.dtype)
-    return network.apply(params, {}, image, train=False, key=None)[0]
+
+    def equal(x: jax.ShapeDtypeStruct) -> Array:
+        if not is_float(x):
+            raise ValueError(f"flow: inputs are {x.dtype}, of which nothing is linear")
+        return jnp.full((1, *x.shape), small, wide.dtype)
+
+    inputs = jax.tree.map(equal, program.feed.example)
+    return network.apply(params, {}, inputs, train=False, key=None)[0]
 
 
 def averaged(tree: State, axis: str | None) -> State:
@@ -267,7 +269,7 @@ def averaged(tree: State, axis: str | None) -> State:
     return jax.tree.map(lambda x: lax.pmean(x, axis) if is_float(x) else x, tree)
 
 
-def is_float(x: Array) -> bool:
+def is_float(x: Any) -> bool:
     return jnp.issubdtype(x.dtype, jnp.inexact)
 
 
