@@ -23,11 +23,10 @@ from benchmarks.figures import (
 from benchmarks.measure import timed
 from lth_jax import config as config_lib
 from lth_jax import machine, masks, prune
-from lth_jax.data import Images, Stream
+from lth_jax.data import Images, Stream, normalise
 from lth_jax.data.stored import Stored
-from lth_jax.lottery import studies
 from lth_jax.train.devices import Layout
-from lth_jax.train.evaluate import Evaluator, Refresher
+from lth_jax.train.evaluate import Evaluator, Refresher, between
 
 Block = Callable[[Budget], Iterator[Figure]]
 
@@ -66,9 +65,8 @@ def jpegs(budget: Budget, workers: int) -> Stream:
     records = Stored(stream.Jpegs(encoded, 100 * batch_size), None)
     return Stream(
         Images(records, 1000, size, resize),
-        _MEAN,
-        _STD,
         batch_size=batch_size,
+        prepare=partial(normalise, mean=_MEAN, std=_STD),
         augmentation="resized_crop",
         workers=workers,
     )
@@ -146,14 +144,14 @@ def instability(budget: Budget) -> Iterator[Figure]:
     one, two = networks.training(
         networks.cifar("resnet20", "in turn", "float32", budget.tiny), 2
     ).members
-    path = studies._path(one, two, np.linspace(0, 1, points, dtype=np.float32))
+    path = between(one, two, np.linspace(0, 1, points, dtype=np.float32))
 
     def make(way: str) -> Callable[[], float]:
         program = networks.cifar("resnet20", way, "float32", budget.tiny)
         feed: Any = program.feed
         refresh = Refresher(program, -(-len(feed.split) // feed.batch_size))
-        of = (program.network, feed.split, feed.mean, feed.std, program.layout)
-        evaluate = Evaluator(*of)
+        of = (feed.split, feed.prepare, program.layout)
+        evaluate = Evaluator(program.network, program.task, *of)
 
         def work() -> None:
             evaluate(refresh(path))

@@ -66,7 +66,7 @@ def resnet50(tiny: bool) -> dict[str, Any]:
 def training(program: Program, members: int, tiny: bool = False) -> ours.Training:
     """Return the training of some members of a program."""
     members = min(members, 2) if tiny else members
-    some = ours.tickets(program, min(members, _DIFFERENT), program.feed.shape)
+    some = ours.tickets(program, min(members, _DIFFERENT), program.feed.example.shape)
     fleet = [some[i % len(some)] for i in range(members)]
     return ours.Training(program, fleet, 2 if tiny else _TRIED)
 

@@ -15,8 +15,10 @@ from jaxtyping import PyTree
 from benchmarks.measure import timed
 from lth_jax import data, masks, models, prune, rewind, scores
 from lth_jax.data import Memory, Split
-from lth_jax.data.dataset import assemble
+from lth_jax.data.augment import AUGMENTATIONS
+from lth_jax.data.dataset import assemble, channel_statistics
 from lth_jax.models import lean
+from lth_jax.tasks import Classification
 from lth_jax.train import optimizers as optim
 from lth_jax.train import state
 from lth_jax.train.devices import Layout
@@ -55,6 +57,12 @@ def images(examples: int, side: int, channels: int) -> data.Dataset:
     return assemble(Split(pixels, labels), Split(pixels, labels), num_classes=10)
 
 
+def normalised(dataset: data.Dataset) -> Callable[[PyTree], PyTree]:
+    """Return what standardises images as those of a training are."""
+    mean, std = channel_statistics(dataset.train.inputs)
+    return partial(data.normalise, mean=mean, std=std)
+
+
 def fleet(devices: Sequence[jax.Device]) -> Layout:
     """Return how members lie on devices, with as many at a time as a run takes."""
     at_a_time = 1 if jax.default_backend() == "cpu" else 0
@@ -63,12 +71,13 @@ def fleet(devices: Sequence[jax.Device]) -> Layout:
 
 def lenet(dataset: data.Dataset, layout: Layout, width: int = 1) -> Program:
     """Return LeNet-300-100's training, or a wider one's, batch 60, Adam."""
-    feed = Memory(dataset.train, dataset.mean, dataset.std, batch_size=60)
+    feed = Memory(dataset.train, 60, prepare=normalised(dataset))
     arrays = layout.replicate(feed.arrays)
     return Program(
         network=models.create(
             "lenet", num_classes=10, widths=(300 * width, 100 * width)
         ),
+        task=Classification(),
         optimizer=partial(optim.optimizer, "adam"),
         schedule=optim.Schedule("constant", 1.2e-3, length=24_000),
         feed=feed,
@@ -98,10 +107,9 @@ def convolutional(
     """
     feed = Memory(
         dataset.train,
-        dataset.mean,
-        dataset.std,
-        batch_size=batch_size,
-        augmentation=augmentation,
+        batch_size,
+        prepare=normalised(dataset),
+        augment=AUGMENTATIONS.get(augmentation),
     )
     arrays = layout.replicate(feed.arrays)
     supply = lambda data_seed, step: arrays  # noqa: E731
@@ -121,6 +129,7 @@ def momentum(
     layers = {"conv": lean.Conv, "norm": lean.BatchNorm} if on_cpu else {}
     return Program(
         network=models.create(name, **layers | fields),
+        task=Classification(),
         optimizer=partial(optim.optimizer, "sgd", momentum=0.9),
         schedule=optim.Schedule("constant", 0.1, length=63_000),
         feed=feed,
@@ -158,7 +167,7 @@ class Still:
     divided = False
 
     def __init__(self, feed: Feed, arrays: PyTree):
-        self.steps_per_epoch, self.shape = feed.steps_per_epoch, feed.shape
+        self.steps_per_epoch, self.example = feed.steps_per_epoch, feed.example
         self.arrays = feed.batch(arrays, jnp.uint32(0), 0)
 
     def batch(self, arrays: PyTree, *_: object) -> dict[str, jax.Array]:
@@ -181,7 +190,7 @@ def tickets(
     found = []
     for i in range(number):
         key = jax.random.key(i)
-        member = state.create(key, program.network, optimizer, shape=shape)
+        member = state.create(key, jnp.zeros((1, *shape)), program.network, optimizer)
         magnitudes, whole = scores.magnitude(member.params), masks.full(member.params)
         kept = prune.to_density(magnitudes, whole, density)
         found.append(rewind.to(member, kept))

@@ -73,13 +73,13 @@ def score(name: str) -> Iterator[tuple[str, Scores, Masks]]:
     def loss(params: Params, temperature: float = 1.0) -> jax.Array:
         logits, _ = model.apply(params, batch_stats, images, train=True, key=keys[3])
         heads = jax.tree.leaves(logits)
-        return sum(cross_entropy(head / temperature, labels) for head in heads)
+        return sum(cross_entropy(head / temperature, labels).mean() for head in heads)
 
     start = methods.opened(params)
     yield "snip", jax.jit(partial(scores.snip, loss))(start), full
     tempered = partial(loss, temperature=methods.GRASP_TEMPERATURE)
     yield "grasp", jax.jit(partial(scores.grasp, tempered))(start, full), full
-    feed = SimpleNamespace(shape=shape)
+    feed = SimpleNamespace(example=jax.ShapeDtypeStruct(shape, jnp.float32))
     flow = partial(step.flow, program=SimpleNamespace(network=model, feed=feed))
     yield "synflow", scores.synflow_shares(flow, params)(full), full
 

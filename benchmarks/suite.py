@@ -230,9 +230,9 @@ def checkpoint() -> Iterator[Line]:
     """How long training waits while ResNet-50, with its momentum, is saved."""
     member = state.create(
         jax.random.key(0),
+        jnp.zeros((1, 64, 64, 3)),
         models.create("resnet50", num_classes=1000),
         optim.optimizer("sgd", 0.1, None, momentum=0.9),
-        shape=(64, 64, 3),
     )
     jax.block_until_ready(member)
     waits, writes = [], []
@@ -285,9 +285,9 @@ def path() -> Iterator[Line]:
     a, b = ours.tickets(program, 2, (32, 32, 3))
     evaluate = Evaluator(
         program.network,
+        program.task,
         dataset.test,
-        dataset.mean,
-        dataset.std,
+        ours.normalised(dataset),
         program.layout,
         batch_size=250,
     )

@@ -48,6 +48,7 @@ class Check:
     plan: Plan  # how masks are counted
     trainings: dict[Member, Training]  # of the plan that the run has written
     nested: bool  # whether masks of a level are among those of the level before
+    measures: list[str]  # of every network
     crossing: list[str]  # branches under masks of the other learning rate
 
     @cached_property
@@ -177,7 +178,7 @@ class Check:
             if not math.isfinite(value := row["value"]):
                 key = dict(records_lib.key(row))
                 yield f"results.jsonl: {value} in the row of {text(key)}"
-        own = ("train_loss", *self.plan.config.measures)
+        own = ("train_loss", *self.measures)
         wanted: dict[Any, None] = {}
         for member, training in self.trainings.items():
             for measure in own if self._is_done(training) else ():
@@ -268,7 +269,8 @@ def _opened(directory: Path | str) -> Check:
     written = read(workdir.directory / "plan.json")
     plan = Plan(config, written["length"], tuple(written["rewind_steps"]))
     trainings = planned(written["trainings"])
-    return Check(workdir, plan, trainings, written["nested"], written["crossing"])
+    own = (written[name] for name in ("nested", "measures", "crossing"))
+    return Check(workdir, plan, trainings, *own)
 
 
 def main() -> None:

@@ -58,9 +58,9 @@ def work(config: ConfigDict, asked: Any) -> None:
             _report(folder, [probe.workdir for probe in found.probes], str(found))
             _fail({line: None for probe in found.probes for line in probe.diverged})
         else:
-            lost = lottery.run(config, folder, **accept)
+            found = lottery.run(config, folder, **accept)
             _report(folder, [folder])
-            _fail(lost)
+            _fail(found.diverged)
 
 
 def _look_for_devices() -> None:

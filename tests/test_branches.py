@@ -26,7 +26,7 @@ NETWORK = models.create("lenet", num_classes=3, widths=(6,))
 @functools.cache
 def initialise(seed):
     adam = optim.optimizer("adam", 0.1, None)
-    return state.create(jax.random.key(seed), NETWORK, adam, shape=(2, 2, 1))
+    return state.create(jax.random.key(seed), jnp.zeros((1, 2, 2, 1)), NETWORK, adam)
 
 
 @functools.cache

@@ -61,8 +61,8 @@ CHANGES = {
             ),
             (
                 "train/experiment.py",
-                "label_smoothing=config.optim.label_smoothing,",
-                "label_smoothing=config.optim.label_smoothing + config.train.smoother,",
+                "given = {name: config.optim[name] for name in names}",
+                'given = {"label_smoothing": config.train.smoother}',
             ),
         ],
         ["train.smoother=0.9"],

@@ -58,7 +58,7 @@ def test_shapes_are_enough_to_restore_the_states_of_a_fleet(series):
 
     def initialise(key):
         optimizer = optim.optimizer("adam", 0.1, 0.01)
-        return state.create(key, lenet, optimizer, shape=(3, 3, 1))
+        return state.create(key, jnp.zeros((1, 3, 3, 1)), lenet, optimizer)
 
     start = initialise(jax.random.key(0))
     masks = prune.random(jax.random.key(2), start.masks, 0.3)

@@ -328,16 +328,16 @@ def test_imagenet_is_read_from_disk(imagenet):
         config.data.validation = 5
     made = experiment.build(config)
     assert made.program.feed.steps_per_epoch == 35 // 8
-    assert made.program.feed.shape == (32, 32, 3)
+    assert made.program.feed.example.shape == (32, 32, 3)
     assert list(made.evaluators) == ["validation", "test"]
     assert len(made.evaluators["test"].split) == 13
     arrays = made.program.supply(0, 0)
     assert {k: v.shape for k, v in arrays.items()} == {
-        "image": (2, 4, 32, 32, 3),
-        "label": (2, 4),
+        "inputs": (2, 4, 32, 32, 3),
+        "targets": (2, 4),
     }
-    assert arrays["image"].sharding.device_set == set(jax.devices()[:2])
-    assert set(arrays["label"].ravel().tolist()) <= {0, 1, 2, 3}
+    assert arrays["inputs"].sharding.device_set == set(jax.devices()[:2])
+    assert set(arrays["targets"].ravel().tolist()) <= {0, 1, 2, 3}
     (record,) = made.program.feed.images.records.read([0])
     assert record.key.startswith("n01") and record.key.endswith(".JPEG")
 

@@ -1,6 +1,7 @@
 """Evaluation: every example counts exactly once."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from trees import assert_same
 from lth_jax import data, models, prune
 from lth_jax.data import Split
 from lth_jax.models.network import with_fields
+from lth_jax.tasks import Classification
 from lth_jax.train import state
 from lth_jax.train.devices import Layout
 from lth_jax.train.evaluate import Evaluator, between, refresher
@@ -45,7 +47,9 @@ def split():
 @pytest.fixture(scope="module")
 def members():
     """Networks that differ, with weights where their masks have none."""
-    first = state.create(jax.random.key(0), MODEL, optax.identity(), shape=(2, 3, 2))
+    first = state.create(
+        jax.random.key(0), jnp.zeros((1, 2, 3, 2)), MODEL, optax.identity()
+    )
     rng = np.random.default_rng(1)
 
     def another(number):
@@ -67,7 +71,7 @@ def plain(member, split, unit_norm=False):
         (member.params, member.masks, member.batch_stats["norm"])
     )
     right, losses = 0, []
-    for image, label in zip(split.images, split.labels):
+    for image, label in zip(split.inputs, split.targets):
         x = (image / 255 - MEAN) / STD
         x = (x / np.linalg.norm(x) if unit_norm else x).mean((0, 1))
         x = (x - statistics["mean"]) / np.sqrt(statistics["var"] + 1e-5)
@@ -79,10 +83,11 @@ def plain(member, split, unit_norm=False):
     return right, np.mean(losses)
 
 
-def evaluator(split, name, devices, batch_size, limit=0):
+def evaluator(split, name, devices, batch_size, limit=0, unit_norm=False):
     layout = Layout(name, tuple(jax.devices()[:devices]), limit)
     model = with_fields(MODEL, axis_name=layout.axis)
-    return Evaluator(model, split, MEAN, STD, layout, batch_size)
+    prepare = partial(data.normalise, mean=MEAN, std=STD, unit_norm=unit_norm)
+    return Evaluator(model, Classification(), split, prepare, layout, batch_size)
 
 
 @pytest.mark.parametrize(
@@ -104,16 +109,16 @@ def test_every_example_counts_exactly_once(
     assert len(evaluations) == len(members)
     for member, evaluation in zip(members, evaluations):
         right, loss = plain(member, split)
-        assert evaluation.accuracy == right / EXAMPLES
-        np.testing.assert_allclose(evaluation.loss, loss, rtol=1e-5)
+        assert evaluation["accuracy"] == right / EXAMPLES
+        np.testing.assert_allclose(evaluation["loss"], loss, rtol=1e-5)
 
 
 def test_images_of_unit_norm_are_evaluated_as_such(split, members):
-    evaluate = dataclasses.replace(evaluator(split, "fleet", 1, 5), unit_norm=True)
+    evaluate = evaluator(split, "fleet", 1, 5, unit_norm=True)
     for member, evaluation in zip(members, evaluate(members)):
         right, loss = plain(member, split, unit_norm=True)
-        assert evaluation.accuracy == right / EXAMPLES
-        np.testing.assert_allclose(evaluation.loss, loss, rtol=1e-5)
+        assert evaluation["accuracy"] == right / EXAMPLES
+        np.testing.assert_allclose(evaluation["loss"], loss, rtol=1e-5)
 
 
 def test_a_moving_average_is_evaluated_in_place_of_the_weights(split, members):
@@ -129,8 +134,8 @@ def test_a_split_may_be_smaller_than_the_number_of_devices(split, members, name)
     single = split.take(np.array([7]))
     (evaluation,) = evaluator(single, name, 2, 1000)(members[:1])
     right, loss = plain(members[0], single)
-    assert evaluation.accuracy == right
-    np.testing.assert_allclose(evaluation.loss, loss, rtol=1e-5)
+    assert evaluation["accuracy"] == right
+    np.testing.assert_allclose(evaluation["loss"], loss, rtol=1e-5)
 
 
 def test_members_survive_their_evaluation(split, members):
@@ -144,8 +149,8 @@ def test_a_diverged_network_has_no_finite_loss(split, members):
         members[0], params=jax.tree.map(lambda w: w * jnp.nan, members[0].params)
     )
     fine, diverged = evaluator(split, "fleet", 1, 1000)([members[1], lost])
-    assert np.isfinite(fine.loss)
-    assert np.isnan(diverged.loss)
+    assert np.isfinite(fine["loss"])
+    assert np.isnan(diverged["loss"])
 
 
 def test_networks_between_two_are_on_the_line_of_what_is_evaluated():
@@ -184,10 +189,12 @@ def test_batch_statistics_are_recomputed_by_training_batches(
     With a momentum of 0.9 at most; or, as a mean, without what they had before.
     """
     layout = Layout(name, (jax.devices()[0],))
-    feed = data.Memory(split, MEAN, STD, batch_size=5)
+    prepare = partial(data.normalise, mean=MEAN, std=STD)
+    feed = data.Memory(split, batch_size=5, prepare=prepare)
     arrays = layout.replicate(feed.arrays)
     program = Program(
         network=with_fields(MODEL, norm_momentum=momentum),
+        task=Classification(),
         optimizer=lambda rate, decay: optax.sgd(rate),
         schedule=lambda step: jnp.float32(0.1),
         feed=feed,
@@ -199,7 +206,7 @@ def test_batch_statistics_are_recomputed_by_training_batches(
         assert_same(found.params, member.params)
         statistics = jax.device_get(member.batch_stats["norm"])
         for step in range(7):
-            images = feed.batch(arrays, member.data_seed, step)["image"]
+            images = feed.batch(arrays, member.data_seed, step)["inputs"]
             x = np.asarray(images).mean((1, 2))
             now = {"mean": x.mean(0), "var": x.var(0)}
             keep = step / (step + 1) if mean else 0.9

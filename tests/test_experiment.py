@@ -158,7 +158,7 @@ def test_images_may_stay_between_0_and_1(build):
     program = made.program
     seed = jax.numpy.uint32(0)
     batch = program.feed.batch(program.supply(0, 0), seed, 0)
-    assert (batch["image"].min(), batch["image"].max()) == (0, 1)
+    assert (batch["inputs"].min(), batch["inputs"].max()) == (0, 1)
 
 
 def test_images_may_have_unit_norm_in_training_and_in_evaluation(build):
@@ -166,7 +166,7 @@ def test_images_may_have_unit_norm_in_training_and_in_evaluation(build):
     assert made.data["unit_norm"]
     program = made.program
     batch = program.feed.batch(program.supply(0, 0), jax.numpy.uint32(0), 0)
-    norms = jax.numpy.linalg.norm(batch["image"].reshape(60, -1), axis=1)
+    norms = jax.numpy.linalg.norm(batch["inputs"].reshape(60, -1), axis=1)
     assert norms.tolist() == pytest.approx([1] * 60)
     assert [e.unit_norm for e in (*made.evaluators.values(), *made.path.values())] == [
         True

@@ -38,7 +38,9 @@ DATA = {"shape": [32, 32, 3], "classes": 10, "mean": [0.5] * 3, "std": [0.25] * 
 def network(name, shape, seed=0, **options):
     """A network under random masks, with batch statistics that are not trivial."""
     model = models.create(name, num_classes=10, **options)
-    made = state.create(jax.random.key(seed), model, optax.sgd(0.1), shape=shape)
+    made = state.create(
+        jax.random.key(seed), jnp.zeros((1, *shape)), model, optax.sgd(0.1)
+    )
     kept = prune.random(jax.random.key(1), made.masks, 0.3)
     noise = jax.random.normal(jax.random.key(2), (600,))
     shaken = jax.tree.map(
@@ -85,7 +87,7 @@ def resnet20(tmp_path_factory):
 def images(tmp_path_factory):
     """256 real digits, each pixel four by four, in three channels."""
     dataset = data.load("digits", data_dir=str(tmp_path_factory.mktemp("tfds")))
-    found = np.kron(dataset.test.images[:256], np.ones((1, 4, 4, 3))) / 16 - 0.3
+    found = np.kron(dataset.test.inputs[:256], np.ones((1, 4, 4, 3))) / 16 - 0.3
     return found.astype(np.float32)
 
 
@@ -194,7 +196,9 @@ def test_a_rewound_ticket_has_what_training_takes_from_the_first_weights(tmp_pat
     model, dense = network("lenet", (2, 2, 1), widths=(5, 3))
     dense = replace(dense, step=jnp.int32(5))
     _, ticket = network("lenet", (2, 2, 1), seed=1, widths=(5, 3))
-    first = state.create(jax.random.key(7), model, optax.sgd(0.1), shape=(2, 2, 1))
+    first = state.create(
+        jax.random.key(7), jnp.zeros((1, 2, 2, 1)), model, optax.sgd(0.1)
+    )
     path = make_run(tmp_path / "run", "lenet", dense, ticket, fresh=("params",))
     run = Workdir(path)
     run.save(run.dense, 0, {Member(0, 0, 0, "dense", 0): first})

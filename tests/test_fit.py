@@ -16,9 +16,9 @@ from trees import assert_same
 
 from lth_jax import masks as masks_lib
 from lth_jax import models, prune, rewind
-from lth_jax.data import Memory, Split, batch_indices
+from lth_jax.data import Memory, Split, batch_indices, normalise
 from lth_jax.models.network import with_fields
-from lth_jax.tasks.classification import cross_entropy
+from lth_jax.tasks.classification import Classification, cross_entropy
 from lth_jax.train import optimizers as optim
 from lth_jax.train import processes, state
 from lth_jax.train.devices import Layout
@@ -27,6 +27,7 @@ from lth_jax.train.step import Feed, Program, train_step
 
 EXAMPLES, BATCH, CLASSES = 20, 4, 3
 SHAPE = 3, 3, 1
+ONE = jnp.zeros((1, *SHAPE))
 LENET = models.create("lenet", num_classes=CLASSES, widths=(5,))
 OPTIMIZERS = {
     "sgd": partial(optim.optimizer, "sgd", momentum=0.9),
@@ -43,11 +44,12 @@ class Queue:
     divided = False
 
     def __init__(self, shape, batch_size=BATCH):
-        self.shape, self.batch_size = shape, batch_size
+        self.batch_size = batch_size
+        self.example = jax.ShapeDtypeStruct(shape, np.float32)
         rng = np.random.default_rng(0)
         self.arrays = {
-            "image": rng.normal(size=(EXAMPLES, *shape)).astype(np.float32),
-            "label": rng.integers(CLASSES, size=EXAMPLES, dtype=np.int32),
+            "inputs": rng.normal(size=(EXAMPLES, *shape)).astype(np.float32),
+            "targets": rng.integers(CLASSES, size=EXAMPLES, dtype=np.int32),
         }
 
     def batch(self, arrays, data_seed, step, part=0, parts=1):
@@ -75,7 +77,8 @@ def program(optimizer="sgd", layout=ALONE, **changes):
     """A program that is compiled once for all tests."""
     source = changes.pop("feed", feed())
     arrays = layout.replicate(source.arrays)
-    fields = {"network": LENET, "steps_per_call": 3, "label_smoothing": 0.1} | changes
+    task = Classification(0.1, changes.pop("aux_weight", 0.4))
+    fields = {"network": LENET, "task": task, "steps_per_call": 3} | changes
     return Program(
         optimizer=OPTIMIZERS[optimizer],
         schedule=optim.Schedule("linear", 0.1, length=20),
@@ -90,7 +93,7 @@ def program(optimizer="sgd", layout=ALONE, **changes):
 def initial():
     """A dense state at step 0, that all others are made of."""
     return state.create(
-        jax.random.key(0), LENET, optax.identity(), shape=SHAPE, weight_decay=0.01
+        jax.random.key(0), ONE, LENET, optax.identity(), weight_decay=0.01
     )
 
 
@@ -133,7 +136,8 @@ def test_feeds_are_what_a_program_asks_for():
     unit = np.full(1, 1 / 255, np.float32)
     split = Split(np.zeros((4, 1, 1, 1), np.uint8), np.zeros(4, np.int32))
     assert isinstance(feed(), Feed)
-    assert isinstance(Memory(split, 0 * unit, unit, 2), Feed)
+    prepare = partial(normalise, mean=0 * unit, std=unit)
+    assert isinstance(Memory(split, 2, prepare=prepare), Feed)
 
 
 # ------------------------------------------------------------------------ steps
@@ -145,10 +149,10 @@ def test_fit_takes_the_steps_of_plain_sgd_on_the_seeds_batches():
     @jax.jit
     def loss_and_gradient(params, batch):
         def loss(params):
-            x = batch["image"].reshape(BATCH, -1)
+            x = batch["inputs"].reshape(BATCH, -1)
             x = jax.nn.relu(x @ params["fc1"]["kernel"] + params["fc1"]["bias"][None])
             logits = x @ params["fc"]["kernel"] + params["fc"]["bias"][None]
-            targets = 0.9 * jnp.eye(CLASSES)[batch["label"]] + 0.1 / CLASSES
+            targets = 0.9 * jnp.eye(CLASSES)[batch["targets"]] + 0.1 / CLASSES
             return -(targets * jax.nn.log_softmax(logits)).sum() / BATCH
 
         return jax.value_and_grad(loss)(params)
@@ -428,14 +432,16 @@ def test_a_seed_has_its_batches_whatever_the_fleet_the_devices_and_the_restart(w
         "sgd",
         where,
         network=recorder,
-        feed=Memory(numbered, 0 * unit, unit, BATCH),
+        feed=Memory(
+            numbered, BATCH, prepare=partial(normalise, mean=0 * unit, std=unit)
+        ),
     )
     seeds = [np.uint32(seed) for seed in (7, 2**31 + 5, 9, 7, 11)]
     start = state.create(
         jax.random.key(0),
+        jnp.zeros((1, 1, 1, 1)),
         recorder,
         OPTIMIZERS["sgd"](0.1, None),
-        shape=(1, 1, 1),
     )
     fleet = [dataclasses.replace(start, data_seed=jnp.asarray(seed)) for seed in seeds]
     trained = fit(fit(fleet, 4, steps), STEPS, steps)
@@ -485,7 +491,10 @@ class Convolutional(models.Classifier):
 @functools.cache
 def ticket(model, shape):
     dense = state.create(
-        jax.random.key(0), model, OPTIMIZERS["sgd"](0.1, None), shape=shape
+        jax.random.key(0),
+        jnp.zeros((1, *shape)),
+        model,
+        OPTIMIZERS["sgd"](0.1, None),
     )
     return rewind.to(dense, prune.random(jax.random.key(1), dense.masks, 0.5))
 
@@ -548,7 +557,7 @@ def test_statistics_that_are_not_synchronised_are_averaged():
     for part in range(2):
         batch = feed(shape).batch(feed(shape).arrays, start.data_seed, 0, part, 2)
         x = jax.lax.conv_general_dilated(
-            batch["image"],
+            batch["inputs"],
             start.params["conv"]["kernel"],
             (1, 1),
             "SAME",
@@ -592,9 +601,9 @@ def test_nothing_is_compiled_for_other_masks_seeds_steps_and_lengths():
 )
 def test_cross_entropy(logits, labels, smoothing, loss):
     arguments = jnp.array(logits), jnp.array(labels), smoothing
-    np.testing.assert_allclose(cross_entropy(*arguments), loss, rtol=1e-5)
+    np.testing.assert_allclose(cross_entropy(*arguments).mean(), loss, rtol=1e-5)
     jitted = jax.jit(cross_entropy, static_argnums=2)
-    np.testing.assert_allclose(jitted(*arguments), loss, rtol=1e-5)
+    np.testing.assert_allclose(jitted(*arguments).mean(), loss, rtol=1e-5)
 
 
 # ---------------------------------------------------- large batches, other networks
@@ -612,7 +621,7 @@ def test_microbatches_take_the_step_of_the_whole_batch(where, unroll):
 )
 def test_no_loop_is_compiled_where_there_need_be_none(accumulate, unroll, loops):
     """XLA's CPU backend runs a convolution's gradient many times slower in a loop."""
-    a, batch = member(0), {"image": jnp.ones((8, *SHAPE)), "label": jnp.ones(8, int)}
+    a, batch = member(0), {"inputs": jnp.ones((8, *SHAPE)), "targets": jnp.ones(8, int)}
     stepping = program("sgd", ALONE, accumulate=accumulate, unroll=unroll)
     step = jax.jit(partial(train_step, program=stepping))
     assert step.lower(a, batch).as_text().count("stablehlo.while") == loops
@@ -626,7 +635,7 @@ def test_batch_statistics_go_through_the_microbatches():
         "sgd", ALONE, network=model, feed=feed(shape), steps_per_call=1, accumulate=2
     )
     (trained,) = fit([start], 1, steps)
-    batch = feed(shape).batch(feed(shape).arrays, start.data_seed, 0)["image"]
+    batch = feed(shape).batch(feed(shape).arrays, start.data_seed, 0)["inputs"]
     mean = np.zeros(2)
     for half in np.split(np.asarray(batch), 2):
         x = jax.lax.conv_general_dilated(
@@ -655,16 +664,14 @@ class TwoHeaded(nn.Module):
 @pytest.mark.parametrize("weight", [0.0, 0.4])
 def test_auxiliary_heads_count_with_their_weight(weight):
     model = models.linen(TwoHeaded())
-    start = state.create(
-        jax.random.key(0), model, OPTIMIZERS["sgd"](0.1, None), shape=SHAPE
-    )
+    start = state.create(jax.random.key(0), ONE, model, OPTIMIZERS["sgd"](0.1, None))
     (trained,) = fit([start], 1, program(network=model, aux_weight=weight))
     batch = feed().batch(feed().arrays, start.data_seed, 0)
     heads, _ = model.apply(
-        start.params, {}, batch["image"], train=True, key=jax.random.key(0)
+        start.params, {}, batch["inputs"], train=True, key=jax.random.key(0)
     )
-    labels = jnp.asarray(batch["label"])
-    first, second = (cross_entropy(head, labels, 0.1) for head in heads)
+    labels = jnp.asarray(batch["targets"])
+    first, second = (cross_entropy(head, labels, 0.1).mean() for head in heads)
     np.testing.assert_allclose(trained.loss, first + weight * second, rtol=1e-5)
     moved = jax.tree.map(
         lambda a, b: bool((a != b).any()), start.params, trained.params
@@ -690,9 +697,9 @@ def test_devices_that_share_a_batch_drop_differently():
     network = models.linen(Dropping())
     start = state.create(
         jax.random.key(0),
+        ONE,
         models.linen(Dropping()),
         OPTIMIZERS["sgd"](0.1, None),
-        shape=SHAPE,
     )
     (trained,) = fit([start], 1, program("sgd", layout("data"), network=network))
     first, second = trained.batch_stats["kept"]
@@ -732,7 +739,10 @@ def test_one_device_and_two_come_to_the_same_masks(name):
     model, shape = models.create(name, num_classes=CLASSES), (32, 32, 3)
     source = Queue(shape, batch_size=16)
     start = state.create(
-        jax.random.key(0), model, OPTIMIZERS["sgd"](0.1, None), shape=shape
+        jax.random.key(0),
+        jnp.zeros((1, *shape)),
+        model,
+        OPTIMIZERS["sgd"](0.1, None),
     )
     trained, cases = [], [(start, ALONE), (start, layout("data", 2))]
     for towards in (jnp.inf, -jnp.inf, 0.0):

@@ -13,8 +13,9 @@ from flax import linen as nn
 from flax import nnx
 
 from lth_jax import masks, models, prune, rewind
-from lth_jax.data import Memory, Split
+from lth_jax.data import Memory, Split, normalise
 from lth_jax.models.network import over
+from lth_jax.tasks import Classification
 from lth_jax.train import optimizers, state
 from lth_jax.train.devices import Layout
 from lth_jax.train.fit import fit
@@ -221,10 +222,12 @@ DATA = Split(
 def trained(network, layout=None):
     """Masks and loss after three levels of ten steps, and the state at the end."""
     layout = layout or Layout("data", tuple(jax.devices()[:1]))
-    feed = Memory(DATA, np.full(1, 0.5, np.float32), np.full(1, 0.3, np.float32), 10)
+    half, third = np.full(1, 0.5, np.float32), np.full(1, 0.3, np.float32)
+    feed = Memory(DATA, 10, prepare=partial(normalise, mean=half, std=third))
     arrays = layout.replicate(feed.arrays)
     program = Program(
         network=network,
+        task=Classification(),
         optimizer=partial(optimizers.optimizer, "sgd", momentum=0.9),
         schedule=optimizers.Schedule("constant", 0.1, length=10),
         feed=feed,
@@ -232,7 +235,7 @@ def trained(network, layout=None):
         layout=layout,
     )
     sgd = program.optimizer(0.1, None)
-    dense = state.create(jax.random.key(0), network, sgd, shape=(SIDE, SIDE, 1))
+    dense = state.create(jax.random.key(0), IMAGES[:1], network, sgd)
     ticket, losses = dense, []
     for _ in range(3):
         (end,) = fit([ticket], 10, program)

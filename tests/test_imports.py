@@ -18,6 +18,7 @@ LAYERS = [
     {"console", "errors", "jsonl", "machine", "sparse"},
     {"paths"},
     {"models", "tasks", "data", "config", "report"},
+    {"named"},
     {"train"},
     {"workdir"},
     {"lottery", "export", "tensorboard"},

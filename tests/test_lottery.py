@@ -419,8 +419,8 @@ def test_the_numbers_are_those_of_the_networks(finished):
         tickets = finished.tickets[level]
         for ticket, evaluation in zip(tickets, evaluate([*tickets.values()])):
             name = ticket if level else ticket.dense
-            assert found[name, "test_accuracy"] == evaluation.accuracy
-            assert found[name, "test_loss"] == pytest.approx(evaluation.loss)
+            assert found[name, "test_accuracy"] == evaluation["accuracy"]
+            assert found[name, "test_loss"] == pytest.approx(evaluation["loss"])
 
 
 def test_stability_is_the_distance_of_surviving_weights_to_the_dense_network(finished):

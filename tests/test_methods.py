@@ -20,7 +20,7 @@ from trees import assert_same
 from lth_jax import check, lottery, models, prune, scores
 from lth_jax import config as config_lib
 from lth_jax import masks as masks_lib
-from lth_jax.data import Memory, Split
+from lth_jax.data import Memory, Split, normalise
 from lth_jax.errors import Diverged
 from lth_jax.lottery import admm, methods
 from lth_jax.lottery.methods import METHODS, by_score, settled
@@ -376,7 +376,8 @@ def test_synflow_is_that_of_the_linear_network_at_any_depth(configure, norm_scal
     params = jax.tree.map(lambda w: w if w.ndim < 2 else 0 * w - 1e6, params)
     masks = masks_lib.full(params)
     split = Split(np.zeros((4, 2, 2, 3), np.uint8), np.zeros(4, np.int32))
-    feed = Memory(split, np.zeros(3, np.float32), np.ones(3, np.float32), batch_size=2)
+    prepare = partial(normalise, mean=np.zeros(3, "f4"), std=np.ones(3, "f4"))
+    feed = Memory(split, batch_size=2, prepare=prepare)
     program = replace(build(configure()).program, network=model, feed=feed)
     flow = scores.synflow_shares(partial(step.flow, program=program), params)
     found = jax.device_get(flow(masks))

@@ -27,6 +27,11 @@ FAMILIES = {
 }
 
 
+def spec(*shape):
+    """What an image is, without numbers."""
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
 def create(name, **fields):
     """The Linen module of a network by name."""
     return models.create(name, **fields).module
@@ -555,13 +560,13 @@ def test_norm_scale_reaches_every_normalisation():
 )
 def test_multiply_adds(name, num_classes, size, millions):
     network = models.create(name, num_classes=num_classes)
-    rows = summary.layers(network, (size, size, 3))
+    rows = summary.layers(network, spec(size, size, 3))
     total = sum(row.multiply_adds for row in rows)
     assert total / 1e6 == pytest.approx(millions, abs=0.01)
 
 
 def test_summary_counts_what_masks_may_prune():
-    rows = summary.layers(models.create("resnet20", num_classes=10), (32, 32, 3))
+    rows = summary.layers(models.create("resnet20", num_classes=10), spec(32, 32, 3))
     assert sum(row.parameters for row in rows) == 272_474
     assert sum(row.prunable for row in rows) == 270_896
     assert rows[0][:5] == ("conv1", (32, 32, 16), 432, 432, 442_368)
@@ -574,7 +579,7 @@ def test_a_convolution_costs_the_same_however_it_is_computed():
     rows = []
     for layers in ({}, {"conv": lean.Conv, "norm": lean.BatchNorm}):
         network = models.create("vgg11", num_classes=10, **layers)
-        rows.append(summary.layers(network, (32, 32, 3)))
+        rows.append(summary.layers(network, spec(32, 32, 3)))
     assert rows[0] == rows[1]
 
 
@@ -582,13 +587,13 @@ def test_what_has_no_mask_is_not_prunable():
     network = models.create("lenet", num_classes=10)
     variables, _ = abstract(network.module, (28, 28, 1))
     kept = jax.eval_shape(partial(masks.full, exclude=["^fc/"]), variables["params"])
-    rows = summary.layers(network, (28, 28, 1), kept)
+    rows = summary.layers(network, spec(28, 28, 1), kept)
     assert [row.prunable for row in rows] == [235_200, 30_000, 0]
 
 
 def test_summary_table_is_aligned():
     network = models.create("lenet", num_classes=10)
-    lines = summary.table(summary.layers(network, (28, 28, 1))).splitlines()
+    lines = summary.table(summary.layers(network, spec(28, 28, 1))).splitlines()
     assert lines == [
         "layer  output  parameters  prunable  multiply-adds",
         "fc1       300     235,500   235,200        235,200",

@@ -16,7 +16,9 @@ ADAM = optim.optimizer("adam", 0.1, None)
 
 
 def create(seed=0, **fields):
-    return state.create(jax.random.key(seed), LENET, ADAM, shape=(2, 2, 1), **fields)
+    return state.create(
+        jax.random.key(seed), jnp.zeros((1, 2, 2, 1)), LENET, ADAM, **fields
+    )
 
 
 def test_a_network_starts_dense_at_step_0_with_empty_moments():
@@ -57,8 +59,9 @@ def test_a_pattern_that_excludes_nothing_is_refused():
 
 def test_batch_statistics_belong_to_the_state():
     resnet = models.create("cifar_resnet", num_classes=3, depth=8, width=2)
+    images = jnp.zeros((1, 8, 8, 3))
     created = jax.eval_shape(
-        lambda key: state.create(key, resnet, ADAM, shape=(8, 8, 3)), jax.random.key(0)
+        lambda key: state.create(key, images, resnet, ADAM), jax.random.key(0)
     )
     assert created.batch_stats["norm1"]["mean"].shape == (2,)
     assert created.masks["norm1"]["scale"] is None

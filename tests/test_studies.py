@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lth_jax.lottery import studies
-from lth_jax.train.evaluate import Evaluation
+from lth_jax.tasks import Classification
 from lth_jax.train.state import TrainState
 from lth_jax.workdir import Member
 
@@ -40,8 +40,8 @@ def evaluate(states):
     """An error that is the first weight, in percent; of training data, half of it."""
     errors = [float(state.params["w"][0]) / 100 for state in states]
     return {
-        "test": [Evaluation(1 - error, 0.0) for error in errors],
-        "train": [Evaluation(1 - error / 2, 0.0) for error in errors],
+        "test": [{"accuracy": 1 - error} for error in errors],
+        "train": [{"accuracy": 1 - error / 2} for error in errors],
     }
 
 
@@ -60,6 +60,7 @@ def run(
         config=SimpleNamespace(
             study=SimpleNamespace(**options), rewind=SimpleNamespace(fresh=fresh)
         ),
+        experiment=SimpleNamespace(program=SimpleNamespace(task=Classification())),
         level=max(member.level for member in trained),
         before=before or {},
         tickets={m: network for m, network in trained.items() if m.is_ticket},
@@ -147,7 +148,7 @@ def test_last_weights_are_evaluated_beside_their_averages():
     trained = {TICKET: dataclasses.replace(last, average=average)}
     of = run(trained)
     evaluators = {"test": lambda members: evaluate(members)["test"]}
-    of.experiment = SimpleNamespace(evaluators=evaluators)
+    of.experiment.evaluators = evaluators
     assert [*studies.last_weights(of)] == [(TICKET, "last_test_accuracy", 0.8)]
     assert trained[TICKET].average is average
 

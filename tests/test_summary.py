@@ -201,7 +201,7 @@ LSTM = {f"{source}{gate}": n for source, n in (("i", 6), ("h", 8)) for gate in "
 def test_what_is_multiplied_is_counted_for_each_parameter(forward, wanted):
     """Once for each use of it on one example; and every parameter is in one layer."""
     made, shape = models.linen(network(forward)), (STEPS, WIDTH, 1)
-    rows = summary.layers(made, shape)
+    rows = summary.layers(made, jax.ShapeDtypeStruct(shape, jnp.float32))
     found = {path: n for row in rows for path, n in row.weights.items() if n}
     assert found == wanted
     assert sum(row.multiply_adds for row in rows) == sum(wanted.values())

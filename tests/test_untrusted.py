@@ -115,7 +115,7 @@ def run(tmp_path):
         identity.begin(workdir.directory, config_lib.default(), {}, PLAN)
         lenet = models.create("lenet", num_classes=2, widths=(3,))
         sgd = optim.optimizer("sgd", 0.1, None)
-        network = state.create(jax.random.key(0), lenet, sgd, shape=(2, 2, 1))
+        network = state.create(jax.random.key(0), jnp.zeros((1, 2, 2, 1)), lenet, sgd)
         workdir.save(workdir.dense, 0, {Member(0, 0, 0, "dense", 0): network})
         workdir.pause({Member(0, 0, 0, "../../../outside", 0): network})
         workdir.paused.wait()

@@ -39,7 +39,7 @@ def workdir(tmp_path):
 def network():
     lenet = models.create("lenet", num_classes=2, widths=(3,))
     sgd = optim.optimizer("sgd", 0.1, None)
-    return state.create(jax.random.key(0), lenet, sgd, shape=(2, 2, 1))
+    return state.create(jax.random.key(0), jnp.zeros((1, 2, 2, 1)), lenet, sgd)
 
 
 def fleet(step, level=1):

@@ -9,12 +9,12 @@ import itertools
 import operator
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 from tqdm.auto import tqdm
 
 from lth_jax import masks as masks_lib
-from lth_jax import models
 from lth_jax.config import fields
 from lth_jax.config.fields import known
 from lth_jax.errors import Diverged, ProcessError
@@ -26,11 +26,14 @@ from lth_jax.lottery.plan import Plan
 from lth_jax.lottery.running import Run
 from lth_jax.lottery.studies import STUDIES
 from lth_jax.lottery.training import train
+from lth_jax.named import give, own
 from lth_jax.prune import ScoreError
+from lth_jax.report import Results
 from lth_jax.train import experiment as experiment_lib
-from lth_jax.train import optimizers, processes
+from lth_jax.train import processes
 from lth_jax.train import progress as progress_lib
 from lth_jax.train.experiment import Experiment
+from lth_jax.train.optimizers import OPTIMIZERS, SCHEDULES
 from lth_jax.workdir import environment, growth, identity
 from lth_jax.workdir.folder import Workdir
 from lth_jax.workdir.member import Networks, Training
@@ -44,7 +47,8 @@ def run(
     built: tuple[Plan, Experiment] | None = None,
     *,
     accept_code_change: bool = False,
-) -> list[str]:
+    **objects: Any,
+) -> Results:
     """Find lottery tickets as configured, from wherever `directory` stands.
 
     Args:
@@ -52,10 +56,11 @@ def run(
         directory: its folder.
         built: the plan and what the config means, where `build` made them already.
         accept_code_change: go on though the code is not that which began the run.
+        objects: `network`, `data`, `task` in place of the config's, as of `named.give`.
 
     Returns:
-        A line for every network that diverged. What depends on it is left out, and all
-        others are trained.
+        The results, with a line for every network that diverged. What depends on it is
+        left out, and all others are trained.
 
     Raises:
         ConfigError, DataError: before anything is trained or written.
@@ -63,6 +68,7 @@ def run(
         Diverged: all dense networks did, or weights cannot be scored.
         Interrupted: the process was asked to end; the same call goes on from there.
     """
+    config = give(config, **objects) if objects else config
     grow(config, Workdir(directory), accept_code_change)
     with opened(config, directory, built, accept_code_change) as run:
         fit_dense(run)
@@ -76,7 +82,7 @@ def run(
                 study(run)
             if not run.tickets:
                 break
-        return run.divergences()
+        return Results(directory, run.divergences())
 
 
 def grow(config: ConfigDict, here: Workdir, accept_code_change: bool) -> None:
@@ -130,8 +136,8 @@ def opened(
             workdir.directory,
             config,
             experiment.data,
-            plan.to_json(),
-            _own(config),
+            plan.to_json() | experiment.told,
+            _own(config, experiment),
             accept_code_change=accept_code_change,
         )
         workdir.recover(plan.dense_steps, plan.levels)
@@ -139,15 +145,14 @@ def opened(
         yield Run(config, plan, experiment, workdir, progress, interruption, diverged)
 
 
-def _own(config: ConfigDict) -> list[object]:
+def _own(config: ConfigDict, experiment: Experiment) -> list[object]:
     """Return what the config names: its code may be the user's own."""
     branches = [BRANCHES[n] for n in (*config.branches, *config.dense_branches)]
-    method = METHODS[config.prune.method]
+    method, options = METHODS[config.prune.method], config.optim
     return [
-        models.MODELS[config.model.name],
-        models.INITIALIZERS[config.model.init],
-        optimizers.OPTIMIZERS[config.optim.name],
-        optimizers.SCHEDULES[config.optim.schedule],
+        *own(config, (OPTIMIZERS, options.name), (SCHEDULES, options.schedule)),
+        experiment.program.network,
+        experiment.program.feed,
         *(STUDIES[name] for name in config.studies),
         *(x for owner in (*branches, method) for x in vars(owner).values()),
         *(MASKS[branch.masks] for branch in branches),

@@ -129,8 +129,7 @@ def _tickets_alone(config: ConfigDict, criterion: str) -> ConfigDict:
         config.branches, config.dense_branches = ("ticket",), ()
         config.copied_branches = ()
         config.branch_levels = (len(config.prune.densities) or config.prune.levels,)
-        if "test_accuracy" not in config.measures:
-            config.measures += ("test_accuracy",)
+        config.measures = tuple(dict.fromkeys([*config.measures, "test"]))
         config.copies = max(config.copies, 2 if criterion == "stable" else 1)
         config.studies = ("instability",) if criterion == "stable" else ()
     return config
@@ -151,14 +150,14 @@ def _probe(
         config.rewind.steps = (f"{step}it",)
     workdir = directory / f"rewind_{step}"
     processes.by_first(lambda: _adopt(directory / "dense", workdir, plan.dense_steps))
-    diverged = loop.run(config, workdir, built, accept_code_change=accept_code_change)
+    ran = loop.run(config, workdir, built, accept_code_change=accept_code_change)
     found = CRITERIA[criterion](report.load(workdir))
     found = found[found["level"] == plan.levels]
     if found.empty:
-        return Probe(step, False, math.nan, math.nan, 0, workdir, diverged)
+        return Probe(step, False, math.nan, math.nan, 0, workdir, ran.diverged)
     (last,) = found.itertuples()
     met = bool(last.met) and last.n == config.replicates
-    return Probe(step, met, last.mean, last.std, last.n, workdir, diverged)
+    return Probe(step, met, last.mean, last.std, last.n, workdir, ran.diverged)
 
 
 def _adopt(source: Path, target: Path, steps: Sequence[int]) -> None:

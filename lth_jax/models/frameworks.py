@@ -37,6 +37,10 @@ class _Nnx:
     options: tuple[tuple[str, Any], ...]
 
     @property
+    def name(self) -> str:
+        return self.make.__name__
+
+    @property
     def fields(self) -> dict[str, Any]:
         return dict(self.options)
 
@@ -124,6 +128,10 @@ def equinox(make: Callable[..., Any], **fields: Any) -> Network:
 class _Equinox:
     make: Callable[..., Any]
     options: tuple[tuple[str, Any], ...]
+
+    @property
+    def name(self) -> str:
+        return self.make.__name__
 
     def init(self, key: Key[Array, ""], inputs: PyTree) -> tuple[PyTree, PyTree]:
         del inputs  # the module knows their shape

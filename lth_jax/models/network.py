@@ -132,6 +132,10 @@ class _Linen:
     collections: tuple[str, ...]
 
     @property
+    def name(self) -> str:
+        return type(self.module).__name__
+
+    @property
     def fields(self) -> dict[str, Any]:
         names = {f.name for f in dataclasses.fields(self.module)} - {"parent", "name"}
         return {name: getattr(self.module, name) for name in names}

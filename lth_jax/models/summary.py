@@ -37,7 +37,7 @@ def layers(
     `masks.full`, or some excluded.
 
     >>> from lth_jax import models
-    >>> image = jax.ShapeDtypeStruct((28, 28, 1), jnp.float32)
+    >>> image = jax.ShapeDtypeStruct((28, 28, 1), "float32")
     >>> layers(models.create("lenet", num_classes=10), image)[0]
     Layer(path='fc1', output_shape=(300,), parameters=235500, prunable=235200,
           multiply_adds=235200, weights={'fc1/bias': 0, 'fc1/kernel': 235200})

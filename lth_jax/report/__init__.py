@@ -15,5 +15,6 @@ from lth_jax.report.frames import frame as frame
 from lth_jax.report.frames import matching as matching
 from lth_jax.report.frames import summary as summary
 from lth_jax.report.page import write as write
+from lth_jax.report.results import Results as Results
 from lth_jax.report.rows import load as load
 from lth_jax.report.tables import table as table

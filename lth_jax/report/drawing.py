@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 
 from lth_jax.report.rows import Rows
 from lth_jax.report.rows import branches as branches_of
-from lth_jax.report.titles import title, unit
+from lth_jax.report.titles import title, unit, units
 
 Share = Literal["all", "col"]
 
@@ -95,8 +95,9 @@ def draw(
     lines = lines[np.isfinite(lines["mean"].astype(float))]
     if lines.empty:
         return None
-    panels, factor = [*lines["panel"].unique()], unit(measure)[0]
-    mean, spread = factor * lines["mean"], factor * lines["std"].fillna(0)
+    panels, shown = [*lines["panel"].unique()], unit(rows, measure)
+    mean = shown.factor * lines["mean"]
+    spread = shown.factor * lines["std"].fillna(0)
     lines = lines.assign(mean=mean, low=mean - spread, high=mean + spread)
     lines["x"] = lines["x"].astype(float)
     lines["order"] = lines["branch"].map(branches.index)
@@ -112,9 +113,9 @@ def draw(
     _scale_x(axes[0], lines["x"].dropna(), scale)
     tops = [ax.get_ylim()[1] for ax in axes]
     for ax, top in zip(axes, tops):
-        _scale_y(ax, lines, measure, top)
+        _scale_y(ax, lines, _kind(rows, measure), top)
     figure.supxlabel(label)
-    figure.supylabel(title(measure, **where))
+    figure.supylabel(title(rows, measure, **where))
     handles = [Line2D([], [], **look) for look in looks.values()]
     space = 0.5 + 0.06 * max(map(len, looks))  # inches
     legend(figure, handles, [*looks], lines["n"], int(figure.get_figwidth() / space))
@@ -215,15 +216,23 @@ def _apart(ax: Axes, ticks: list[float]) -> list[float]:
     return [ticks[i] for i in dict.fromkeys([*kept, len(ticks) - 1])]
 
 
-def _scale_y(ax: Axes, lines: pd.DataFrame, measure: str, top: float) -> None:
+def _kind(rows: Rows, measure: str) -> Literal["loss", "accuracy", "other"]:
+    """Return which scale a measure has: of losses or of accuracies, or from 0."""
+    metric = any(measure.endswith(f"_{name}") for name in units(rows))
+    if metric and unit(rows, measure).higher_is_better:
+        return "accuracy"
+    return "loss" if metric or measure.endswith("loss") else "other"
+
+
+def _scale_y(ax: Axes, lines: pd.DataFrame, kind: str, top: float) -> None:
     low, high = lines["low"].min(), lines["high"].max()
-    if measure.endswith("loss") and lines["mean"].min() > 0:
+    if kind == "loss" and lines["mean"].min() > 0:
         ax.set_yscale("log")
         least, most = lines["mean"].min(), lines["mean"].max()
         ax.yaxis.set_major_locator(log_ticks(least, most, tall=True))
         ax.yaxis.set_major_formatter("{x:.3g}")
         ax.yaxis.set_minor_locator(ticker.NullLocator())
-    elif measure.endswith("accuracy"):
+    elif kind == "accuracy":
         # Where controls fail, what matters would be a thin stripe: they may leave.
         worst = lines["low"][lines["branch"].isin(["ticket", "dense"])].min()
         worst = low if np.isnan(worst) else worst

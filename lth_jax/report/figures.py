@@ -3,8 +3,9 @@
 A branch has one colour, marker and line everywhere. The colours are those of Okabe and
 Ito (2008), which colour-blind people tell apart; the markers do so in print. Lines are
 means over replicates, bands their standard deviation. Numbers that differ in an
-optional column have panels of their own; `where` chooses, as in `frames`. A figure is
-None where there is nothing to draw.
+optional column have panels of their own; `where` chooses, as in `frames`. Without a
+measure, it is what the task calls its error, on the test. A figure is None where there
+is nothing to draw.
 """
 
 from typing import Any
@@ -20,18 +21,17 @@ from matplotlib.figure import Figure
 from lth_jax.report import drawing, frames
 from lth_jax.report.drawing import FEW, draw, few
 from lth_jax.report.rows import NETWORK, Rows, branches, extras, select, varying
-from lth_jax.report.titles import in_words, words_of
+from lth_jax.report.titles import in_words, main, words_of
 
 
-def by_density(
-    rows: Rows, measure: str = "test_accuracy", **where: Any
-) -> Figure | None:
+def by_density(rows: Rows, measure: str = "", **where: Any) -> Figure | None:
     """Draw a measure against the share of weights that remain, on a log axis.
 
     A panel for every rewind step (and setting), with a line for every branch and the
     dense networks as a level. Of several runs, a panel for every branch, with a line
     for every run, and the dense networks of a run in the same kind of line.
     """
+    measure = measure or main(rows)
     numbers = frames.summary(rows, measure, **where)
     panel = in_words(numbers, [*_shared(numbers), "rewind_step"])
     lines = numbers.assign(panel=panel, label=numbers["branch"], flat=False)
@@ -45,14 +45,13 @@ def by_density(
     return draw(rows, lines, measure, where, "weights remaining in %", "log")
 
 
-def by_rewind_step(
-    rows: Rows, measure: str = "test_accuracy", **where: Any
-) -> Figure | None:
+def by_rewind_step(rows: Rows, measure: str = "", **where: Any) -> Figure | None:
     """Draw a measure against the step that was rewound to, if there are several.
 
     A panel for some of the levels (and every run and setting), with a line for every
     branch and the dense networks as a level.
     """
+    measure = measure or main(rows)
     numbers = frames.summary(rows, measure, **where)
     shared = [*_shared(numbers), "level"]
     steps = numbers.groupby(shared, dropna=False)["rewind_step"].transform("nunique")
@@ -235,3 +234,8 @@ def _of_levels(lines: pd.DataFrame) -> pd.DataFrame:
     """Return lines with one density a level, and branches as labels."""
     density = lines.groupby(["run", "setting", "level"])["density"].transform("first")
     return lines.assign(density=density, label=lines["branch"])
+
+
+# Those that take rows.
+DRAWN = ("by_density", "by_rewind_step", "along_paths", "while_training", "layers")
+DRAWN += ("overlaps",)

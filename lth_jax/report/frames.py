@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lth_jax.report.rows import DIVERGED, NETWORK, TRAINING, Rows, extras, select, tidy
+from lth_jax.report.titles import main, unit
 
 
 def frame(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
@@ -76,12 +77,14 @@ def statistics(numbers: pd.DataFrame, keys: list[str], *more: str) -> pd.DataFra
 
 
 def matching(
-    rows: Rows, measure: str = "test_accuracy", reference: str = "dense", **where: Any
+    rows: Rows, measure: str = "", reference: str = "dense", **where: Any
 ) -> pd.DataFrame:
     """Return whether sparse networks match dense ones: replicates in pairs.
 
     Dense networks are those of a branch at level 0, of copy 0: "dense", which had one
-    training, or "long", which had as many steps in all as fine-tuned weights.
+    training, or "long", which had as many steps in all as fine-tuned weights. By
+    default, the measure is what the task calls its error, on the test; of one that is
+    better if it is lower, "below" is above.
 
     Columns: run, setting, rewind_step, level, branch, density; `difference` to the
     dense network of the same replicate, its mean over `n` replicates, and `std` (of a
@@ -90,10 +93,11 @@ def matching(
     - `reaches_dense`: at least as high as dense (Frankle et al., 2019, Section 1);
     - `within_std`: at most one standard deviation of dense below it (Frankle et al.,
       2020, Section 4); None where one replicate leaves that unknown;
-    - `within_0.2_points`: less than 0.2 points below it (Section 4.4 there);
+    - `within_0.2_points`: less than 0.2 points below it (Section 4.4 there), of shares;
     - `matches`: one of the last two.
     """
-    found = tidy(rows)
+    measure = measure or main(rows)
+    shown, found = unit(rows, measure), tidy(rows)
     found = found[(found["branch"] != "dense") | (found["copy"] == 0)]
     numbers = frame(found, measure, **where)
     of_dense = (numbers["branch"] == reference) & (numbers["rewind_step"] == 0)
@@ -105,23 +109,26 @@ def matching(
     found["difference"] = found["difference"].round(9) + 0.0  # of equal means exactly 0
     spread = dense.groupby(shared, as_index=False, dropna=False)["value"].std()
     found = found.merge(spread.rename(columns={"value": "spread"}), on=shared)
-    found["reaches_dense"] = found["difference"] >= 0
-    within_std = found["difference"] >= -found["spread"]
+    better = found["difference"] * (1 if shown.higher_is_better else -1)
+    found["reaches_dense"] = better >= 0
+    within_std = better >= -found["spread"]
     found["within_std"] = within_std.where(found["spread"].notna(), None)
-    found["within_0.2_points"] = found["difference"] > -0.002
+    found["within_0.2_points"] = (better > -0.002) & (shown.name == "%")
     found["matches"] = within_std | found["within_0.2_points"]
     return found.drop(columns="spread")
 
 
 def differences(
-    rows: Rows, branch: str, other: str, measure: str = "test_accuracy", **where: Any
+    rows: Rows, branch: str, other: str, measure: str = "", **where: Any
 ) -> pd.DataFrame:
     """Return how much more a branch has than another one: replicates in pairs.
+
+    By default, of what the task calls its error, on the test.
 
     Columns: run, setting, rewind_step, level, optional ones, density, mean, std (of a
     sample), n.
     """
-    numbers = frame(rows, measure, **where)
+    numbers = frame(rows, measure or main(rows), **where)
     keys = [*TRAINING, "level", *extras(numbers)]
     one, two = (numbers[numbers["branch"] == name] for name in (branch, other))
     return statistics(_subtract(one, two, [*keys, "replicate"]), keys)

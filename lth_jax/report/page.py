@@ -43,14 +43,14 @@ summary {{ cursor: pointer; }}
 """
 
 _MATCHING = (
-    "matching: test accuracy above dense networks {}, replicate by replicate "
-    "(≥ reaches dense, ≈ within one standard deviation of dense or 0.2 points)"
+    "matching: {} above dense networks {}, replicate by replicate "
+    "({} reaches dense, ≈ within one standard deviation of dense or 0.2 points)"
 )
 _TRAININGS = {
     "dense": "of one whole training, whatever a branch had",
     "long": "of two trainings, as fine-tuned weights had",
 }
-_DIFFERENCES = "differences of test accuracy, replicate by replicate"
+_DIFFERENCES = "differences of {}, replicate by replicate"
 
 _FIGURES = {  # by what follows the measure in the name of the file
     "": figures.by_density,
@@ -85,7 +85,7 @@ def write(*workdirs: Path | str, directory: Path | str | None = None) -> Path:
     parts = [f"<h1>{title}</h1>"]
     parts += [_standing(rows[rows["run"] == run], run, folder) for run, folder in runs]
     for section in sections(rows):
-        parts += _html(section, directory, used)
+        parts += _html(section, directory, used, titles.main(rows))
     for run, folder in runs:
         parts += [_file(run, folder / f) for f in ("config.json", "environment.json")]
     page, body = directory / "index.html", "\n".join(parts)
@@ -94,15 +94,16 @@ def write(*workdirs: Path | str, directory: Path | str | None = None) -> Path:
 
 
 def sections(rows: pd.DataFrame) -> Iterator[Section]:
-    """Yield a section for all that there are numbers for, accuracies first."""
+    """Yield a section for all that there are numbers for, the task's error first."""
     alone = rows["run"].nunique() == 1  # then what trainings do on their way is shown
-    for measure in sorted(measures(rows), key=lambda m: not m.endswith("accuracy")):
+    first = titles.main(rows).removeprefix("test")
+    for measure in sorted(measures(rows), key=lambda m: not m.endswith(first)):
         for where in kinds(rows, measure):
             yield from _of_measure(rows, measure, where, alone)
     paths = select(rows, "error", **_OWN["error"])
     ends = paths.filter(["pair", "split"]).drop_duplicates()
     for where in ends.sort_values([*ends]).to_dict("records") if alone else ():
-        title = titles.title("error", **{"pair": "copies"} | where)
+        title = titles.title(rows, "error", **{"pair": "copies"} | where)
         name = f"{where['split']}_paths_{where.get('pair', 'copies')}"
         figure = figures.along_paths(rows, **where)
         yield title, name.removesuffix("_copies"), figure, []
@@ -117,13 +118,16 @@ def _of_measure(
     rows: pd.DataFrame, measure: str, where: dict[str, Any], alone: bool
 ) -> Iterator[Section]:
     """Yield a measure's figures and tables; tables alone where a column has many."""
-    title, name = titles.title(measure, **where), titles.file_name(measure, **where)
+    title = titles.title(rows, measure, **where)
+    name = titles.file_name(measure, **where)
     found = [("table", tables.tables(rows, measure, **where))]
-    if measure == "test_accuracy":
+    if measure == titles.main(rows):
+        words = measure.replace("_", " ")
+        reaches = "≥" if titles.unit(rows, measure).higher_is_better else "≤"
         for branch, training in _TRAININGS.items():
             matching = tables.matching_tables(rows, branch)
-            found.append((_MATCHING.format(training), matching))
-        found.append((_DIFFERENCES, tables.difference_tables(rows)))
+            found.append((_MATCHING.format(words, training, reaches), matching))
+        found.append((_DIFFERENCES.format(words), tables.difference_tables(rows)))
     for suffix, draw in _FIGURES.items():
         left_out = measure in _COSTS if "rewind" in suffix else not alone and suffix
         if left_out or ... in where.values():
@@ -154,12 +158,15 @@ def kinds(rows: Rows, measure: str) -> list[dict[str, Any]]:
     return [dict(zip(columns, its)) for its in values]
 
 
-def _html(section: Section, directory: Path, used: set[str]) -> Iterator[str]:
+def _html(
+    section: Section, directory: Path, used: set[str], main: str
+) -> Iterator[str]:
     """Yield a section, and save its figure under a name that no other has."""
     title, name, figure, found = section
     title, details = html.escape(title), []
     for text, its in found:
-        unfolded = " open" if text == "table" and "accuracy" in name else ""
+        first = main.removeprefix("test_")
+        unfolded = " open" if text == "table" and first in name else ""
         details.append(_details(text, "".join(map(_table, its)), unfolded))
     if figure or any(details):
         yield f"<h2>{title}</h2>"

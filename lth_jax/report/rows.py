@@ -6,6 +6,7 @@ What else a number depends on stands in optional columns: `split`, `pair`, `othe
 `alpha`, `p`, `layer`, and any that a study of one's own adds.
 """
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -34,15 +35,25 @@ _TAKEN += ("panel", "label", "x", "flat", "order", "run_number", "rows")
 def load(*workdirs: Path | str) -> pd.DataFrame:
     """Return the rows of some runs, as `tidy` does; a run may be on its way.
 
+    What the runs' task calls its metrics, and their units, is in `attrs["task"]`.
+
     Raises:
         FileNotFoundError: a folder has no results.jsonl.
         RecordsError: a line of it is not a row.
     """
-    return tidy(
+    found = tidy(
         row | {"run": name}
         for name, workdir in zip(names(*workdirs), workdirs)
         for row in jsonl.read(local(workdir) / "results.jsonl")
     )
+    plans = [local(workdir) / "plan.json" for workdir in workdirs]
+    tasks = [
+        json.loads(plan.read_text()).get("task") for plan in plans if plan.exists()
+    ]
+    if told := [task for task in tasks if task]:
+        units = {name: x for task in told for name, x in task["units"].items()}
+        found.attrs["task"] = {"error": told[0]["error"], "units": units}
+    return found
 
 
 def names(*workdirs: Path | str) -> list[str]:
@@ -58,6 +69,7 @@ def names(*workdirs: Path | str) -> list[str]:
 def tidy(rows: Rows) -> pd.DataFrame:
     """Return rows as a data frame with `run` and `setting`."""
     found = pd.DataFrame(rows)
+    found.attrs = getattr(rows, "attrs", {})
     if found.empty:
         return pd.DataFrame(columns=FIXED)
     if "setting" in found:

@@ -19,7 +19,7 @@ from lth_jax.report.rows import (
     tidy,
     varying,
 )
-from lth_jax.report.titles import in_words, plain, title, unit, words_of
+from lth_jax.report.titles import in_words, main, plain, title, unit, units, words_of
 
 Tables = Iterator[tuple[str, pd.DataFrame]]
 
@@ -30,16 +30,19 @@ _COMPARED += [("fine_tune", "ticket"), ("fine_tune", "long")]
 def table(rows: Rows, measure: str | None = None, **where: Any) -> str:
     """Return a measure by density and branch as text, a block for every rewind step.
 
-    By default it is the test accuracy or, in a run without that, what comes first.
+    By default it is the task's error on the test or, in a run without that, what comes
+    first.
     """
     rows = tidy(rows)
-    there, usual = measures(rows), "test_accuracy"
+    there, usual = measures(rows), main(rows)
     measure = measure or (usual if usual in there else [*there, usual][0])
     replicates = frames.frame(rows, measure, **where)["replicate"].nunique()
     if not replicates:
         others = f"; there are {', '.join(there)}" if there else ""
-        return f"no {title(measure, **where)}{others}"
-    lines = [f"{title(measure, **where)}, mean ± standard deviation, n = {replicates}"]
+        return f"no {title(rows, measure, **where)}{others}"
+    lines = [
+        f"{title(rows, measure, **where)}, mean ± standard deviation, n = {replicates}"
+    ]
     for heading, cells in tables(rows, measure, **where):
         if "rewound" in heading or len(cells) > 1:
             lines += ["", f"{heading}:", cells.to_string(index=False, col_space=14)]
@@ -51,12 +54,11 @@ def table(rows: Rows, measure: str | None = None, **where: Any) -> str:
 
 def tables(rows: Rows, measure: str, **where: Any) -> Tables:
     """Yield the tables of a measure: of dense networks, then one a training."""
-    numbers, (factor, _) = frames.summary(rows, measure, **where), unit(measure)
+    numbers, shown = frames.summary(rows, measure, **where), unit(rows, measure)
     if numbers.empty:
         return
-    digits = 4 if measure.endswith("loss") else 2 if numbers["mean"].max() < 1000 else 0
-    shown = f",.{digits}f"
-    numbers["cell"] = _mean_and_std(numbers, shown, factor)
+    factor, text = shown.factor, _format(rows, measure, numbers["mean"])
+    numbers["cell"] = _mean_and_std(numbers, text, factor)
     if (
         "pair" in numbers
         and numbers["pair"].isin(["copies", "dense", "end_to_dense"]).any()
@@ -64,8 +66,8 @@ def tables(rows: Rows, measure: str, **where: Any) -> Tables:
         several = frames.samples(rows, measure, **where)
         several = numbers[[*NETWORK, *extras(numbers)]].merge(several)
         least, most = (factor * several[name] for name in ("min", "max"))
-        text = f" ({{:{shown}}} to {{:{shown}}}, n = {{}})".format
-        ends = pd.Series(map(text, least, most, several["n"]))
+        said = f" ({{:{text}}} to {{:{text}}}, n = {{}})".format
+        ends = pd.Series(map(said, least, most, several["n"]))
         numbers["cell"] += ends.where(several["n"] > 1, "")
     elif (fewer := numbers["n"] < numbers["n"].max()).any():
         numbers["cell"] += (", n = " + numbers["n"].map(str)).where(fewer, "")
@@ -74,8 +76,16 @@ def tables(rows: Rows, measure: str, **where: Any) -> Tables:
     yield from _by_level(numbers[~dense], branches(rows), TRAINING)
 
 
+def _format(rows: Rows, measure: str, values: pd.Series) -> str:
+    """Return how a measure's numbers are written, in their unit."""
+    metric = any(measure.endswith(f"_{name}") for name in units(rows))
+    loss = metric and unit(rows, measure).factor == 1
+    digits = 4 if loss or measure.endswith("loss") else 2 if values.max() < 1000 else 0
+    return f",.{digits}f"
+
+
 def _mean_and_std(
-    numbers: pd.DataFrame, shown: str, factor: int = 1, *, sign: str = ""
+    numbers: pd.DataFrame, shown: str, factor: float = 1.0, *, sign: str = ""
 ) -> pd.Series:
     """Return mean ± standard deviation as text, the mean alone of one replicate."""
     mean = (factor * numbers["mean"]).map(f"{{:{sign}{shown}}}".format)
@@ -101,23 +111,31 @@ def _by_level(
 
 def matching_tables(rows: Rows, reference: str = "dense") -> Tables:
     """Yield the tables of `matching`: `≥` where a mean reaches dense, `≈` matches."""
-    numbers = frames.matching(rows, reference=reference)
+    numbers, shown = frames.matching(rows, reference=reference), _signed(rows)
     if numbers.empty:
         return
     numbers = numbers.rename(columns={"difference": "mean"})
     mark = numbers["matches"].map({True: " ≈", False: ""})
     mark = mark.mask(numbers["reaches_dense"], " ≥")
-    numbers["cell"] = _mean_and_std(numbers, ".2%", sign="+") + mark
+    mark = mark.str.replace(
+        "≥", "≥" if unit(rows, main(rows)).higher_is_better else "≤"
+    )
+    numbers["cell"] = _mean_and_std(numbers, shown, sign="+") + mark
     numbers = numbers[[*NETWORK, "density", "cell"]]
     yield from _by_level(numbers, branches(rows), TRAINING)
 
 
+def _signed(rows: Rows) -> str:
+    """Return how differences of the error on the test are written."""
+    return ".2%" if unit(rows, main(rows)).name == "%" else ".4f"
+
+
 def difference_tables(rows: Rows) -> Tables:
-    """Yield the tables of `differences` of test accuracy."""
-    found = {}
+    """Yield the tables of `differences` of the task's error on the test."""
+    found, shown = {}, _signed(rows)
     for branch, other in _COMPARED:
         numbers = frames.differences(rows, branch, other)
-        numbers["cell"] = _mean_and_std(numbers, ".2%", sign="+")
+        numbers["cell"] = _mean_and_std(numbers, shown, sign="+")
         found[f"{branch} − {other}"] = numbers
     numbers = pd.concat(found, names=["branch"]).reset_index("branch")
     yield from _by_level(numbers, [*found], TRAINING)
@@ -130,7 +148,7 @@ def overlap_tables(rows: Rows, pair: str) -> Tables:
         return
     by_chance = (100 * numbers["chance"]).map(" ({:.1f})".format)
     by_chance = by_chance.where(numbers["chance"].notna(), "")
-    numbers["cell"] = _mean_and_std(numbers, ".1f", 100) + by_chance
+    numbers["cell"] = _mean_and_std(numbers, ".1f", 100.0) + by_chance
     shares = [words_of("p", p) for p in sorted(numbers["p"].unique())]
     numbers["p"] = [words_of("p", p) for p in numbers["p"]]
     yield from _by_level(numbers, shares, TRAINING, across="p")

@@ -1,27 +1,57 @@
 """Titles: what measures and networks are called in tables and figures."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-_UNITS = {"accuracy": (100, "%"), "error": (100, "%"), "instability": (100, "%")}
-_UNITS |= {"overlap": (100, "%"), "angle": (1, "degrees"), "loss": (1, "nats")}
+
+class Unit(NamedTuple):
+    """How a measure is shown, and what is better."""
+
+    name: str = ""  # "%", "nats"
+    factor: float = 1.0  # to multiply by before it is shown
+    higher_is_better: bool = False
+
+
+_OTHERS = {"overlap": Unit("%", 100.0), "angle": Unit("degrees")}
+# Of classification: that of rows without a plan.
+_USUAL = {"accuracy": Unit("%", 100.0, True), "loss": Unit("nats")}  # noqa: FBT003
 _BEFORE = {"split": "on ", "other": "from ", "layer": "in ", "run": "", "setting": ""}
 _BEFORE["rewind_step"] = "rewound to step "
 _PAIRS = {"copies": "between copies", "dense": "to dense", "levels": "between levels"}
 
 
-def unit(measure: str) -> tuple[int, str]:
-    """Return what to multiply a measure by to show it, and the unit then."""
-    return next((_UNITS[name] for name in _UNITS if name in measure), (1, ""))
+def units(rows: Any) -> dict[str, Unit]:
+    """Return the units of the metrics of the rows' task, the error's first."""
+    task = getattr(rows, "attrs", {}).get("task")
+    if not task:
+        return _USUAL
+    found = {name: Unit(*unit) for name, unit in task["units"].items()}
+    return {task["error"]: found[task["error"]]} | found
 
 
-def title(measure: str, **where: Any) -> str:
+def main(rows: Any) -> str:
+    """Return the measure that says how good a network is."""
+    return f"test_{next(iter(units(rows)))}"
+
+
+def unit(rows: Any, measure: str) -> Unit:
+    """Return how a measure of some rows is shown."""
+    metrics = units(rows)
+    if measure in ("error", "instability"):
+        return next(iter(metrics.values()))._replace(higher_is_better=False)
+    found = (u for name, u in metrics.items() if measure.endswith(f"_{name}"))
+    others = (u for name, u in _OTHERS.items() if name in measure)
+    return next(found, None) or next(others, Unit())
+
+
+def title(rows: Any, measure: str, /, **where: Any) -> str:
     """Return what numbers are called: `instability on test, between copies, in %`."""
     words = {name: words_of(name, value) for name, value in where.items()}
     text = f"{measure.replace('_', ' ')} {words.pop('split', '')}".strip()
     text = ", ".join(filter(None, [text, *words.values()]))
-    shown = f" in {unit(measure)[1]}" if unit(measure)[1] else ""
+    shown = unit(rows, measure).name
+    shown = f" in {shown}" if shown else ""
     return text + ("," if shown and any(words.values()) else "") + shown
 
 

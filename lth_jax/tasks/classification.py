@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from lth_jax.tasks.task import NO_LABEL, Batch, Metric, Unit
 
-ACCURACY, NATS = Unit("%", 100, higher_is_better=True), Unit("nats")
+ACCURACY, NATS = Unit("%", 100.0, higher_is_better=True), Unit("nats")
 
 
 @dataclasses.dataclass(frozen=True)

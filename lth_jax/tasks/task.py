@@ -20,7 +20,7 @@ class Unit(NamedTuple):
     """How a metric is shown, and what is better."""
 
     name: str = ""  # "%", "nats"
-    factor: float = 1  # to multiply by before it is shown
+    factor: float = 1.0  # to multiply by before it is shown
     higher_is_better: bool = False  # then it is a share, and its error is 1 - it
 
 

@@ -21,6 +21,7 @@ from lth_jax.models import lean
 from lth_jax.models import summary as summary_lib
 from lth_jax.models.network import Network, over
 from lth_jax.tasks import TASKS, Task
+from lth_jax.tasks import task as task_lib
 from lth_jax.train import inputs, optimizers, soundness, state
 from lth_jax.train.devices import Layout, choose
 from lth_jax.train.evaluate import Evaluator, Refresher, refresher
@@ -50,6 +51,12 @@ class Experiment:
     path: dict[str, Evaluator]  # evaluate networks on a path
     refresh: Refresher  # recomputes batch statistics there
     close: Callable[[], None]  # ends what makes batches ahead, until it is asked again
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What a run's plan says of what is measured, as JSON."""
+        task = task_lib.about(self.program.task)
+        return {"measures": [*self.measures], "task": task}
 
     def stops(self, start: int, stop: int) -> list[int]:
         """Return the steps after which to evaluate members on their way to `stop`."""

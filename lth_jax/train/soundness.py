@@ -1,6 +1,6 @@
 """Soundness: whether a network, a task and data go together, before anything runs."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -13,13 +13,15 @@ from lth_jax.models.network import Network, alone
 from lth_jax.models.summary import batch_of
 from lth_jax.tasks import task as task_lib
 from lth_jax.tasks.task import Task
-from lth_jax.train.inputs import Inputs
-from lth_jax.train.state import TrainState
+
+if TYPE_CHECKING:
+    from lth_jax.train.inputs import Inputs
+    from lth_jax.train.state import TrainState
 
 _EXAMPLES = 2
 
 
-def check(network: Network, task: Task, input: Inputs, initial: TrainState) -> None:
+def check(network: Network, task: Task, input: "Inputs", initial: "TrainState") -> None:
     """Raise ConfigError unless a network can learn a task from data.
 
     Args:
@@ -43,7 +45,7 @@ def check(network: Network, task: Task, input: Inputs, initial: TrainState) -> N
                 task.check_targets(split.targets, outputs)  # pyright: ignore
 
 
-def _target(input: Inputs) -> PyTree:
+def _target(input: "Inputs") -> PyTree:
     """Return the shapes and types of an example's targets."""
     train = input.splits["train"]
     if not isinstance(train, Split):  # the label of an image on disk

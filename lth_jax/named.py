@@ -1,0 +1,80 @@
+"""Named: what a config names, which may be a user's own, and how it gets its name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from lth_jax import config as config_lib
+from lth_jax import models
+from lth_jax.data import augment, sources
+from lth_jax.errors import ConfigError
+from lth_jax.tasks import TASKS
+
+_OURS = {"model": {*models.MODELS}, "task": {*TASKS}, "data": {*sources.SOURCES}}
+
+
+def give(
+    config: ConfigDict, *, network: Any = None, data: Any = None, task: Any = None
+) -> ConfigDict:
+    """Return a config that names objects, which are registered by these names.
+
+    Args:
+        config: what is trained otherwise.
+        network: what `models.as_network` takes, or what returns it, of `num_classes`
+            and those fields of `models.create` that it takes. All of `config.model` is
+            as by default then.
+        data: likewise, a data set, as `data.from_arrays` returns it, or what returns
+            one.
+        task: likewise, or the name of one.
+
+    Raises ConfigError where an object has the name of one of the package's own.
+    """
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        if network is not None:
+            make = network if _is_maker(network) else lambda: network
+            config.model = config_lib.default().model
+            config.model.name = _named("model", network, models.MODELS, make)
+        if data is not None:
+            make = data if callable(data) else lambda: data
+            config.data.name = _named("data", data, sources.SOURCES, make)
+        if isinstance(task, str):
+            config.task.name = task
+        elif task is not None:
+            make = task if isinstance(task, type) else lambda: task
+            config.task.name = _named("task", task, TASKS, make)
+    return config
+
+
+def _is_maker(network: Any) -> bool:
+    """Return whether it is a class or a function that returns a network."""
+    return callable(network) and not (
+        hasattr(network, "init") and not isinstance(network, type)
+    )
+
+
+def _named(kind: str, given: Any, registry: dict[str, Any], make: Any) -> str:
+    """Register what returns an object, and return under which name."""
+    own = getattr(given, "name", None) if kind == "model" else None
+    name = own or getattr(given, "__name__", None) or type(given).__name__
+    if name in _OURS[kind]:
+        raise ConfigError(
+            f"config.{kind}.name: {name!r} is one of the package's own; give yours "
+            "another name"
+        )
+    registry[name] = make
+    return name
+
+
+def own(config: ConfigDict, *others: tuple[Mapping[str, Any], str]) -> list[object]:
+    """Return what a config names, here or in other registries: it may be a user's."""
+    named = [
+        (models.MODELS, config.model.name),
+        (models.INITIALIZERS, config.model.init),
+        (TASKS, config.task.name),
+        (sources.SOURCES, config.data.name),
+        (augment.AUGMENTATIONS, config.data.augmentation),
+        *others,
+    ]
+    return [registry[name] for registry, name in named if name in registry]
