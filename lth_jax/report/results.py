@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lth_jax.paths import local
-from lth_jax.report import figures, page, rows, tables
+from lth_jax.report import figures, rows, tables
 
 
 class Results:
@@ -39,6 +39,8 @@ class Results:
 
     def write(self) -> Path:
         """Write the page, and return its path, as `report.write`."""
+        from lth_jax.report import page
+
         return page.write(self.directory)
 
     def __repr__(self) -> str:
