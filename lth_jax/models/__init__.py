@@ -39,6 +39,7 @@ __all__ = [
 # means: `create` takes only the other fields.
 MODELS: dict[str, Callable[..., nn.Module | Network]] = {
     "lenet": partial(LeNet),
+    "mlp": partial(LeNet),  # by the name that is looked for where data are a table
     "cifar_resnet": partial(CifarResNet),
     **{f"resnet{n}": partial(CifarResNet, depth=n) for n in (20, 32, 44, 56, 110)},
     "vgg11": partial(VGG, stage_sizes=(1, 1, 2, 2, 2)),

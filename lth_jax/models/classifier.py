@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Integer
 
 from lth_jax.models import lean
 from lth_jax.models.initializers import INITIALIZERS, NORM_SCALES
@@ -17,7 +17,10 @@ Images = Float[Array, "batch height width channels"]
 # Feature maps: a layer may change all sizes but the batch's.
 Maps = Float[Array, "batch _height _width _channels"]
 Features = Float[Array, "batch features"]
+Tokens = Integer[Array, "batch time"]
+Sequences = Float[Array, "batch time features"]
 Logits = Float[Array, "batch classes"]
+EachLogits = Float[Array, "batch time classes"]  # of every position
 
 
 class Classifier(nn.Module, kw_only=True):
@@ -63,12 +66,26 @@ class Classifier(nn.Module, kw_only=True):
         )
 
     @nn.nowrap
-    def bound_dense(self) -> ModuleDef:
+    def bound_dense(self, use_bias: bool = True) -> ModuleDef:
         """Bind the common fields to `flax.linen.Dense`."""
-        return partial(nn.Dense, kernel_init=self.kernel_init, dtype=self.dtype)
+        init, dtype = self.kernel_init, self.dtype
+        return partial(nn.Dense, use_bias=use_bias, kernel_init=init, dtype=dtype)
 
-    def classify(self, x: Maps | Features) -> Logits:
-        """Apply the last layer, `fc`, to features or to the spatial mean of maps."""
+    @nn.nowrap
+    def bound_layer_norm(self) -> ModuleDef:
+        """Bind the common fields to `flax.linen.LayerNorm`."""
+        return partial(
+            nn.LayerNorm,
+            epsilon=self.norm_epsilon,
+            scale_init=self.scale_init,
+            dtype=self.dtype,
+        )
+
+    def classify(self, x: Maps | Features | Sequences) -> Logits | EachLogits:
+        """Apply the last layer, `fc`, to features or to the spatial mean of maps.
+
+        Of sequences, to the features of every position.
+        """
         fc = self.bound_dense()(self.num_classes, name="fc")
         return fc(global_mean(x) if x.ndim == 4 else x).astype(jnp.float32)
 
@@ -82,7 +99,7 @@ def global_mean(x: Maps) -> Features:
 
 class _Identity(nn.Module):
     @nn.compact
-    def __call__(self, x: Maps) -> Maps:
+    def __call__(self, x: Float[Array, "batch *_"]) -> Float[Array, "batch *_"]:
         return x
 
 
