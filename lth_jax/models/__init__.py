@@ -20,6 +20,7 @@ from lth_jax.models.resnet import BasicBlock, Bottleneck, CifarResNet, ResNet
 from lth_jax.models.squeezenet import SqueezeNet
 from lth_jax.models.transformer import Transformer
 from lth_jax.models.vgg import VGG
+from lth_jax.models.vit import ViT
 
 __all__ = [
     "INITIALIZERS",
@@ -42,6 +43,7 @@ MODELS: dict[str, Callable[..., nn.Module | Network]] = {
     "lenet": partial(LeNet),
     "mlp": partial(LeNet),  # by the name that is looked for where data are a table
     "transformer": partial(Transformer),
+    "vit": partial(ViT),
     "cifar_resnet": partial(CifarResNet),
     **{f"resnet{n}": partial(CifarResNet, depth=n) for n in (20, 32, 44, 56, 110)},
     "vgg11": partial(VGG, stage_sizes=(1, 1, 2, 2, 2)),
