@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 
 from lth_jax.models.classifier import Classifier, ModuleDef
 from lth_jax.models.frameworks import equinox, haiku, nnx
+from lth_jax.models.gru import GRU
 from lth_jax.models.inception import InceptionV3
 from lth_jax.models.initializers import INITIALIZERS, NORM_SCALES
 from lth_jax.models.lenet import LeNet
@@ -42,6 +43,7 @@ __all__ = [
 MODELS: dict[str, Callable[..., nn.Module | Network]] = {
     "lenet": partial(LeNet),
     "mlp": partial(LeNet),  # by the name that is looked for where data are a table
+    "gru": partial(GRU),
     "transformer": partial(Transformer),
     "vit": partial(ViT),
     "cifar_resnet": partial(CifarResNet),
