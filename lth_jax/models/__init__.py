@@ -19,6 +19,7 @@ from lth_jax.models.mobilenet import MobileNetV2
 from lth_jax.models.network import Functions, Network, as_network, linen
 from lth_jax.models.resnet import BasicBlock, Bottleneck, CifarResNet, ResNet
 from lth_jax.models.squeezenet import SqueezeNet
+from lth_jax.models.token_mlp import TokenMLP
 from lth_jax.models.transformer import Transformer
 from lth_jax.models.vgg import VGG
 from lth_jax.models.vit import ViT
@@ -43,6 +44,7 @@ __all__ = [
 MODELS: dict[str, Callable[..., nn.Module | Network]] = {
     "lenet": partial(LeNet),
     "mlp": partial(LeNet),  # by the name that is looked for where data are a table
+    "token_mlp": partial(TokenMLP),
     "gru": partial(GRU),
     "transformer": partial(Transformer),
     "vit": partial(ViT),
