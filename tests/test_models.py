@@ -405,7 +405,11 @@ def test_cifar_resnet_refuses_other_depths(depth):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("lenet5", {}, "unknown model 'lenet5'; known: cifar_resnet, inception_v3, "),
+        (
+            "lenet5",
+            {},
+            "unknown model 'lenet5'; known: cifar_resnet, gru, inception_v3, ",
+        ),
         ("lenet", {"init": "zeros"}, "unknown init 'zeros'; known: glorot_normal, "),
         (
             "vgg16",
