@@ -18,6 +18,7 @@ from lth_jax.data import Memory, Split
 from lth_jax.data.augment import AUGMENTATIONS
 from lth_jax.data.dataset import assemble, channel_statistics
 from lth_jax.models import lean
+from lth_jax.schedules import Schedule
 from lth_jax.tasks import Classification
 from lth_jax.train import optimizers as optim
 from lth_jax.train import state
@@ -79,7 +80,7 @@ def lenet(dataset: data.Dataset, layout: Layout, width: int = 1) -> Program:
         ),
         task=Classification(),
         optimizer=partial(optim.optimizer, "adam"),
-        schedule=optim.Schedule("constant", 1.2e-3, length=24_000),
+        schedule=Schedule("constant", 1.2e-3, length=24_000),
         feed=feed,
         supply=lambda data_seed, step: arrays,
         layout=layout,
@@ -131,7 +132,7 @@ def momentum(
         network=models.create(name, **layers | fields),
         task=Classification(),
         optimizer=partial(optim.optimizer, "sgd", momentum=0.9),
-        schedule=optim.Schedule("constant", 0.1, length=63_000),
+        schedule=Schedule("constant", 0.1, length=63_000),
         feed=feed,
         supply=supply,
         layout=layout,

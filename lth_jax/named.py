@@ -1,6 +1,5 @@
 """Named: what a config names, which may be a user's own, and how it gets its name."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -67,14 +66,13 @@ def _named(kind: str, given: Any, registry: dict[str, Any], make: Any) -> str:
     return name
 
 
-def own(config: ConfigDict, *others: tuple[Mapping[str, Any], str]) -> list[object]:
-    """Return what a config names, here or in other registries: it may be a user's."""
+def own(config: ConfigDict) -> list[object]:
+    """Return what a config names: its code may be the user's own."""
     named = [
         (models.MODELS, config.model.name),
         (models.INITIALIZERS, config.model.init),
         (TASKS, config.task.name),
         (sources.SOURCES, config.data.name),
         (augment.AUGMENTATIONS, config.data.augmentation),
-        *others,
     ]
     return [registry[name] for registry, name in named if name in registry]

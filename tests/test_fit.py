@@ -18,6 +18,7 @@ from lth_jax import masks as masks_lib
 from lth_jax import models, prune, rewind
 from lth_jax.data import Memory, Split, batch_indices, normalise
 from lth_jax.models.network import with_fields
+from lth_jax.schedules import Schedule
 from lth_jax.tasks.classification import Classification, cross_entropy
 from lth_jax.train import optimizers as optim
 from lth_jax.train import processes, state
@@ -81,7 +82,7 @@ def program(optimizer="sgd", layout=ALONE, **changes):
     fields = {"network": LENET, "task": task, "steps_per_call": 3} | changes
     return Program(
         optimizer=OPTIMIZERS[optimizer],
-        schedule=optim.Schedule("linear", 0.1, length=20),
+        schedule=Schedule("linear", 0.1, length=20),
         feed=source,
         supply=lambda data_seed, step: arrays,
         layout=layout,
@@ -759,7 +760,7 @@ def test_one_device_and_two_come_to_the_same_masks(name):
             steps_per_call=1,
         )
         steps = dataclasses.replace(
-            steps, schedule=optim.Schedule("constant", 1e-3, length=20)
+            steps, schedule=Schedule("constant", 1e-3, length=20)
         )
         trained += fit([first], 20, steps)
     loss, *others = (float(network.loss) / 20 for network in trained)

@@ -15,6 +15,7 @@ from flax import nnx
 from lth_jax import masks, models, prune, rewind
 from lth_jax.data import Memory, Split, normalise
 from lth_jax.models.network import over
+from lth_jax.schedules import Schedule
 from lth_jax.tasks import Classification
 from lth_jax.train import optimizers, state
 from lth_jax.train.devices import Layout
@@ -229,7 +230,7 @@ def trained(network, layout=None):
         network=network,
         task=Classification(),
         optimizer=partial(optimizers.optimizer, "sgd", momentum=0.9),
-        schedule=optimizers.Schedule("constant", 0.1, length=10),
+        schedule=Schedule("constant", 0.1, length=10),
         feed=feed,
         supply=lambda data_seed, step: arrays,
         layout=layout,

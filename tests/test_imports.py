@@ -15,7 +15,7 @@ PURE = {"masks", "_lowest", "scores", "prune", "rewind", "measures", "rule"}
 # A layer imports itself and those above it.
 LAYERS = [
     PURE,
-    {"console", "errors", "jsonl", "machine", "sparse"},
+    {"console", "errors", "jsonl", "machine", "schedules", "sparse"},
     {"paths"},
     {"models", "tasks", "data", "config", "report"},
     {"named"},
@@ -33,6 +33,7 @@ ALONE = {
     "jsonl": {"errors"},
     "machine": set(),
     "paths": {"errors"},
+    "schedules": set(),
     "config": {"errors", "paths"},
     "report": {"console", "errors", "jsonl", "paths"},
     "advice": {"errors"},

@@ -49,13 +49,24 @@ def _where(error: Exception) -> str:
     return ""
 
 
-def known(name: str, value: str, choices: Iterable[str]) -> None:
-    """Raise ConfigError unless a field's value is one of the known ones."""
-    choices = sorted(choices)
-    if value not in choices:
+def known(
+    name: str,
+    value: str,
+    choices: Iterable[str],
+    others: Iterable[str] = (),
+    called: str = "",
+) -> None:
+    """Raise ConfigError unless a field's value is one of the known ones.
+
+    `others` are known, too, but too many to list: it is said what they are `called`.
+    """
+    choices, others = sorted(choices), sorted(others)
+    every = [*choices, *others]
+    if value not in every:
+        listed = ", ".join(choices) + f", or {called}" * bool(others)
         raise ConfigError(
             f"config.{name}: {value!r} is not known; choose from "
-            f"{', '.join(choices)}.{_guess(value, choices, ' ')}"
+            f"{listed}.{_guess(value, every, ' ')}"
         )
 
 

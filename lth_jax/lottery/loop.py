@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from tqdm.auto import tqdm
 
 from lth_jax import masks as masks_lib
+from lth_jax import schedules
 from lth_jax.config import fields
 from lth_jax.config.fields import known
 from lth_jax.errors import Diverged, ProcessError
@@ -30,10 +31,9 @@ from lth_jax.named import give, own
 from lth_jax.prune import ScoreError
 from lth_jax.report import Results
 from lth_jax.train import experiment as experiment_lib
-from lth_jax.train import processes
+from lth_jax.train import optimizers, processes
 from lth_jax.train import progress as progress_lib
 from lth_jax.train.experiment import Experiment
-from lth_jax.train.optimizers import OPTIMIZERS, SCHEDULES
 from lth_jax.workdir import environment, growth, identity
 from lth_jax.workdir.folder import Workdir
 from lth_jax.workdir.member import Networks, Training
@@ -148,9 +148,11 @@ def opened(
 def _own(config: ConfigDict, experiment: Experiment) -> list[object]:
     """Return what the config names: its code may be the user's own."""
     branches = [BRANCHES[n] for n in (*config.branches, *config.dense_branches)]
-    method, options = METHODS[config.prune.method], config.optim
+    method = METHODS[config.prune.method]
     return [
-        *own(config, (OPTIMIZERS, options.name), (SCHEDULES, options.schedule)),
+        *own(config),
+        optimizers.named(config.optim.name),
+        schedules.named(config.optim.schedule),
         experiment.program.network,
         experiment.program.feed,
         *(STUDIES[name] for name in config.studies),

@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Key, PyTree
 from ml_collections import ConfigDict
 
@@ -22,7 +21,7 @@ from lth_jax.models import summary as summary_lib
 from lth_jax.models.network import Network, over
 from lth_jax.tasks import TASKS, Task
 from lth_jax.tasks import task as task_lib
-from lth_jax.train import inputs, optimizers, soundness, state
+from lth_jax.train import descent, inputs, soundness, state
 from lth_jax.train.devices import Layout, choose
 from lth_jax.train.evaluate import Evaluator, Refresher, refresher
 from lth_jax.train.state import TrainState
@@ -98,16 +97,8 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
     program = Program(
         network=network,
         task=task,
-        optimizer=_optimizer(config),
-        schedule=optimizers.Schedule(
-            config.optim.schedule,
-            config.optim.learning_rate,
-            length=steps["train.length"],
-            milestones=steps["optim.milestones"],
-            gamma=config.optim.gamma,
-            end_value=config.optim.end_value,
-            warm_up=steps["optim.warm_up"],
-        ),
+        optimizer=descent.optimizer(config),
+        schedule=descent.schedule(config, steps),
         feed=input.feed,
         supply=input.supply,
         layout=layout,
@@ -115,6 +106,7 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         accumulate=config.train.accumulate,
         unroll=slow_loop,
         average=config.train.average,
+        guard=descent.guard(config),
     )
     few, batch_stats = config.study.examples, config.study.batch_stats
 
@@ -176,8 +168,7 @@ def _check_names(config: ConfigDict) -> None:
     known("model.name", config.model.name, models.MODELS)
     known("model.init", config.model.init, models.INITIALIZERS)
     known("model.norm_scale", config.model.norm_scale, models.NORM_SCALES)
-    known("optim.name", config.optim.name, optimizers.OPTIMIZERS)
-    known("optim.schedule", config.optim.schedule, optimizers.SCHEDULES)
+    descent.check_names(config)
 
 
 def _task(config: ConfigDict) -> Task:
@@ -246,12 +237,12 @@ def _initialise(
     swept = [name[6:] for name in fields.FIELDS if name.startswith("sweep.")]
     base = {name: float(config.optim[name]) for name in swept}
     used = {name for name in swept if base[name] or any(config.sweep[name])}
-    decay = base["weight_decay"] if "weight_decay" in used else None
+    optimizer = descent.optimizer(config)
     create = partial(
         state.create,
         inputs=jax.tree.map(lambda x: jnp.zeros((1, *x.shape), x.dtype), example),
         network=network,
-        optimizer=_optimizer(config)(base["learning_rate"], decay),
+        optimizer=optimizer(base["learning_rate"], descent.weight_decay(config)),
         average=config.train.average > 0,
     )
 
@@ -263,30 +254,11 @@ def _initialise(
         return create(key, exclude=tuple(config.prune.exclude), **values)
 
     with field("model", Exception):
-        params = jax.eval_shape(create, jax.random.key(0)).params
-    with field("optim.options", Exception):
-        jax.eval_shape(_one_update(config), params)
+        jax.eval_shape(create, jax.random.key(0))
     with field("prune.exclude"):
-        masks = jax.eval_shape(initialise, jax.random.key(0)).masks
+        initial = jax.eval_shape(initialise, jax.random.key(0))
+    descent.check(config, initial)
     with field("prune.keep"):
         keep = tuple(config.prune.keep)
-        jax.eval_shape(partial(masks_lib.without, patterns=keep), masks)
+        jax.eval_shape(partial(masks_lib.without, patterns=keep), initial.masks)
     return initialise
-
-
-def _optimizer(config: ConfigDict) -> Callable[..., optax.GradientTransformation]:
-    make = partial(
-        optimizers.optimizer,
-        config.optim.name,
-        decay_everything=config.optim.decay_everything,
-        **config.optim.options,
-    )
-    with field("optim.options", Exception):
-        make(config.optim.learning_rate, None)
-    return make
-
-
-def _one_update(config: ConfigDict) -> Callable[[PyTree], PyTree]:
-    """Return a first step of the optimizer: it meets all of its options."""
-    optimizer = _optimizer(config)(config.optim.learning_rate, None)
-    return lambda params: optimizer.update(params, optimizer.init(params), params)

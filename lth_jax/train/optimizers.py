@@ -1,60 +1,39 @@
-"""Optimizers and schedules, by name."""
+"""Optimizers, by name."""
 
-import dataclasses
+import inspect
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
+from optax import contrib
 
-
-@dataclasses.dataclass(frozen=True)
-class Schedule:
-    """The learning rate as a function of the step; after `length` it stays.
-
-    Example:
-        >>> rate = Schedule("step", 0.1, length=100, milestones=(20,), warm_up=10)
-        >>> [round(float(rate(i)), 3) for i in (0, 5, 10, 19, 20, 99)]
-        [0.0, 0.05, 0.1, 0.1, 0.01, 0.01]
-        >>> fall = Schedule("exponential", 0.1, length=10, end_value=0.001)
-        >>> [round(float(fall(i)), 3) for i in (5, 10, 20)]
-        [0.01, 0.001, 0.001]
-    """
-
-    name: str  # one of SCHEDULES
-    learning_rate: float  # the initial and highest
-    length: int  # steps of the whole training
-    milestones: tuple[int, ...] = ()  # "step": from here on the rate is multiplied
-    gamma: float = 0.1  # "step": by this
-    end_value: float = 0.0  # "linear", "exponential" (above 0): the rate at `length`
-    warm_up: int = 0  # step i has i / warm_up of its rate, so that the first has 0
-
-    def __call__(self, step: int | Int[Array, ""]) -> Float[Array, ""]:
-        rate = SCHEDULES[self.name](self)(jnp.minimum(step, self.length))
-        if self.warm_up:
-            rate *= jnp.minimum(1.0, step / self.warm_up)
-        return jnp.asarray(rate, jnp.float32)
-
-
-SCHEDULES: dict[str, Callable[[Schedule], optax.Schedule]] = {
-    "constant": lambda s: optax.constant_schedule(s.learning_rate),
-    "step": lambda s: optax.piecewise_constant_schedule(
-        s.learning_rate, dict.fromkeys(s.milestones, s.gamma)
-    ),
-    "linear": lambda s: optax.linear_schedule(s.learning_rate, s.end_value, s.length),
-    "exponential": lambda s: optax.exponential_decay(
-        s.learning_rate, s.length, s.end_value / s.learning_rate
-    ),
-}
-
+# The usual ones, and a user's own; `of_optax` has all others.
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "sgd": optax.sgd,
     "adam": optax.adam,
+    "adamw": optax.adamw,
+    "lion": optax.lion,
     "rmsprop": optax.rmsprop,
 }
+
+
+@cache
+def of_optax() -> dict[str, Callable[..., optax.GradientTransformation]]:
+    """Return the optimizers of optax and of `optax.contrib`, by name.
+
+    They are its functions of a `learning_rate`; a part of one is called `scale_by_...`.
+    """
+    return {
+        name: made
+        for module in (contrib, optax)
+        for name, made in vars(module).items()
+        if inspect.isfunction(made) or isinstance(made, partial)
+        if not name.startswith(("_", "scale_by_"))
+        if "learning_rate" in inspect.signature(made).parameters
+    }
 
 
 def optimizer(
@@ -65,26 +44,46 @@ def optimizer(
     decay_everything: bool = True,
     **options: Any,
 ) -> optax.GradientTransformation:
-    """Return an optax optimizer with L2 weight decay.
+    """Return an optax optimizer with weight decay.
 
     Rate and decay may be traced: they differ between the members of a fleet, while the
     structure of the optimizer's state does not.
 
     Args:
-        name: one of OPTIMIZERS, which gets the `options`.
+        name: one of OPTIMIZERS or `of_optax`, which gets the `options`.
         learning_rate: of this step.
-        weight_decay: times the parameter it is added to the gradient, before the
-            moments; None leaves it out.
+        weight_decay: an optimizer that takes it (as adamw and lion, which decouple it)
+            gets it, 0 for None, whatever optax would choose. For any other it is L2:
+            times the parameter, it is added to the gradient, before the moments; None
+            leaves it out.
         decay_everything: biases and normalisation decay too; otherwise only kernels.
+
+    Raises ValueError for an optimizer whose own decay cannot be that of kernels alone.
 
     Example:
         >>> tx = optimizer("sgd", 0.1, 0.01, momentum=0.9)
-        >>> params = {"w": jnp.ones(1)}
-        >>> tx.update({"w": jnp.ones(1)}, tx.init(params), params)[0]
+        >>> params = {"w": jax.numpy.ones(1)}
+        >>> tx.update(params, tx.init(params), params)[0]
         {'w': Array([-0.101], dtype=float32)}
     """
-    descend = OPTIMIZERS[name](learning_rate, **options)
-    if weight_decay is None:
-        return descend
+    make = named(name)
     kernels = None if decay_everything else partial(jax.tree.map, lambda w: w.ndim >= 2)
-    return optax.chain(optax.add_decayed_weights(weight_decay, mask=kernels), descend)
+    takes = inspect.signature(make).parameters
+    if "weight_decay" not in takes:
+        descend = make(learning_rate, **options)
+        if weight_decay is None:
+            return descend
+        decay = optax.add_decayed_weights(weight_decay, mask=kernels)
+        return optax.chain(decay, descend)
+    if kernels is not None:
+        of = [mask for mask in ("mask", "weight_decay_mask") if mask in takes]
+        if not of:
+            raise ValueError(f"{name} cannot decay kernels alone (decay_everything)")
+        options[of[0]] = kernels
+    decay = 0.0 if weight_decay is None else weight_decay
+    return make(learning_rate, weight_decay=decay, **options)
+
+
+def named(name: str) -> Callable[..., optax.GradientTransformation]:
+    """Return what makes the optimizer of a name."""
+    return OPTIMIZERS.get(name) or of_optax()[name]

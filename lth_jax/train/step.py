@@ -69,6 +69,9 @@ class Program:
     accumulate: int = 1
     unroll: bool = False  # compile no loop over microbatches
     average: float = 0.0  # what moving averages keep at a step, where a state has some
+    # From an optimizer and masks to one that leaves pruned weights and moments at 0,
+    # where the optimizer alone would not.
+    guard: Callable[..., optax.GradientTransformation] | None = None
 
     @cached_property
     def advance(self) -> Callable[[TrainState, Any], tuple[TrainState, Array]]:
@@ -131,6 +134,8 @@ def train_step(
         grads = masks_lib.apply(grads, state.masks)
     learning_rate = program.schedule(state.step) * state.learning_rate
     optimizer = program.optimizer(learning_rate, state.weight_decay)
+    if program.guard is not None:
+        optimizer = program.guard(optimizer, state.masks)
     changes, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, changes)
     total, average = state.loss + loss, None
