@@ -14,7 +14,7 @@ import numpy as np
 
 from lth_jax import export, masks, models
 from lth_jax.config import from_json
-from lth_jax.models import summary
+from lth_jax.layers import summary
 from lth_jax.train import inputs
 from lth_jax.workdir import Workdir, read
 

@@ -18,9 +18,9 @@ from lth_jax.data import Memory, Split
 from lth_jax.data.augment import AUGMENTATIONS
 from lth_jax.data.dataset import assemble, channel_statistics
 from lth_jax.models import lean
-from lth_jax.schedules import Schedule
+from lth_jax.optim import optimizers as optim
+from lth_jax.optim.schedules import Schedule
 from lth_jax.tasks import Classification
-from lth_jax.train import optimizers as optim
 from lth_jax.train import state
 from lth_jax.train.devices import Layout
 from lth_jax.train.fit import fit

@@ -17,7 +17,7 @@ from benchmarks import ours, rivals, runs
 from benchmarks.measure import Line, bandwidth, compare, matmul_peak, text, timed
 from lth_jax import config as config_lib
 from lth_jax import masks, measures, models, prune, scores
-from lth_jax.train import optimizers as optim
+from lth_jax.optim import optimizers as optim
 from lth_jax.train import state
 from lth_jax.train.evaluate import Evaluator
 from lth_jax.workdir import Member, Workdir

@@ -14,8 +14,8 @@ from lth_jax import masks as masks_lib
 from lth_jax import models, prune, rewind
 from lth_jax.lottery import branches
 from lth_jax.lottery.branches import BRANCHES
+from lth_jax.optim import optimizers as optim
 from lth_jax.rule import Rule
-from lth_jax.train import optimizers as optim
 from lth_jax.train import state
 from lth_jax.workdir import Member
 

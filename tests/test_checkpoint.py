@@ -13,7 +13,7 @@ from trees import assert_same
 
 from lth_jax import models, prune
 from lth_jax.errors import CheckpointError, RecordsError
-from lth_jax.train import optimizers as optim
+from lth_jax.optim import optimizers as optim
 from lth_jax.train import state
 from lth_jax.workdir import checkpoints as checkpoint
 from lth_jax.workdir.checkpoints import Series

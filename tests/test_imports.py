@@ -15,9 +15,10 @@ PURE = {"masks", "_lowest", "scores", "prune", "rewind", "measures", "rule"}
 # A layer imports itself and those above it.
 LAYERS = [
     PURE,
-    {"console", "errors", "jsonl", "machine", "schedules", "sparse"},
+    {"console", "errors", "jsonl", "machine", "sparse"},
     {"paths"},
     {"models", "tasks", "data", "config", "report"},
+    {"layers", "optim"},
     {"named"},
     {"train"},
     {"workdir"},
@@ -33,7 +34,6 @@ ALONE = {
     "jsonl": {"errors"},
     "machine": set(),
     "paths": {"errors"},
-    "schedules": set(),
     "config": {"errors", "paths"},
     "report": {"console", "errors", "jsonl", "paths"},
     "advice": {"errors"},

@@ -10,7 +10,8 @@ from flax import linen as nn
 from jax.tree_util import keystr, tree_leaves_with_path
 
 from lth_jax import masks, models
-from lth_jax.models import lean, summary
+from lth_jax.layers import summary
+from lth_jax.models import lean
 from lth_jax.models.classifier import Classifier
 from lth_jax.models.mobilenet import InvertedResidual
 from lth_jax.models.resnet import BasicBlock, Bottleneck

@@ -12,8 +12,8 @@ import pytest
 from lth_jax import config as config_lib
 from lth_jax import lottery, prune, rewind
 from lth_jax.errors import ConfigError
+from lth_jax.optim import descent, optimizers
 from lth_jax.sparse import sparse_optimizer
-from lth_jax.train import descent, optimizers
 from lth_jax.train.step import train_step
 
 USUAL = sorted(optimizers.OPTIMIZERS)

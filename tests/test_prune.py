@@ -18,7 +18,7 @@ from trees import Net, assert_same, boolean
 
 from lth_jax import masks as masks_lib
 from lth_jax import prune, scores
-from lth_jax.train import optimizers as optim
+from lth_jax.optim import optimizers as optim
 
 KNOWN = json.loads(Path(__file__).with_name("conformance.json").read_text())
 

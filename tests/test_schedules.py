@@ -10,9 +10,10 @@ import optax
 import pytest
 
 from lth_jax import config as config_lib
-from lth_jax import lottery, schedules
+from lth_jax import lottery
 from lth_jax.errors import ConfigError
-from lth_jax.schedules import SCHEDULES, Schedule
+from lth_jax.optim import schedules
+from lth_jax.optim.schedules import SCHEDULES, Schedule
 
 # What those of optax need beside what the engine knows.
 NEEDED = {

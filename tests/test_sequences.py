@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lth_jax import masks, models
-from lth_jax.models import products, summary
+from lth_jax.layers import products, summary
 
 SMALL = {"width": 8, "depth": 1, "heads": 2, "hidden": 16}
 NETWORKS = {  # fields, inputs of two examples and classes

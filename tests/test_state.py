@@ -8,7 +8,7 @@ from trees import assert_same
 
 from lth_jax import masks as masks_lib
 from lth_jax import models
-from lth_jax.train import optimizers as optim
+from lth_jax.optim import optimizers as optim
 from lth_jax.train import state
 
 LENET = models.create("lenet", num_classes=3, widths=(4,))

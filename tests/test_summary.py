@@ -9,7 +9,7 @@ from flax import nnx
 from jax import lax
 
 from lth_jax import models
-from lth_jax.models import summary
+from lth_jax.layers import summary
 
 STEPS, WIDTH = 4, 6  # of a sequence, and of each of its elements
 

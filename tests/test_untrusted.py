@@ -14,7 +14,7 @@ import pytest
 import lth_jax
 from lth_jax import config as config_lib
 from lth_jax import models
-from lth_jax.train import optimizers as optim
+from lth_jax.optim import optimizers as optim
 from lth_jax.train import state
 from lth_jax.workdir import Member, Workdir, identity, records
 

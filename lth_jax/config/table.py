@@ -69,7 +69,7 @@ FIELDS: dict[str, Field] = {
     "optim.learning_rate": Field(0.1, "the initial, highest one", above=0),
     "optim.weight_decay": Field(0.0, "L2, added to the gradient; or the decay of an optimizer that has one (adamw, lion)", least=0),
     "optim.decay_everything": Field(True, "biases and batch-norm decay too"),
-    "optim.schedule": Field("constant", "of the learning rate: a key of schedules.SCHEDULES, or optax's, as 'sgdr_schedule'"),
+    "optim.schedule": Field("constant", "of the learning rate: a key of optim.schedules.SCHEDULES, or optax's, as 'sgdr_schedule'"),
     "optim.schedule_options": Field({}, "arguments of a schedule of optax, beside learning rate, length and end_value"),
     "optim.milestones": Field((), "where schedule 'step' falls", length=True),
     "optim.gamma": Field(0.1, "the factor by which it falls", least=0),

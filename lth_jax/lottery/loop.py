@@ -15,7 +15,6 @@ from ml_collections import ConfigDict
 from tqdm.auto import tqdm
 
 from lth_jax import masks as masks_lib
-from lth_jax import schedules
 from lth_jax.config import fields
 from lth_jax.config.fields import known
 from lth_jax.errors import Diverged, ProcessError
@@ -28,10 +27,11 @@ from lth_jax.lottery.running import Run
 from lth_jax.lottery.studies import STUDIES
 from lth_jax.lottery.training import train
 from lth_jax.named import give, own
+from lth_jax.optim import optimizers, schedules
 from lth_jax.prune import ScoreError
 from lth_jax.report import Results
 from lth_jax.train import experiment as experiment_lib
-from lth_jax.train import optimizers, processes
+from lth_jax.train import processes
 from lth_jax.train import progress as progress_lib
 from lth_jax.train.experiment import Experiment
 from lth_jax.workdir import environment, growth, identity

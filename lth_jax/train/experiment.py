@@ -16,12 +16,13 @@ from lth_jax import models, tasks
 from lth_jax.config import fields
 from lth_jax.config.fields import field, known
 from lth_jax.errors import ConfigError
+from lth_jax.layers import summary as summary_lib
 from lth_jax.models import lean
-from lth_jax.models import summary as summary_lib
 from lth_jax.models.network import Network, over
+from lth_jax.optim import descent
 from lth_jax.tasks import TASKS, Task
 from lth_jax.tasks import task as task_lib
-from lth_jax.train import descent, inputs, soundness, state
+from lth_jax.train import inputs, soundness, state
 from lth_jax.train.devices import Layout, choose
 from lth_jax.train.evaluate import Evaluator, Refresher, refresher
 from lth_jax.train.state import TrainState

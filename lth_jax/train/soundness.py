@@ -9,8 +9,8 @@ from jaxtyping import PyTree
 from lth_jax.config.fields import field
 from lth_jax.data.dataset import Split
 from lth_jax.errors import ConfigError
+from lth_jax.layers.summary import batch_of
 from lth_jax.models.network import Network, alone
-from lth_jax.models.summary import batch_of
 from lth_jax.tasks import task as task_lib
 from lth_jax.tasks.task import Task
 

@@ -8,7 +8,7 @@ from flax import linen as nn
 from jaxtyping import PyTree
 
 from lth_jax import masks as masks_lib
-from lth_jax.models import products
+from lth_jax.layers import products
 from lth_jax.models.network import Network, alone
 
 Shape = tuple[int, ...]

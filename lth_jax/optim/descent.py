@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +15,17 @@ from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
 from lth_jax import masks as masks_lib
-from lth_jax import rewind, schedules
+from lth_jax import rewind
 from lth_jax.config.fields import field, known
 from lth_jax.errors import ConfigError
 from lth_jax.masks import Params
-from lth_jax.schedules import SCHEDULES, Schedule
+from lth_jax.optim import optimizers, schedules
+from lth_jax.optim.optimizers import OPTIMIZERS
+from lth_jax.optim.schedules import SCHEDULES, Schedule
 from lth_jax.sparse import sparse_optimizer
-from lth_jax.train import optimizers
-from lth_jax.train.optimizers import OPTIMIZERS
-from lth_jax.train.state import TrainState
+
+if TYPE_CHECKING:
+    from lth_jax.train.state import TrainState
 
 _PROBED = 20  # steps: what some do every tenth is among them
 
@@ -85,14 +87,14 @@ def optimizer(config: ConfigDict) -> Make:
     return make
 
 
-def check(config: ConfigDict, state: TrainState) -> None:
+def check(config: ConfigDict, state: "TrainState") -> None:
     """Raise ConfigError for an optimizer that cannot train such a state.
 
     Rate and decay are traced, as in a step of training; nothing is compiled.
     """
     make = optimizer(config)
 
-    def step(state: TrainState) -> tuple[Params, optax.OptState]:
+    def step(state: "TrainState") -> tuple[Params, optax.OptState]:
         params, begun = rewind.to((state.params, state.opt_state), state.masks)
         descend = make(state.learning_rate, state.weight_decay)
         return descend.update(params, begun, params)

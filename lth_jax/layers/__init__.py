@@ -1,0 +1,1 @@
+"""Layers: what each layer of a network has, and costs."""
