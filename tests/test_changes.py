@@ -33,7 +33,7 @@ CHANGES = {
         1,
         [
             (
-                "lottery/studies.py",
+                "studies.py",
                 "STUDIES: dict",
                 "def sizes(run):\n"
                 "    for member, network in run.networks.items():\n"
@@ -42,7 +42,7 @@ CHANGES = {
                 "STUDIES: dict",
             ),
             (
-                "lottery/studies.py",
+                "studies.py",
                 '    "stability": stability,\n',
                 '    "stability": stability,\n    "sizes": sizes,\n',
             ),

@@ -240,7 +240,7 @@ from flax import linen as nn
 from lth_jax import config as config_lib
 from lth_jax.lottery.branches import BRANCHES, Branch
 from lth_jax.lottery.methods import METHODS, by_score
-from lth_jax.lottery.studies import STUDIES
+from lth_jax.studies import STUDIES
 from lth_jax.models import MODELS
 from lth_jax.models.classifier import Classifier
 

@@ -22,6 +22,7 @@ LAYERS = [
     {"named"},
     {"train"},
     {"workdir"},
+    {"studies"},
     {"lottery", "export", "tensorboard"},
     {"check", "dry_run"},
     {"advice", "job"},

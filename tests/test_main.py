@@ -469,7 +469,7 @@ def test_workers_get_what_a_config_defines(own, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(
         "from lth_jax import config, main\nfrom lth_jax.data import stream\n"
-        "from lth_jax.lottery.studies import STUDIES\n\n"
+        "from lth_jax.studies import STUDIES\n\n"
         "if __name__ == '__main__':\n"
         f"    main.parse(['main', '--config={own}'])\n"
         "    parts = stream._in_processes(STUDIES['own'], range(2), 1)\n"
@@ -477,7 +477,7 @@ def test_workers_get_what_a_config_defines(own, tmp_path):
         "    parts.close()\n"
     )
     with own.open("a") as file:
-        file.write("from lth_jax.lottery.studies import STUDIES\n")
+        file.write("from lth_jax.studies import STUDIES\n")
         file.write("STUDIES['own'] = make\n")
     called = subprocess.run(
         [sys.executable, str(program)],

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lth_jax.lottery import studies
+from lth_jax import studies
 from lth_jax.tasks import Classification
 from lth_jax.train.state import TrainState
 from lth_jax.workdir import Member

@@ -5,10 +5,11 @@ from typing import Any
 
 from lth_jax.data import files, prepared
 from lth_jax.data.dataset import Dataset, Split, assemble
+from lth_jax.data.made import modular_addition
 from lth_jax.errors import DataError
 
-# Data sets of one's own: what makes one, as `arrays.from_arrays` does.
-SOURCES: dict[str, Callable[[], Dataset]] = {}
+# Data sets in memory, and those of one's own: what makes one, as `from_arrays` does.
+SOURCES: dict[str, Callable[[], Dataset]] = {"modular_addition": modular_addition}
 
 
 def is_own(name: str) -> bool:

@@ -24,12 +24,12 @@ from lth_jax.lottery.costs import costs
 from lth_jax.lottery.methods import METHODS
 from lth_jax.lottery.plan import Plan
 from lth_jax.lottery.running import Run
-from lth_jax.lottery.studies import STUDIES
 from lth_jax.lottery.training import train
 from lth_jax.named import give, own
 from lth_jax.optim import optimizers, schedules
 from lth_jax.prune import ScoreError
 from lth_jax.report import Results
+from lth_jax.studies import STUDIES
 from lth_jax.train import experiment as experiment_lib
 from lth_jax.train import processes
 from lth_jax.train import progress as progress_lib

@@ -20,6 +20,7 @@ from lth_jax.train.step import next_loss
 from lth_jax.workdir.member import Member, Networks
 
 if TYPE_CHECKING:
+    from lth_jax.lottery.branches import Branch
     from lth_jax.lottery.plan import Plan
     from lth_jax.train.evaluate import Evaluation
     from lth_jax.train.experiment import Experiment
@@ -114,6 +115,10 @@ class Run:
             return self.dense(member, self.plan.length)
         twin = member._replace(level=0, branch="dense", rewind_step=begin)
         return self._dense_copies.get(twin)
+
+    def branch(self, member: Member) -> "Branch":
+        """Return what a member's branch is."""
+        return branches.BRANCHES[member.branch]
 
     def key(self, member: Member, *purposes: int) -> Key[Array, ""]:
         """Return the key of a member's replicate, or one derived from it."""

@@ -8,6 +8,7 @@ from flax import linen as nn
 from lth_jax.models.classifier import (
     Classifier,
     EachLogits,
+    Images,
     Logits,
     Sequences,
     Tokens,
@@ -17,7 +18,7 @@ from lth_jax.models.classifier import (
 class GRU(Classifier):
     """Gated recurrent units (Cho et al. 2014, section 2.3), as cuDNN's and Flax's.
 
-    Of integers, which are embedded, or of vectors. Layers are `embed` (of integers
+    Of integers, which are embedded, of vectors, or of images row by row. Layers are `embed` (of integers
     alone), `gru1`, `gru2`, ... and `fc`. Pruned are the embeddings and the kernels, six
     of a cell: `ir`, `iz` and `in` of its input, `hr`, `hz` and `hn` of its state, which
     start orthogonal. Biases are not. No field of convolutions and normalisations has an
@@ -39,7 +40,11 @@ class GRU(Classifier):
     per_token: bool = False  # logits of every position, else of the last alone
 
     @nn.compact
-    def __call__(self, x: Tokens | Sequences, train: bool) -> Logits | EachLogits:
+    def __call__(
+        self, x: Tokens | Sequences | Images, train: bool
+    ) -> Logits | EachLogits:
+        if x.ndim == 4:  # images, row by row
+            x = x.reshape(*x.shape[:2], -1)
         if jnp.issubdtype(x.dtype, jnp.integer):
             tokens = self.vocabulary or self.num_classes
             x = nn.Embed(tokens, self.embedding, dtype=self.dtype, name="embed")(x)

@@ -15,11 +15,11 @@ import numpy as np
 
 from lth_jax import masks as masks_lib
 from lth_jax import measures
-from lth_jax.lottery.branches import BRANCHES
 from lth_jax.masks import Masks
 from lth_jax.tasks import task as task_lib
 from lth_jax.train.evaluate import between
 from lth_jax.train.state import TrainState
+from lth_jax.workdir import records
 from lth_jax.workdir.member import Member
 
 if TYPE_CHECKING:
@@ -143,6 +143,26 @@ def last_weights(run: "Run") -> Numbers:
             yield member, f"last_{split}_{name}", found[name]
 
 
+def onset(run: "Run") -> Numbers:
+    """When networks get good, as those that generalise late (Power et al., 2022).
+
+    The first step at which the task's error on the test was measured
+    (`train.evaluate_every`) and reached `study.onset`: of accuracies at least that, of
+    other errors at most. Where it was not `reached` (1 or 0) by the end, `onset` is the
+    last step, which is a bound.
+    """
+    task, most = run.experiment.program.task, run.config.study.onset
+    higher, first = task.units[task.error].higher_is_better, {}
+    for row in run.workdir.records.rows():
+        good = row["value"] >= most if higher else row["value"] <= most
+        if row["measure"] == f"test_{task.error}" and good:
+            member = records.member(row)
+            first[member] = min(first.get(member, row["step"]), row["step"])
+    for member, network in run.networks.items():
+        yield member, "onset", float(first.get(member, int(network.step)))
+        yield member, "reached", float(member in first)
+
+
 STUDIES: dict[str, Callable[["Run"], Numbers]] = {
     "stability": stability,
     "instability": instability,
@@ -150,6 +170,7 @@ STUDIES: dict[str, Callable[["Run"], Numbers]] = {
     "travel": travel,
     "correlation": correlation,
     "last_weights": last_weights,
+    "onset": onset,
 }
 
 
@@ -161,7 +182,7 @@ def _copies(run: "Run") -> Iterator[tuple[Member, TrainState, dict[str, Any]]]:
             other = member._replace(copy=copy)
             # The dense network, from which copies part at k, has none itself; it is
             # not one of copies that begin afresh there.
-            is_dense = copy < BRANCHES[member.branch].first_copy and not fresh
+            is_dense = copy < run.branch(member).first_copy and not fresh
             other = other.dense if is_dense else other
             if other.branch == member.branch and other in run.networks:
                 keys = {"pair": "copies", "other": copy}
@@ -190,7 +211,7 @@ def _pairs(
         yield {"pair": "end_to_initial"}, network, initial, whole, whole
         yield {"pair": "end_to_dense"}, network, final, whole, masks
     fine_tuned = run.trained(member._replace(branch="fine_tune", copy=0))
-    if not fine_tuned or BRANCHES[member.branch].again:
+    if not fine_tuned or run.branch(member).again:
         return
     if masks_lib.checksum(masks) == masks_lib.checksum(fine_tuned.masks):
         yield {"pair": "start_to_fine_tuned"}, start, fine_tuned, masks, masks
