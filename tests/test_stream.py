@@ -4,6 +4,7 @@ import dataclasses
 import importlib.machinery
 import sys
 import types
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ import pytest
 from tiny_imagenet import jpeg, photograph
 from trees import assert_same
 
-from lth_jax.data import NO_LABEL, Images, Stream, batch_indices, decode
+from lth_jax.data import NO_LABEL, Images, Stream, batch_indices, decode, normalise
 from lth_jax.data.decode import Window
 from lth_jax.data.stored import Stored
 from lth_jax.errors import DataError
@@ -69,17 +70,21 @@ def images(records, **options):
     return Images(records, CLASSES, **({"size": 16, "resize": 20} | options))
 
 
-def stream(records=None, workers=0, corrupt="error", **options):
+def stream(records=None, workers=0, corrupt="error", unit_norm=False, **options):
     made = images(photographs() if records is None else records, corrupt=corrupt)
     fields = {"batch_size": 4, "augmentation": "resized_crop"} | options
-    return Stream(images=made, mean=HALF, std=HALF, workers=workers, **fields)
+    prepare = partial(normalise, mean=HALF, std=HALF, unit_norm=unit_norm)
+    return Stream(images=made, workers=workers, prepare=prepare, **fields)
 
 
 def take(feed, seed, steps):
     """Whole batches of some steps."""
     parts = [feed.supply(seed, step) for step in steps]
     return [
-        {name: np.concatenate([p[name] for p in batch]) for name in ("image", "label")}
+        {
+            name: np.concatenate([p[name] for p in batch])
+            for name in ("inputs", "targets")
+        }
         for batch in parts
     ]
 
@@ -179,30 +184,30 @@ def test_a_window_that_fits_nowhere_is_the_centre():
 
 def test_a_batch_is_the_seeds_examples():
     feed = stream(shelf(10), last="wrap")
-    assert (feed.steps_per_epoch, feed.shape) == (3, (16, 16, 3))
+    assert (feed.steps_per_epoch, feed.example.shape) == (3, (16, 16, 3))
     for step, batch in enumerate(take(feed, 3, range(5))):
         indices = batch_indices(3, step, n=10, batch_size=4, last="wrap")
-        np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], indices)
-        np.testing.assert_array_equal(batch["label"], indices % CLASSES)
+        np.testing.assert_array_equal(batch["inputs"][:, 0, 0, 0], indices)
+        np.testing.assert_array_equal(batch["targets"], indices % CLASSES)
 
 
 def test_batches_are_normalised_on_the_device():
     feed = stream(shelf(10), parts=2)
     stacked = jax.tree.map(lambda *x: np.stack(x), *feed.supply(0, 0))
     batch = jax.jit(feed.batch)(stacked, 0, 0)
-    assert batch["image"].shape == (4, 16, 16, 3)
-    assert batch["image"].dtype == np.float32
-    grey_levels = stacked["image"].reshape(4, 16, 16, 3)
-    np.testing.assert_allclose(batch["image"], grey_levels / 127.5 - 1, atol=1e-6)
-    np.testing.assert_array_equal(batch["label"], stacked["label"].ravel())
+    assert batch["inputs"].shape == (4, 16, 16, 3)
+    assert batch["inputs"].dtype == np.float32
+    grey_levels = stacked["inputs"].reshape(4, 16, 16, 3)
+    np.testing.assert_allclose(batch["inputs"], grey_levels / 127.5 - 1, atol=1e-6)
+    np.testing.assert_array_equal(batch["targets"], stacked["targets"].ravel())
 
 
 def test_batches_of_unit_norm_are_divided_by_their_norms():
     feed = stream(shelf(10), batch_size=2, unit_norm=True)
     (part,) = feed.supply(0, 0)
-    images = jax.jit(feed.batch)(part, 0, 0)["image"]
+    images = jax.jit(feed.batch)(part, 0, 0)["inputs"]
     np.testing.assert_allclose(np.linalg.norm(images.reshape(2, -1), axis=1), 1, 1e-5)
-    grey_levels = part["image"] / 127.5 - 1  # of one colour: a pixel has its share
+    grey_levels = part["inputs"] / 127.5 - 1  # of one colour: a pixel has its share
     expected = np.sign(grey_levels) / np.sqrt(16 * 16 * 3)
     np.testing.assert_allclose(images, expected, rtol=1e-5)
 
@@ -212,7 +217,7 @@ def test_a_stream_starts_anywhere_and_goes_back():
     feed = stream()
     assert_same(take(feed, 5, range(6, 8)), batches[6:])
     assert_same(take(feed, 5, range(2, 4)), batches[2:4])
-    assert not np.array_equal(take(feed, 6, [2])[0]["image"], batches[2]["image"])
+    assert not np.array_equal(take(feed, 6, [2])[0]["inputs"], batches[2]["inputs"])
 
 
 def test_devices_and_processes_share_the_same_batch():
@@ -220,19 +225,19 @@ def test_devices_and_processes_share_the_same_batch():
     assert_same(take(stream(parts=4), 5, range(3)), whole)
     half = take(stream(parts=4, local=[1, 3]), 5, range(3))
     for mine, all_of_it in zip(half, whole):
-        np.testing.assert_array_equal(mine["image"], all_of_it["image"][[1, 3]])
+        np.testing.assert_array_equal(mine["inputs"], all_of_it["inputs"][[1, 3]])
 
 
 def test_every_epoch_has_every_example_once_and_new_windows():
     feed = stream(last="drop")
     first, second = (
-        np.concatenate([b["label"] for b in take(feed, 0, epoch)])
+        np.concatenate([b["targets"] for b in take(feed, 0, epoch)])
         for epoch in (range(3), range(3, 6))
     )
     assert sorted(first) == sorted(second) == sorted(i % CLASSES for i in range(12))
     assert not np.array_equal(first, second)
     one = Stored(Shelf(photographs(1).source.records), None)
-    views = [b["image"] for b in take(stream(one, batch_size=1), 0, range(4))]
+    views = [b["inputs"] for b in take(stream(one, batch_size=1), 0, range(4))]
     assert len({view.tobytes() for view in views}) == 4
 
 
@@ -308,10 +313,10 @@ def test_in_order_every_example_comes_once(examples, parts):
     feed = stream(shelf(examples), last="wrap", parts=parts)
     batches = list(feed.in_order())
     assert len(batches) == -(-examples // 4)
-    shapes = {p["image"].shape for b in batches for p in b}
+    shapes = {p["inputs"].shape for b in batches for p in b}
     assert shapes == {(4 // parts, 16, 16, 3)}
-    labels = np.concatenate([p["label"] for b in batches for p in b])
-    levels = np.concatenate([p["image"][:, 0, 0, 0] for b in batches for p in b])
+    labels = np.concatenate([p["targets"] for b in batches for p in b])
+    levels = np.concatenate([p["inputs"][:, 0, 0, 0] for b in batches for p in b])
     assert labels[labels != NO_LABEL].tolist() == [i % CLASSES for i in range(examples)]
     assert levels[labels != NO_LABEL].tolist() == list(range(examples))
 
@@ -349,8 +354,8 @@ def test_a_corrupt_image_is_skipped_and_counted_if_that_is_wanted(caplog):
     for step, batch in enumerate(batches):
         indices = np.array(batch_indices(0, step, n=8, batch_size=8, last="drop"))
         indices[(indices == 2) | (indices == 3)] = 4
-        np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], indices)
-        np.testing.assert_array_equal(batch["label"], indices % CLASSES)
+        np.testing.assert_array_equal(batch["inputs"][:, 0, 0, 0], indices)
+        np.testing.assert_array_equal(batch["targets"], indices % CLASSES)
     assert feed.skipped == {"image2", "image3"}
     assert [r.getMessage()[-8:] for r in caplog.records] == ["1 so far", "2 so far"]
 
@@ -358,7 +363,7 @@ def test_a_corrupt_image_is_skipped_and_counted_if_that_is_wanted(caplog):
 def test_a_skipped_image_is_not_evaluated():
     feed = stream(shelf(4, image2=truncated()), corrupt="skip")
     (batch,) = feed.in_order()
-    assert batch[0]["label"].tolist() == [0, 1, NO_LABEL, 3]
+    assert batch[0]["targets"].tolist() == [0, 1, NO_LABEL, 3]
 
 
 def test_where_nothing_can_be_decoded_there_is_no_batch():
