@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
 from lth_jax.data.dataset import Dataset, Split
-from lth_jax.errors import DataError
+from lth_jax.errors import DataError, one_line
 from lth_jax.masks import name
 
 Pair = Any  # (inputs, targets), or a mapping with these names
@@ -71,26 +72,38 @@ def _split(which: str, given: Pair) -> Split:
     found = jax.tree.unflatten(tree, arrays)
     if not jax.tree.leaves(found["inputs"]) or not [*lengths.values()][0]:
         raise DataError(f"data: {which} is empty")
-    return Split(found["inputs"], found["targets"])
+    return Split(found["inputs"], jax.tree.map(_signed, found["targets"]))
 
 
 def _array(where: str, x: Any) -> np.ndarray:
-    """Return an array of numbers of at most 32 bits, all finite, or DataError."""
-    x = np.asarray(x)
+    """Return an array of finite numbers of at most 32 bits, or raise DataError."""
+    try:
+        x = np.asarray(x)
+    except (TypeError, ValueError) as error:  # rows of unequal length, random keys
+        raise DataError(f"data: {where} is no array ({one_line(error)})") from error
     if not x.ndim:
-        raise DataError(f"data: {where} is one number: examples come first")
-    if x.dtype == object or x.dtype.kind in "SUMm":
-        raise DataError(f"data: {where} is of {x.dtype}, and must be of numbers")
-    if np.issubdtype(x.dtype, np.inexact) and not np.isfinite(x).all():
-        bad = int((~np.isfinite(x)).sum())
-        raise DataError(f"data: {where} has {bad} numbers that are NaN or infinite")
+        raise DataError(f"data: {where} is one value: it takes one for each example")
+    if not (x.dtype == bool or jnp.issubdtype(x.dtype, np.number)):
+        raise DataError(f"data: {where} is of {x.dtype}: turn it into numbers")
     if np.issubdtype(x.dtype, np.integer) and x.size:
         low, high = int(x.min()), int(x.max())
         if not -(2**31) <= low <= high < 2**31:
-            raise DataError(f"data: {where} goes from {low} to {high}: above 31 bits")
+            said = f"goes from {low} to {high}, and integers are of 32 bits"
+            raise DataError(f"data: {where} {said}: count from 0")
     small = {"int64": np.int32, "uint64": np.int32, "uint32": np.int32}
     small |= {"float64": np.float32, "complex128": np.complex64}
-    return x.astype(small.get(x.dtype.name, x.dtype), copy=False)
+    with np.errstate(over="ignore"):  # to infinity
+        x = x.astype(small.get(x.dtype.name, x.dtype), copy=False)
+    if x.dtype.kind not in "biu" and not (finite := np.isfinite(x)).all():
+        bad = int((~finite).reshape(len(x), -1).any(1).sum())
+        said = f"holds NaN or infinity in {bad} of {len(x)} examples"
+        raise DataError(f"data: {where} {said}: leave them out, or fill it in")
+    return x
+
+
+def _signed(x: np.ndarray) -> np.ndarray:
+    """Return targets of a type that has `NO_LABEL`, which is negative."""
+    return x.astype(np.promote_types(x.dtype, np.int8)) if x.dtype.kind == "u" else x
 
 
 def _check_alike(train: Split, test: Split) -> None:

@@ -62,7 +62,8 @@ def _loaded(path: Path) -> dict[str, np.ndarray]:
         from safetensors.numpy import load_file
 
         return load_file(path)
-    with np.load(path, allow_pickle=False) as archive:
+    # Of a damaged file, NumPy leaves open what it opened.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         return dict(archive)
 
 
