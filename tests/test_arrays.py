@@ -1,4 +1,4 @@
-"""Data sets of one's own: arrays, files, folders of images, and Hugging Face's."""
+"""Data sets of one's own: arrays, and files of them."""
 
 import hashlib
 from functools import partial
@@ -427,12 +427,14 @@ def test_a_file_of_pickles_is_not_read(tmp_path):
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     path = tmp_path / "mine.npz"
-    assert error_of(load, str(path)) == f"config.data.name: there is no file {path}"
+    assert error_of(load, str(path)) == (
+        f"config.data.name: there is no file or folder {path}"
+    )
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("1,2")
     assert error_of(load, str(path)) == (
-        f"config.data.name: {path} is none of .npz, .safetensors, .txt"
+        f"config.data.name: {path} is no folder, and none of .npz, .safetensors, .txt"
     )

@@ -25,16 +25,17 @@ class Window(NamedTuple):
     width: int
 
 
-def whole(encoded: bytes, channels: int = 3) -> UInt8[np.ndarray, "h w c"]:
-    """Return an image, grey (1 channel) or RGB (3), or raise ValueError."""
-    flags = CHANNELS[channels] | cv2.IMREAD_IGNORE_ORIENTATION
+def whole(encoded: bytes, channels: int | None = 3) -> UInt8[np.ndarray, "h w c"]:
+    """Return an image, grey (1 channel), RGB (3) or as it is, or raise ValueError."""
+    kind = CHANNELS[channels] if channels else cv2.IMREAD_ANYCOLOR
+    flags = kind | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
     except cv2.error as error:
         raise ValueError(one_line(error)) from error
     if image is None:
         raise ValueError("not an image")
-    if channels == 1:
+    if image.ndim == 2:
         return image[..., None]
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 

@@ -33,7 +33,7 @@ def load(
         name: a key of `SOURCES`; a file or folder, as of `files.read`; or a set of
             TFDS, as of `prepared.load`, which says what the splits are.
         data_dir: TFDS's data folder, default `$TFDS_DATA_DIR` or ~/tensorflow_datasets.
-        train_split, test_split: of TFDS.
+        train_split, test_split: of TFDS, or names of folders of images.
         validation: number of training examples to hold out, the same for every seed.
         in_memory: splits are arrays; otherwise they are read record by record.
         window: bytes of an example of a text.
@@ -53,7 +53,8 @@ def load(
                 "data.from_arrays(train, test)"
             )
     elif files.is_path(name):
-        found = files.read(name, window=window)
+        parts = (train_split, test_split)
+        found = files.read(name, window=window, parts=parts, in_memory=in_memory)
     else:
         found = prepared.load(
             name,

@@ -27,9 +27,10 @@ class Record(NamedTuple):
 class Stored:
     """The records of a split, read in any order; pickles to its address."""
 
-    source: Any  # a TFDS data source that leaves images encoded
+    source: Any  # a TFDS data source that leaves images encoded, or what is like one
     key_feature: str | None  # that names a record
     indices: np.ndarray | None = None  # the source's records in the split, or all
+    field: str = "config.data.dir"  # that says where it is
 
     def __len__(self) -> int:
         return len(self.source) if self.indices is None else len(self.indices)
@@ -86,7 +87,8 @@ class Images:
                 except ValueError as error:
                     if self.corrupt == "error":
                         said = f"{record.key!r} cannot be decoded ({error})"
-                        raise DataError(f"config.data.dir: {said}; {_SKIP}") from error
+                        field = self.records.field
+                        raise DataError(f"{field}: {said}; {_SKIP}") from error
                     skipped.append(record.key)
         return {"inputs": images, "targets": labels, "skipped": skipped}
 
@@ -117,4 +119,5 @@ class Images:
             yield record
             (record,) = self.records.read([(index + after) % examples])
         if replace:
-            raise DataError("config.data.dir: there is no image that can be decoded")
+            said = "there is no image that can be decoded"
+            raise DataError(f"{self.records.field}: {said}")
