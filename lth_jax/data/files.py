@@ -33,8 +33,8 @@ def read(
     - a folder: images in train/CLASS and test/CLASS, as of `folders.read`;
     - `.npz`, `.safetensors`: the arrays train_inputs, train_targets, test_inputs and
       test_targets, as of `from_arrays`;
-    - `.txt`: its bytes in windows, each byte to be predicted from those before it in
-      its window; the last tenth of the windows is the test.
+    - `.txt`, `.py`: its bytes in windows, each byte to be predicted from those before
+      it in its window; the last tenth of the windows is the test.
 
     Args:
         name: path of the file or folder.
@@ -99,4 +99,5 @@ _READERS: dict[str, Callable[[Path, int], Dataset]] = {
     ".npz": _arrays,
     ".safetensors": _arrays,
     ".txt": _text,
+    ".py": _text,
 }
