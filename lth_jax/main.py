@@ -67,7 +67,11 @@ def parse(argv: list[str]) -> list[str]:
         lines = [str(__doc__), "Flags:"]
         lines += [f"  --{n:<18} {flags.FLAGS[n].help}" for n in ("config", *_FLAGS)]
         lines += ["", "Configs of the package, as configs/NAME.py:"]
-        print("\n".join([*lines, textwrap.fill(", ".join(config.names()), 80)]))
+        lines += [textwrap.fill(", ".join(config.names()), 80), "", "Names:"]
+        for field, known in job.names().items():
+            text = f"  {field}: {', '.join(known)}"
+            lines.append(textwrap.fill(text, 80, subsequent_indent="    "))
+        print("\n".join(lines))
         sys.exit()
     if "--config" in argv[:-1]:
         i = argv.index("--config")

@@ -9,6 +9,12 @@ from pathlib import Path
 import pytest
 
 from lth_jax import config as config_lib
+from lth_jax.lottery.branches import BRANCHES
+from lth_jax.lottery.methods import METHODS
+from lth_jax.optim.optimizers import OPTIMIZERS
+from lth_jax.optim.schedules import SCHEDULES
+from lth_jax.studies import STUDIES
+from lth_jax.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
@@ -42,7 +48,7 @@ def config_of(guide):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("guide", ["model", "score", "branch"])
+@pytest.mark.parametrize("guide", ["data", "model", "score", "branch"])
 def test_the_config_of_a_guide_runs_by_itself(guide, tmp_path):
     (tmp_path / "my_config.py").write_text(config_of(guide))
     command = [sys.executable, "-m", "lth_jax.main", "--config=my_config.py"]
@@ -58,6 +64,12 @@ def test_the_config_of_a_guide_runs_by_itself(guide, tmp_path):
 def test_what_a_guide_adds_takes_less_than_30_lines(guide):
     for block in config_of(guide).split("# my_config.py")[1:]:
         assert 1 < len(block.partition("def get_config")[0].splitlines()) < 30
+
+
+def test_all_that_a_config_can_name_stands_on_one_page():
+    page = (ROOT / "docs" / "names.md").read_text()
+    for registry in (BRANCHES, METHODS, STUDIES, TASKS, OPTIMIZERS, SCHEDULES):
+        assert [name for name in registry if f"`{name}`" not in page] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

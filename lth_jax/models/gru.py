@@ -19,10 +19,10 @@ class GRU(Classifier):
     """Gated recurrent units (Cho et al. 2014, section 2.3), as cuDNN's and Flax's.
 
     Of integers, which are embedded, of vectors, or of images row by row. Layers are
-    `embed` (of integers alone), `gru1`, `gru2`, ... and `fc`. Pruned are the embeddings and the kernels, six
-    of a cell: `ir`, `iz` and `in` of its input, `hr`, `hz` and `hn` of its state, which
-    start orthogonal. Biases are not. No field of convolutions and normalisations has an
-    effect.
+    `embed` (of integers alone), `gru1`, `gru2`, ... and `fc`. Pruned are the embeddings
+    and the kernels, six of a cell: `ir`, `iz` and `in` of its input, `hr`, `hz` and
+    `hn` of its state, which start orthogonal. Biases are not. No field of convolutions
+    and normalisations has an effect.
 
     >>> import jax
     >>> rows = jnp.ones((1, 28, 28))
