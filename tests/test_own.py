@@ -1,0 +1,314 @@
+"""A network, data and a task of one's own, from Python and from a config's file."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import equinox as eqx
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from flax import nnx
+
+from lth_jax import config as config_lib
+from lth_jax import data, lottery, models, report
+from lth_jax.errors import ConfigError, RunError
+from lth_jax.lottery import loop
+from lth_jax.named import give
+from lth_jax.tasks import Unit
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(90, 4)).astype(np.float32)
+Y = (X[:, 0] > 0) + 1 * (X[:, 1] > 0)
+
+
+class Nnx(nnx.Module):
+    def __init__(self, rngs):
+        self.hidden = nnx.Linear(4, 6, rngs=rngs)
+        self.out = nnx.Linear(6, 3, rngs=rngs)
+
+    def __call__(self, x):
+        return self.out(nnx.relu(self.hidden(x)))
+
+
+class Linen(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3)(nn.relu(nn.Dense(6)(x)))
+
+
+def init(key, inputs):
+    one, two = jax.random.split(key)
+    hidden = jax.random.normal(one, (inputs.shape[-1], 6))
+    return {"hidden": hidden, "out": jax.random.normal(two, (6, 3))}, {}
+
+
+def apply(params, state, inputs, *, train, key):
+    return jax.nn.relu(inputs @ params["hidden"]) @ params["out"], state
+
+
+def forward(x, is_training):
+    return hk.Linear(3)(jax.nn.relu(hk.Linear(6)(x)))
+
+
+def mlp(key):
+    return eqx.nn.MLP(4, 3, width_size=6, depth=1, key=key)
+
+
+NETWORKS = {
+    "linen": Linen,
+    "nnx": lambda: models.nnx(Nnx),
+    "equinox": lambda: models.equinox(mlp),
+    "haiku": lambda: models.haiku(hk.transform(forward)),
+    "plain": lambda: models.Functions(init, apply),
+}
+
+
+def settings(**changes):
+    config = config_lib.default()
+    config.replicates = 2
+    config.data.batch_size = 15
+    config.train.length = "6it"
+    config.prune.levels = 2
+    config.measures = ("test",)
+    config.update_from_flattened_dict(
+        {k.replace("__", "."): x for k, x in changes.items()}
+    )
+    return config.lock()
+
+
+def arrays(x=X, y=Y):
+    return data.from_arrays((x[:60], y[:60]), (x[60:], y[60:]))
+
+
+@pytest.mark.parametrize("framework", NETWORKS)
+def test_a_network_of_any_framework_has_controls_studies_and_a_report(
+    framework, tmp_path
+):
+    config = settings(copies=2, studies=("stability", "instability"), study__points=3)
+    network = NETWORKS[framework]()
+    run = lottery.run(config, tmp_path / "run", network=network, data=arrays())
+    assert run.diverged == []
+    assert {*run.rows["branch"]} == {*config.branches, "dense"}
+    assert {"test_accuracy", "distance", "instability"} <= {*run.rows["measure"]}
+    assert run.figures.accuracy().axes
+    assert run.figures.instability(split="test").axes
+    assert str(run.table()) in repr(run)
+    again = lottery.run(config, tmp_path / "run", network=network, data=arrays())
+    assert len(again.rows) == len(run.rows)
+
+
+def test_config_json_keeps_names_and_plan_json_what_the_error_is(tmp_path):
+    lottery.run(settings(), tmp_path, network=models.nnx(Nnx), data=arrays())
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert (config["model"]["name"], config["data"]["name"]) == ("Nnx", "Dataset")
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    assert plan["task"]["error"] == "accuracy"
+    assert plan["measures"] == ["test_accuracy", "test_loss"]
+
+
+def test_other_data_are_another_run(tmp_path):
+    lottery.run(settings(), tmp_path, network=Linen(), data=arrays())
+    with pytest.raises(ConfigError, match="another data set .*sha256"):
+        lottery.run(settings(), tmp_path, network=Linen(), data=arrays(x=X + 1))
+
+
+def test_regression_and_a_task_of_ones_own_reach_the_report(tmp_path):
+    class Absolute:
+        units = {"absolute_error": Unit("metres")}
+        error = "absolute_error"
+
+        def losses(self, outputs, batch):
+            return jnp.abs(outputs[:, 0] - batch["targets"])
+
+        def metrics(self, outputs, batch):
+            return {"absolute_error": self.losses(outputs, batch)}
+
+    of = arrays(y=X[:, 0] * 2)
+    run = lottery.run(
+        settings(studies=("onset",), study__onset=99.0),
+        tmp_path / "own",
+        network=Linen(),
+        data=of,
+        task=Absolute(),
+    )
+    assert "test absolute error in metres" in run.table()
+    onset = run.rows[run.rows["measure"] == "reached"]
+    assert (onset["value"] == 1).all()
+    found = report.matching(run.rows)
+    better = found["difference"] <= 0
+    assert (found["reaches_dense"] == better).all()
+    page = run.write().read_text()
+    assert "≤ reaches dense" in page
+    with pytest.raises(ConfigError, match=r"config\.task: .*targets are \[4\]"):
+        lottery.run(
+            settings(), tmp_path / "r", network=Linen(), data=of, task="regression"
+        )
+
+
+def test_inputs_may_be_a_tree_of_arrays(tmp_path):
+    class Two(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(3)(jnp.concatenate([x["a"], nn.Embed(5, 2)(x["b"])], -1))
+
+    inputs = {"a": X, "b": RNG.integers(5, size=90).astype(np.uint8)}
+    parts = [
+        jax.tree.map(lambda x, s=s: x[s], inputs) for s in (slice(60), slice(60, 90))
+    ]
+    of = data.from_arrays((parts[0], Y[:60]), (parts[1], Y[60:]))
+    run = lottery.run(settings(), tmp_path, network=Two(), data=of)
+    assert "ticket" in run.table()
+    layers = {*run.rows["layer"].dropna()}
+    assert layers == {"Dense_0/kernel", "Embed_0/embedding"}
+
+
+def test_an_augmentation_is_of_the_key_and_in_training_alone(tmp_path):
+    def zero(key, inputs):
+        return jnp.where(jax.random.bernoulli(key), 0 * inputs, 0 * inputs)
+
+    of = data.from_arrays((X[:60], Y[:60]), (X[60:], Y[60:]), augment=zero)
+    plain = lottery.run(settings(), tmp_path / "a", network=Linen(), data=arrays())
+    run = lottery.run(settings(), tmp_path / "b", network=Linen(), data=of)
+    losses = [
+        r.rows[r.rows["measure"] == "train_loss"]["value"].to_numpy()
+        for r in (plain, run)
+    ]
+    assert (losses[0] != losses[1]).all()
+
+
+class Drawing(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3)(x) + np.random.rand()  # noqa: NPY002
+
+
+class Counting(nn.Module):
+    """Its state changes its type."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        seen = self.variable("batch_stats", "seen", lambda: jnp.zeros(2))
+        if train:
+            seen.value = jnp.ones(3)
+        return nn.Dense(3)(x)
+
+
+class Scale(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return x[:, :3] * self.param("scale", nn.initializers.ones, (3,))
+
+
+@pytest.mark.parametrize(
+    ("network", "of", "task", "said"),
+    [
+        (Drawing(), arrays(), None, r"config\.model: .*not a pure function"),
+        (Counting(), arrays(), None, r"config\.model: apply returns another state"),
+        (Scale(), arrays(), None, "nothing is left to prune"),
+        (Linen(), arrays(y=Y + 3), None, r"config\.data \(train\): targets are from 3"),
+        (Linen(), arrays(), "sequence", r"config\.task: .*logits"),
+        (Linen(), arrays(), "regression", r"config\.task: .*targets are \[4\]|int"),
+        (Linen, arrays(), None, "is no network"),
+        (3, arrays(), None, "is no network"),
+        (Linen(), (X, Y), None, "gives a tuple, not a data set"),
+        (Linen(), arrays(), "nonsense", r"config\.task\.name: 'nonsense'"),
+        (Linen(), arrays(), 3, "is no task"),
+    ],
+)
+def test_what_does_not_go_together_is_said_in_one_line_before_anything_is_written(
+    network, of, task, said, tmp_path
+):
+    with pytest.raises(RunError, match=said) as raised:
+        lottery.run(settings(), tmp_path / "run", network=network, data=of, task=task)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "run" / "results.jsonl").exists()
+
+
+def test_a_name_of_the_package_is_not_taken():
+    class lenet(Linen):  # noqa: N801
+        pass
+
+    with pytest.raises(ConfigError, match="'lenet' is one of the package's own"):
+        give(settings(), network=lenet())
+
+
+def test_synflow_of_integers_says_that_it_cannot_be(tmp_path):
+    class Tokens(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(3)(nn.Embed(9, 4)(x).mean(1))
+
+    of = arrays(x=RNG.integers(9, size=(90, 4)))
+    config = settings(prune__method="synflow", prune__schedule="one_shot")
+    with pytest.raises(RunError, match="integers|int32"):
+        lottery.run(config, tmp_path, network=Tokens(), data=of)
+
+
+SCRIPT = """
+import os, signal, sys
+sys.path[:0] = {path!r}
+import test_own
+from lth_jax import lottery
+from lth_jax.workdir import folder
+if len(sys.argv) > 3:
+    saved, left = folder.Workdir.finish, [int(sys.argv[3])]
+    def finish(*arguments, **options):
+        saved(*arguments, **options)
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+    folder.Workdir.finish = finish
+network = test_own.NETWORKS[sys.argv[1]]()
+lottery.run(test_own.settings(), sys.argv[2], network=network, data=test_own.arrays())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", NETWORKS)
+def test_each_framework_goes_on_after_a_kill_to_the_last_bit(framework, tmp_path):
+    def call(folder, *more):
+        script = SCRIPT.format(path=[os.path.dirname(__file__)])
+        command = [sys.executable, "-c", script, framework, str(tmp_path / folder)]
+        return subprocess.run([*command, *more], check=False).returncode
+
+    assert call("whole") == 0
+    assert call("killed", "2") == -signal.SIGKILL
+    assert call("killed") == 0
+    whole, killed = (report.load(tmp_path / name) for name in ("whole", "killed"))
+    keys = [c for c in whole if c not in ("run", "value")]
+    order = [frame.sort_values(keys, ignore_index=True) for frame in (whole, killed)]
+    assert order[0][[*keys, "value"]].equals(order[1][[*keys, "value"]])
+    masks = [
+        sorted((tmp_path / name).glob("checkpoints/levels/*/about/metadata"))
+        for name in ("whole", "killed")
+    ]
+    one, two = ([json.loads(p.read_text())["masks"] for p in of] for of in masks)
+    assert one == two != []
+
+
+def test_modular_addition_is_all_sums():
+    sums = data.SOURCES["modular_addition"]()
+    for split in (sums.train, sums.test):
+        assert (split.inputs.sum(1) % 67 == split.targets).all()
+        assert (split.inputs[:, 0] >= split.inputs[:, 1]).all()
+    both = np.concatenate([sums.train.inputs, sums.test.inputs])
+    assert len({*map(tuple, both.tolist())}) == 67 * 68 // 2
+
+
+def test_the_objects_of_a_config_count_as_code():
+    def quadrants():
+        return arrays()
+
+    config = give(settings(), network=models.nnx(Nnx), data=quadrants)
+    _, experiment = loop.build(config)
+    files = {
+        os.path.basename(name)
+        for name in loop.environment.code(loop._own(config, experiment))
+    }
+    assert "test_own.py" in files
