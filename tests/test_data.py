@@ -1,11 +1,18 @@
 """The data: what is loaded, in which order it comes, and what a batch is."""
 
+import contextlib
+import dataclasses
+import gzip
+import hashlib
 import importlib.util
+import io
 import json
 import pickle
 import shlex
 import subprocess
 import sys
+import tarfile
+import types
 from functools import partial
 
 import cv2
@@ -18,12 +25,15 @@ import tensorflow_datasets as tfds
 from hypothesis import given
 from hypothesis import strategies as st
 from jax import lax
+from tensorflow_datasets.core.download import checksums, downloader
+from tensorflow_datasets.image_classification import mnist
 
 from lth_jax import config
 from lth_jax.data import (
     Memory,
     Split,
     augment,
+    classics,
     decode,
     describe,
     fingerprint,
@@ -658,11 +668,136 @@ def no_tensorflow(monkeypatch):
 
 @pytest.mark.usefixtures("no_tensorflow")
 def test_without_tensorflow_the_error_says_how_to_prepare(tmp_path):
-    assert error_of("mnist", data_dir=str(tmp_path)) == (
-        f"config.data.dir: 'mnist' is not in {tmp_path}/mnist/3.0.1 and preparing it "
+    assert error_of("kmnist", data_dir=str(tmp_path)) == (
+        f"config.data.dir: 'kmnist' is not in {tmp_path}/kmnist/3.0.1 and preparing it "
         "needs TensorFlow: run pip install 'lth_jax[tf]' and then "
-        + prepared._command("mnist", str(tmp_path))
+        + prepared._command("kmnist", str(tmp_path))
     )
+
+
+def packed(files):
+    """A tar.gz archive."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return content.getvalue()
+
+
+def idx(array):
+    """A file of the format that MNIST's authors devised."""
+    sizes = b"".join(n.to_bytes(4, "big") for n in array.shape)
+    return gzip.compress(bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes())
+
+
+def mnist_files(images, labels):
+    parts = {"train": (images[:10], labels[:10]), "t10k": (images[10:], labels[10:])}
+    return {
+        f"{part}-{kind}-ubyte.gz": idx(x)
+        for part, (some, of) in parts.items()
+        for kind, x in {"images-idx3": some[..., 0], "labels-idx1": of}.items()
+    }
+
+
+def cifar_files(images, labels, classes):
+    """Two training images a file, as there are 10,000; of 100 classes, one file."""
+    coarse = np.arange(15, dtype=np.uint8)[:, None] * (classes == 100)
+    planes = images.transpose(0, 3, 1, 2).reshape(15, -1)
+    rows = np.hstack([coarse, labels[:, None], planes])[:, classes == 10 :]
+    names = "\n".join(f"class{i:02}" for i in range(classes)).encode() + b"\n\n"
+    if classes == 10:
+        parts = {f"data_batch_{i + 1}": rows[2 * i : 2 * i + 2] for i in range(5)}
+        parts |= {"test_batch": rows[10:]}
+        folder, texts = "cifar-10-batches-bin", {"batches.meta.txt": names}
+    else:
+        parts = {"train": rows[:10], "test": rows[10:]}
+        folder, texts = "cifar-100-binary", {"fine_label_names.txt": names}
+        texts["coarse_label_names.txt"] = names[:160]  # 20 of them
+    files = {f"{name}.bin": part.tobytes() for name, part in parts.items()} | texts
+    content = {f"{folder}/{name}": data for name, data in files.items()}
+    return {f"cifar-{classes}-binary.tar.gz": packed(content)}
+
+
+@pytest.fixture
+def served(request, monkeypatch):
+    """Ten and five examples of a set, and a network that has its files."""
+    name = request.param
+    classes = 100 if name == "cifar100" else 10
+    shape = (28, 28, 1) if "mnist" in name else (32, 32, 3)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (15, *shape), np.uint8)
+    labels = rng.permutation(classes)[np.arange(15) % classes].astype(np.uint8)
+    files = mnist_files if "mnist" in name else partial(cifar_files, classes=classes)
+    content = files(images, labels)
+
+    @contextlib.contextmanager
+    def open_url(url, **_):
+        yield types.SimpleNamespace(url=url, headers={}), [content[url.split("/")[-1]]]
+
+    kind = tfds.builder_cls(name)
+    infos = {}
+    for url in kind.url_infos:
+        data = content[url.split("/")[-1]]
+        digest = hashlib.sha256(data).hexdigest()
+        infos[url] = checksums.UrlInfo(tfds.core.units.Size(len(data)), digest, "x")
+    monkeypatch.setattr(kind, "url_infos", infos)
+    monkeypatch.setattr(downloader, "_open_url", open_url)
+    response = types.SimpleNamespace(close=lambda: None)
+    monkeypatch.setattr(requests, "head", lambda *_, **__: response)
+    for which, number in (("TRAIN", 10), ("TEST", 5)):
+        monkeypatch.setattr(mnist, f"_{which}_EXAMPLES", number)
+    return name, images, labels, infos
+
+
+CLASSICS = ["mnist", "fashion_mnist", "cifar10", "cifar100"]
+# Where TFDS puts the examples with the keys 0, 1, ... of a split.
+ORDERS = {"train": [6, 5, 4, 0, 8, 3, 1, 9, 7, 2], "test": [1, 4, 3, 2, 0]}
+
+
+@pytest.mark.usefixtures("no_tensorflow")
+@pytest.mark.parametrize("served", CLASSICS, indirect=True)
+def test_known_sets_are_prepared_without_tensorflow(tmp_path, served):
+    name, images, labels, _ = served
+    found = load(name, data_dir=str(tmp_path))
+    for split, first in (("train", 0), ("test", 10)):
+        order = first + np.array(ORDERS[split])
+        np.testing.assert_array_equal(found.splits[split].inputs, images[order])
+        np.testing.assert_array_equal(found.splits[split].targets, labels[order])
+    assert found.num_classes == (100 if name == "cifar100" else 10)
+    if name == "cifar100":
+        (record, *_) = load(name, data_dir=str(tmp_path), in_memory=False).test.read(
+            [0]
+        )
+        assert record.key == f"test_{ORDERS['test'][0]:05}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("served", CLASSICS, indirect=True)
+def test_known_sets_are_prepared_as_tfds_does_with_tensorflow(
+    tmp_path, served, monkeypatch
+):
+    name, *_ = served
+    ours = load(name, data_dir=str(tmp_path / "ours"))
+    monkeypatch.setattr(classics, "SPLITS", {})
+    theirs = load(name, data_dir=str(tmp_path / "theirs"))
+    assert fingerprint(ours) == fingerprint(theirs)
+    information = [
+        (tmp_path / folder).glob(f"{name}/*/*.json") for folder in ("ours", "theirs")
+    ]
+    for one, other in zip(*map(sorted, information), strict=True):
+        assert one.read_text() == other.read_text()
+
+
+@pytest.mark.parametrize("served", ["mnist"], indirect=True)
+def test_a_damaged_download_is_refused(tmp_path, served):
+    *_, infos = served
+    (url, *_) = infos
+    infos[url] = dataclasses.replace(infos[url], checksum="00" * 32)
+    message = error_of("mnist", data_dir=str(tmp_path))
+    assert "preparing it failed (NonMatchingChecksumError: Artifact " in message
+    assert message.endswith(": start again to try again")
 
 
 @pytest.mark.parametrize("folder", ["plain", "it's", 'two words "quoted"', "$HOME`ls`"])

@@ -148,8 +148,8 @@ def test_folders_that_are_no_classes_are_refused(pets, in_memory):
 def test_images_of_many_sizes_are_for_a_stream(pets):
     write(pets, "test", "cat/small.png", coloured(1, (4, 5)))
     assert error_of(str(pets)) == (
-        "config.data.feed: images are of many sizes ((4, 6) and (4, 5) of "
-        "'test/cat/small.png') and cannot be held in memory; use 'stream'"
+        "config.data.name: images are of many sizes, as (4, 5) and (4, 6): that takes "
+        "config.data.feed='stream'"
     )
     assert len(load(str(pets), in_memory=False).test) == 2
 
@@ -217,8 +217,8 @@ def test_a_corrupt_image_is_an_error_or_skipped(pets):
 def test_a_file_that_is_gone_is_an_error(pets):
     dataset = load(str(pets), in_memory=False)
     (pets / "train" / "dog" / "4.png").unlink()
-    said = "config.data.name: .*pets/train/dog/4.png cannot be read .No such file"
-    with pytest.raises(DataError, match=f"^{said}"):
+    said = "config.data.name: .* No such file or directory: '.*pets/train/dog/4.png'"
+    with pytest.raises(DataError, match=f"^{said}$"):
         list(stream(dataset).in_order())
 
 
@@ -236,11 +236,6 @@ def test_the_fingerprint_is_of_names_and_sizes(pets):
         return fingerprint(load(str(pets), in_memory=False))
 
     first = found()
-    sizes = {
-        part: sum(x.stat().st_size for x in (pets / part).glob("*/[!.]*.[pP]*"))
-        for part in ("train", "test")
-    }
-    assert first["bytes"] == sizes
     assert first["examples"] == {"train": 5, "test": 1}
     write(pets, "train", "dog/5.png", coloured(5, (4, 7)))
     second = found()

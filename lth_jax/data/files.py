@@ -1,4 +1,4 @@
-"""Files: data sets of one's own on disk: arrays, a text, or images in folders."""
+"""Files: data sets of one's own on disk: arrays, or a text."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from lth_jax.data import folders
 from lth_jax.data.arrays import from_arrays
 from lth_jax.data.dataset import Dataset
 from lth_jax.errors import DataError, one_line
-from lth_jax.paths import local
 
 _NAMES = ("train_inputs", "train_targets", "test_inputs", "test_targets")
 _BYTES = 256
@@ -21,35 +19,19 @@ def is_path(name: str) -> bool:
     return Path(name).suffix in _READERS or name.startswith(("/", ".", "~"))
 
 
-def read(
-    name: str,
-    *,
-    window: int = 128,
-    parts: tuple[str, str] = ("train", "test"),
-    in_memory: bool = True,
-) -> Dataset:
-    """Read the data set in a file or folder, or raise DataError.
+def read(path: Path, window: int) -> Dataset:
+    """Read the data set in a file, or raise DataError.
 
-    - a folder: images in train/CLASS and test/CLASS, as of `folders.read`;
     - `.npz`, `.safetensors`: the arrays train_inputs, train_targets, test_inputs and
       test_targets, as of `from_arrays`;
-    - `.txt`, `.py`: its bytes in windows, each byte to be predicted from those before
-      it in its window; the last tenth of the windows is the test.
-
-    Args:
-        name: path of the file or folder.
-        window: bytes of an example of a text.
-        parts: the names that "train" and "test" have in a folder.
-        in_memory: otherwise the images of a folder stay there.
+    - `.txt`, `.py`: its bytes in windows of so many, each byte to be predicted from
+      those before it in its window; the last tenth of the windows is the test.
     """
-    path = local(name, "config.data.name")
-    if path.is_dir():
-        return folders.read(path, *parts, in_memory=in_memory)
     if not path.is_file():
-        raise DataError(f"config.data.name: there is no file or folder {name}")
+        raise DataError(f"config.data.name: there is no file or folder {path}")
     if path.suffix not in _READERS:
         known = ", ".join(_READERS)
-        raise DataError(f"config.data.name: {name} is no folder, and none of {known}")
+        raise DataError(f"config.data.name: {path} is no folder, and none of {known}")
     return _READERS[path.suffix](path, window)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import functools
 import importlib.util
 import io
 import itertools
@@ -9,14 +10,14 @@ import logging
 import os
 import shlex
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from lth_jax.data import decode
-from lth_jax.data.dataset import Dataset, Split
-from lth_jax.data.stored import Stored
+from lth_jax.data import classics, decode
+from lth_jax.data.dataset import Dataset, Split, assemble
+from lth_jax.data.stored import Stored, held
 from lth_jax.errors import DataError, one_line
 
 Builder = Any  # a tfds.core.DatasetBuilder, a name that needs the import
@@ -25,25 +26,17 @@ KNOWN = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
 
 
 def load(
-    name: str,
-    *,
-    data_dir: str | None = None,
-    train_split: str = "train",
-    test_split: str = "test",
-    in_memory: bool = True,
+    name: str, data_dir: str | None, train: str, test: str, *, in_memory: bool
 ) -> Dataset:
     """Load an image-classification set into memory, or open one that stays on disk.
 
-    A set that is not on disk is prepared first: `digits` from the package itself, any
-    other by TFDS, which downloads it and needs TensorFlow for that. Reading needs none.
+    A set that is not on disk is downloaded and prepared first: those of `KNOWN` without
+    TensorFlow (`digits` is in the package), any other by TFDS, which needs it for that.
+    Reading needs none.
 
-    Args:
-        name: one of `KNOWN`, or any other TFDS name with the features `image` (uint8,
-            1 or 3 channels; in memory all of one shape) and `label`.
-        data_dir: as of `sources.load`.
-        train_split, test_split: TFDS splits, or slices as "train[:80%]" that share no
-            example.
-        in_memory: splits are arrays; otherwise they are read record by record.
+    Arguments are as of `sources.load`: the name is one of `KNOWN`, or of any set with
+    the features `image` (uint8, 1 or 3 channels; in memory all of one shape) and
+    `label`. Splits may be slices, as "train[:80%]", that share no example.
 
     Raises DataError for an unknown name, unsuitable features, data neither prepared nor
     preparable here (with what to do about it), or bad splits.
@@ -54,7 +47,7 @@ def load(
     if not builder.data_path.exists():
         _prepare(builder, name, data_dir)
         builder = _builder(name, data_dir)  # knows the splits of what is now on disk
-    info, asked = builder.info, {"train": train_split, "test": test_split}
+    info, asked = builder.info, {"train": train, "test": test}
     _check_splits(builder, asked)
     formats = sorted(f.value for f in info.available_file_formats())
     if "array_record" not in formats:
@@ -63,13 +56,15 @@ def load(
             f"{', '.join(formats)} and only array_record can be read: "
             + _beside(builder)
         )
-    read: Callable[..., Any] = _read if in_memory else _open
     sizes = {name: split.num_bytes for name, split in info.splits.items()}
     about = {} if in_memory else {"name": info.full_name, "bytes": sizes}
     if not {*asked.values()} <= info.splits.keys():
         about["splits"] = asked
-    train, test = read(builder, train_split), read(builder, test_split)
-    return Dataset(train, None, test, info.features["label"].num_classes, about)
+    splits: Any = [_open(builder, split) for split in asked.values()]
+    if in_memory:
+        splits = _decoded(builder, splits)
+    num_classes = info.features["label"].num_classes
+    return assemble(*splits, num_classes=num_classes, about=about)
 
 
 def describe(
@@ -178,10 +173,13 @@ def _prepare(builder: Builder, name: str, data_dir: str | None) -> None:
         folder = builder.data_dir_root / "downloads" / "manual"
         problem = f"{missing} TFDS cannot download it. {instructions} The manual_dir is"
         raise DataError(f"{problem} {folder}. Then {needed}")
-    # What TFDS's own sets download, they read with TensorFlow.
+    own = classics.SPLITS.get(builder.name)
+    if own:
+        builder._split_generators = functools.partial(own, builder)
+    # What others of TFDS's own sets download, they read with TensorFlow.
     downloads = sum(info.size for info in (builder.url_infos or {}).values())
-    has_tensorflow = importlib.util.find_spec("tensorflow") is not None
-    if downloads and not has_tensorflow:
+    able = bool(own or importlib.util.find_spec("tensorflow"))
+    if downloads and not able:
         raise DataError(f"{missing} preparing it needs TensorFlow: {needed}")
     if builder.name != "digits":
         what = f" ({downloads / 2**20:,.1f} MiB to download)" if downloads else ""
@@ -197,7 +195,7 @@ def _prepare(builder: Builder, name: str, data_dir: str | None) -> None:
         # at once, all but the first fail at the very end and find the folder in place.
         if not builder.data_path.exists():
             remedy = "start again to try again"
-            if not has_tensorflow:
+            if not able:
                 remedy = "if it needs TensorFlow, run pip install 'lth_jax[tf]'"
             problem = f"{missing} preparing it failed ({_said(error)})"
             raise DataError(f"{problem}: {remedy}") from error
@@ -212,10 +210,8 @@ def _check_reachable(url: str, missing: str) -> None:
     except requests.RequestException as error:
         host = url.split("/")[2]
         problem = f"{missing} {host} cannot be reached ({type(error).__name__})"
-        remedy = (
-            "start again with a network, or copy the folder from where there is one"
-        )
-        raise DataError(f"{problem}: {remedy}") from error
+        remedy = "start again with a network, or copy the folder from where there is"
+        raise DataError(f"{problem}: {remedy} one") from error
 
 
 def _said(error: Exception) -> str:
@@ -248,18 +244,10 @@ def _open(builder: Builder, split: str) -> Stored:
 
 
 @_silence()
-def _read(builder: Builder, split: str) -> Split:
-    source = _open(builder, split).source
-    # All at once: one by one takes several times as long.
-    records = source.__getitems__(list(range(len(source))))
-    labels = np.array([record["label"] for record in records], np.int32)
-    shape = builder.info.features["image"].shape
-    images = np.empty((len(records), *shape), np.uint8)
+def _decoded(builder: Builder, stored: list[Stored]) -> list[Split]:
     try:
-        for i, record in enumerate(records):
-            images[i] = decode.whole(record["image"], shape[-1])
+        return held(stored, builder.info.features["image"].shape[-1])
     except ValueError as error:
         problem = f"{builder.name!r} in {builder.data_dir} holds an image that cannot"
         remedy = f"be decoded: {_beside(builder)}"
         raise DataError(f"config.data.dir: {problem} {remedy}") from error
-    return Split(images, labels)

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from lth_jax.data import files, prepared
+from lth_jax.data import files, folders, prepared
 from lth_jax.data.dataset import Dataset, Split, assemble
 from lth_jax.data.made import modular_addition
 from lth_jax.errors import DataError
+from lth_jax.paths import local
 
 # Data sets in memory, and those of one's own: what makes one, as `from_arrays` does.
 SOURCES: dict[str, Callable[[], Dataset]] = {"modular_addition": modular_addition}
@@ -30,8 +31,8 @@ def load(
     """Load a data set into memory, or open one that stays on disk.
 
     Args:
-        name: a key of `SOURCES`; a file or folder, as of `files.read`; or a set of
-            TFDS, as of `prepared.load`, which says what the splits are.
+        name: a key of `SOURCES`; a file, as of `files.read`, or folder of images, as of
+            `folders.read`; or a set of TFDS, as of `prepared.load`.
         data_dir: TFDS's data folder, default `$TFDS_DATA_DIR` or ~/tensorflow_datasets.
         train_split, test_split: of TFDS, or names of folders of images.
         validation: number of training examples to hold out, the same for every seed.
@@ -44,6 +45,7 @@ def load(
     >>> digits.train.inputs.shape, digits.test.inputs.shape  # doctest: +SKIP
     ((1198, 8, 8, 1), (599, 8, 8, 1))
     """
+    parts = (train_split, test_split)
     if name in SOURCES:
         found: Any = SOURCES[name]()
         if not isinstance(found, Dataset):
@@ -53,16 +55,13 @@ def load(
                 "data.from_arrays(train, test)"
             )
     elif files.is_path(name):
-        parts = (train_split, test_split)
-        found = files.read(name, window=window, parts=parts, in_memory=in_memory)
+        path = local(name, "config.data.name")
+        if path.is_dir():
+            found = folders.read(path, *parts, in_memory=in_memory)
+        else:
+            found = files.read(path, window)
     else:
-        found = prepared.load(
-            name,
-            data_dir=data_dir,
-            train_split=train_split,
-            test_split=test_split,
-            in_memory=in_memory,
-        )
+        found = prepared.load(name, data_dir, *parts, in_memory=in_memory)
     if not in_memory and isinstance(found.train, Split):
         raise DataError(f"config.data.feed: {name!r} is in memory: use 'memory'")
     return assemble(

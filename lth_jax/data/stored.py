@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lth_jax.data import decode
-from lth_jax.errors import DataError
+from lth_jax.data.dataset import Split
+from lth_jax.errors import DataError, one_line
 from lth_jax.tasks.task import NO_LABEL
 
 CORRUPT = ("error", "skip")
@@ -44,15 +45,50 @@ class Stored:
         """Return the records at some indices, read together."""
         within = indices if self.indices is None else self.indices[indices]
         numbers = [int(i) for i in within]
+        try:
+            # All at once: one by one takes several times as long.
+            records = self.source.__getitems__(numbers)
+        except OSError as error:
+            raise DataError(f"{self.field}: {one_line(error)}") from error
         return [
             Record(found["image"], int(found["label"]), self._key(number, found))
-            for number, found in zip(numbers, self.source.__getitems__(numbers))
+            for number, found in zip(numbers, records)
         ]
 
     def _key(self, number: int, found: dict[str, Any]) -> str:
         if self.key_feature is None:
             return f"{self.source.split}[{number}]"
         return np.asarray(found[self.key_feature], object).item().decode()
+
+
+def held(parts: Sequence[Stored], channels: int | None = None) -> list[Split]:
+    """Return splits decoded, or raise ValueError if images are not of one size.
+
+    They have so many channels, by default 1 if all images are stored as grey, or 3.
+    """
+    records = [part.read(range(len(part))) for part in parts]
+    images = [[_decoded(record, channels) for record in part] for part in records]
+    every = [image for some in images for image in some]
+    sizes = sorted({image.shape[:2] for image in every})
+    if len(sizes) > 1:
+        said = f"images are of many sizes, as {sizes[0]} and {sizes[1]}"
+        raise ValueError(f"{said}: that takes config.data.feed='stream'")
+    shape = (*sizes[0], max(image.shape[-1] for image in every))
+    return [
+        Split(
+            np.stack([np.broadcast_to(image, shape) for image in some]),
+            np.array([record.label for record in part], np.int32),
+        )
+        for part, some in zip(records, images)
+    ]
+
+
+def _decoded(record: Record, channels: int | None) -> np.ndarray:
+    try:
+        return decode.whole(record.image, channels)
+    except ValueError as error:
+        said = f"{record.key!r} cannot be decoded ({error})"
+        raise ValueError(f"{said}; replace it, or take it out") from error
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
