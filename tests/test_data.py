@@ -28,13 +28,12 @@ from jax import lax
 from tensorflow_datasets.core.download import checksums, downloader
 from tensorflow_datasets.image_classification import mnist
 
-from lth_jax import config
+from lth_jax import config, decode
 from lth_jax.data import (
     Memory,
     Split,
     augment,
     classics,
-    decode,
     describe,
     fingerprint,
     keys,

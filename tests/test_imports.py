@@ -15,7 +15,7 @@ PURE = {"masks", "_lowest", "scores", "prune", "rewind", "measures", "rule"}
 # A layer imports itself and those above it.
 LAYERS = [
     PURE,
-    {"console", "errors", "jsonl", "machine", "sparse"},
+    {"console", "decode", "errors", "jsonl", "machine", "sparse"},
     {"paths"},
     {"models", "tasks", "data", "config", "report"},
     {"layers", "optim"},
@@ -31,6 +31,7 @@ LAYERS = [
 # These import no others of the package than these.
 ALONE = {
     "console": set(),
+    "decode": {"errors"},
     "errors": set(),
     "jsonl": {"errors"},
     "machine": set(),

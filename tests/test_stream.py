@@ -14,9 +14,10 @@ import pytest
 from tiny_imagenet import jpeg, photograph
 from trees import assert_same
 
-from lth_jax.data import NO_LABEL, Images, Stream, batch_indices, decode, normalise
-from lth_jax.data.decode import Window
+from lth_jax import decode
+from lth_jax.data import NO_LABEL, Images, Stream, batch_indices, normalise
 from lth_jax.data.stored import Stored
+from lth_jax.decode import Window
 from lth_jax.errors import DataError
 
 HALF = np.full(3, 0.5, np.float32)

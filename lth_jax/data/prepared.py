@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from lth_jax.data import classics, decode
+from lth_jax import decode
+from lth_jax.data import classics
 from lth_jax.data.dataset import Dataset, Split, assemble
 from lth_jax.data.stored import Stored, held
 from lth_jax.errors import DataError, one_line

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lth_jax.data import decode
+from lth_jax import decode
 from lth_jax.data.dataset import Split
 from lth_jax.errors import DataError, one_line
 from lth_jax.tasks.task import NO_LABEL

@@ -20,8 +20,8 @@ import numpy as np
 from absl import flags
 from jaxtyping import Array, PyTree
 
-from lth_jax import machine
-from lth_jax.data import decode, keys, order
+from lth_jax import decode, machine
+from lth_jax.data import keys, order
 from lth_jax.data.keys import Count
 from lth_jax.data.stored import Images
 from lth_jax.errors import DataError
