@@ -5,6 +5,7 @@ from lth_jax.data.augment import normalise as normalise
 from lth_jax.data.dataset import Dataset as Dataset
 from lth_jax.data.dataset import Split as Split
 from lth_jax.data.dataset import fingerprint as fingerprint
+from lth_jax.data.huggingface import from_huggingface as from_huggingface
 from lth_jax.data.memory import Memory as Memory
 from lth_jax.data.order import batch_indices as batch_indices
 from lth_jax.data.order import steps_per_epoch as steps_per_epoch
