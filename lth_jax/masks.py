@@ -1,8 +1,7 @@
 """Masks: which weights are kept.
 
 A masks pytree mirrors `params`. A leaf is a boolean array (True: kept, False: pruned)
-or `None` where the parameter is never pruned. Density is kept / prunable, and
-sparsity is 1 - density: parameters whose mask is `None` are not counted.
+or `None` where the parameter is never pruned, nor counted. Density is kept / prunable.
 """
 
 import hashlib
@@ -19,55 +18,62 @@ from jaxtyping import Array, Bool, PyTree, UInt8, UInt32
 
 Params = PyTree  # of arrays, and what is no parameter may be anything
 Masks = PyTree[Bool[Array | np.ndarray, "..."]]  # None: never pruned
+Patterns = Sequence[str]  # regular expressions, or one
 
 # Leaves of layers that are no kernels, whatever their rank.
 _NO_KERNEL = re.compile(r"bias(_\w+)?|\w+_bias|scale|offset|negative_slope")
 
 
-def full(params: Params, exclude: Sequence[str] = ()) -> Masks:
+def full(params: Params, exclude: Patterns = (), include: Patterns = ()) -> Masks:
     """Return masks that keep everything: the masks of a dense network.
 
-    A leaf is prunable if it is a kernel, and no regular expression in `exclude` is
-    found (`re.search`) in its path, joined with '/'. A kernel is of floating-point or
-    complex numbers and of rank 2 or more, and is not, by its name, a bias, scale or
-    offset (those of attention and of normalisation have any rank): `bias`, `scale`,
-    `offset`, `negative_slope`, names like `bias_n` and `out_bias`, and Haiku's `b`
-    beside a `w`. Nor is what a module called `...Norm` holds itself, or a variable of
-    NNX that is no `Param`. Raises ValueError if a pattern finds none, or none is left.
+    A leaf is prunable if it is a kernel, or a regular expression in `include` is found
+    (`re.search`) in its path, joined with '/', and none in `exclude`. A kernel is of
+    floating-point numbers, of rank 2 or more (embeddings are), and not called `bias`,
+    `scale`, `offset`, `negative_slope`, names like `bias_n` and `out_bias`, or Haiku's
+    `b` beside a `w`. Nor is what a module called `...Norm` holds itself, or a variable
+    of NNX that is no `Param`. `include` may find these, and complex numbers: weights of
+    size |z|, but two numbers each, so that they count only if asked for. Integers are
+    never pruned. Raises ValueError if a pattern finds none, or nothing is left.
 
     >>> params = {'fc1': {'kernel': jnp.ones((3, 2)), 'bias': jnp.ones(2)},
     ...           'fc': {'kernel': jnp.ones((2, 2))}}
-    >>> by_layer(full(params, exclude=['^fc/']))
-    {'fc1/kernel': (6, 6)}
+    >>> by_layer(full(params, exclude=['^fc/'], include=['bias$']))
+    {'fc1/bias': (2, 2), 'fc1/kernel': (6, 6)}
     """
-    kernels = {*_kernels(params)}
-
-    def one(path, w):
-        return jnp.ones_like(w, bool) if name(path) in kernels else None
-
-    return without(jax.tree_util.tree_map_with_path(one, params), exclude)
+    numbers = [path for path, w in leaves(params) if _is(w, np.inexact)]
+    prunable = {*_kernels(params), *matching(include, numbers, "floating-point")}
+    ones = jax.tree.map(lambda w: jnp.ones_like(w, bool), _only(prunable, params))
+    return without(ones, exclude)
 
 
-def without(masks: Masks, patterns: Sequence[str]) -> Masks:
-    """Return masks that are `None` where a regular expression is found in the path.
-
-    What has none is never pruned, nor counted. Raises ValueError as `full`.
+def without(masks: Masks, patterns: Patterns) -> Masks:
+    """Return masks that are `None` where a pattern is in the path; raises as `full`.
 
     >>> without({'a': jnp.ones(2, bool), 'b': jnp.ones(2, bool)}, ['^b$'])
     {'a': Array([ True,  True], dtype=bool), 'b': None}
     """
-    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
     prunable = [path for path, _ in leaves(masks)]
-    for pattern in patterns:
-        if not any(re.search(pattern, path) for path in prunable):
-            problem = f"{pattern!r} matches no prunable parameter; they are "
-            raise ValueError(problem + (", ".join(prunable) or "none"))
-    left = {p for p in prunable if not any(re.search(x, p) for x in patterns)}
+    left = {*prunable} - matching(patterns, prunable)
     if not left:
         raise ValueError("nothing is left to prune: no kernel that is not excluded")
-    return jax.tree_util.tree_map_with_path(
-        lambda path, mask: mask if name(path) in left else None, masks
-    )
+    return _only(left, masks)
+
+
+def matching(patterns: Patterns, paths: list[str], of: str = "prunable") -> set[str]:
+    """Return the paths in which a regular expression is found; each must find one.
+
+    >>> matching(["^a"], ["a/kernel", "b/kernel"])
+    {'a/kernel'}
+    """
+    found = set()
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        here = {path for path in paths if re.search(pattern, path)}
+        if not here:
+            those = ", ".join(paths) or "none"
+            raise ValueError(f"{pattern!r} matches no {of} parameter; they are {those}")
+        found |= here
+    return found
 
 
 def apply(params: Params, masks: Masks) -> Params:
@@ -83,17 +89,16 @@ def apply(params: Params, masks: Masks) -> Params:
         if m is None:
             return w
         if np.shape(w) != np.shape(m):
-            raise ValueError(_other_shape(name(path), m, w))
-        w = jnp.asarray(w)
+            raise ValueError("another shape")  # `check` says whose
         try:
-            return jnp.where(m, w, jnp.zeros((), w.dtype))
+            return jnp.where(m, w, jnp.zeros_like(w, shape=()))
         except ValueError as error:  # they are on different devices
             raise ValueError(f"masks: {name(path)}: {error}") from error
 
     try:
         return jax.tree_util.tree_map_with_path(one, params, masks)
     except ValueError:
-        _check_paths(params, masks)
+        check(params, masks)
         raise
 
 
@@ -140,12 +145,10 @@ def kept(masks: Masks) -> PyTree[UInt32[Array, ""]]:
     [Array(2, dtype=uint32)]
     """
 
-    def one(mask):
-        # XLA:CPU vectorises a sum over 8 rows, and is ten times slower over all.
-        rows = mask.reshape(math.gcd(mask.size, 8), -1)
-        return rows.sum(0, dtype=jnp.uint8).sum(dtype=jnp.uint32)
-
-    return jax.tree.map(one, masks)
+    # XLA:CPU vectorises a sum over 8 rows, and is ten times slower over all.
+    rows = jax.tree.map(lambda m: m.reshape(math.gcd(m.size, 8), -1), masks)
+    sums = jax.tree.map(lambda r: r.sum(0, dtype=jnp.uint8), rows)
+    return jax.tree.map(lambda s: s.sum(dtype=jnp.uint32), sums)
 
 
 def overlap(a: Masks, b: Masks) -> float:
@@ -168,21 +171,26 @@ def overlap(a: Masks, b: Masks) -> float:
 def check(params: Params, masks: PyTree) -> None:
     """Raise ValueError, naming the path, unless `masks` fit `params`.
 
-    Every mask must stand where a parameter stands, be boolean and have its shape; every
-    parameter needs a mask or `None`.
+    Masks stand where parameters do, boolean and of their shape; each has one or `None`.
 
     >>> check({'w': jnp.ones((1, 2))}, {'w': jnp.array([[1, 0]])})
     Traceback (most recent call last):
     ValueError: masks: w is int32, not bool
     """
-    _check_paths(params, masks)
-    wanted = dict(leaves(params))
+    wanted, present = _paths(params), _paths(masks)
+    for path, w in wanted.items():
+        if w is not None and path not in present:
+            raise ValueError(f"masks: {path} is missing")
+    for path, mask in present.items():
+        if path not in wanted or (wanted[path] is None and mask is not None):
+            raise ValueError(f"masks: {path} is extra, there is no such parameter")
     for path, mask in leaves(masks):
         dtype = getattr(mask, "dtype", type(mask).__name__)
         if str(dtype) != "bool":
             raise ValueError(f"masks: {path} is {dtype}, not bool")
-        if np.shape(mask) != np.shape(wanted[path]):
-            raise ValueError(_other_shape(path, mask, wanted[path]))
+        shape, other = np.shape(mask), np.shape(wanted[path])
+        if shape != other:
+            raise ValueError(f"masks: {path} has shape {shape}, its parameter {other}")
 
 
 @jax.jit
@@ -232,8 +240,7 @@ def checksum(masks: Masks) -> str:
 def name(path: Sequence[object]) -> str:
     """Return a tree path as text, joined with '/'.
 
-    >>> (path, _), = jax.tree_util.tree_leaves_with_path({'a': [1]})
-    >>> name(path)
+    >>> name([jax.tree_util.DictKey('a'), jax.tree_util.SequenceKey(0)])
     'a/0'
     """
     return jax.tree_util.keystr(tuple(path), simple=True, separator="/")
@@ -262,29 +269,24 @@ def _kernels(node: PyTree, path: tuple = ()) -> Iterator[str]:
         here = name((*path, *key))
         if key and not jax.tree_util.all_leaves([child]):
             yield from _kernels(child, (*path, *key))
-        elif getattr(child, "ndim", 0) >= 2 and jnp.issubdtype(child.dtype, np.inexact):
+        elif getattr(child, "ndim", 0) >= 2 and _is(child, np.floating):
             # A variable or a box of Flax holds its "value".
             parts = re.sub(r"(?<=.)/(raw_)?value$", "", here).split("/")
-            within, last = parts[-2:-1], parts[-1]
-            bias = last == "b" and (beside_w or within == ["bias"])  # of Haiku
-            scale = kinds[0].endswith("Norm") or within == ["scales"]
+            *_, within, last = "", *parts
+            bias = last == "b" and (beside_w or within == "bias")  # of Haiku
+            scale = kinds[0].endswith("Norm") or within == "scales"
             if not (_NO_KERNEL.fullmatch(last) or bias or scale):
                 yield here
 
 
-def _other_shape(path: str, mask: Any, w: Any) -> str:
-    here = f"masks: {path} has shape {np.shape(mask)}"
-    return f"{here}, its parameter {np.shape(w)}"
+def _only(paths: set[str], tree: PyTree) -> PyTree:
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: leaf if name(path) in paths else None, tree
+    )
 
 
-def _check_paths(params: Params, masks: PyTree) -> None:
-    wanted, present = _paths(params), _paths(masks)
-    for path, w in wanted.items():
-        if w is not None and path not in present:
-            raise ValueError(f"masks: {path} is missing")
-    for path, mask in present.items():
-        if path not in wanted or (wanted[path] is None and mask is not None):
-            raise ValueError(f"masks: {path} is extra, there is no such parameter")
+def _is(leaf: Any, kind: type) -> bool:
+    return jnp.issubdtype(getattr(leaf, "dtype", bool), kind)
 
 
 def _paths(tree: PyTree) -> dict[str, Any]:

@@ -68,6 +68,10 @@ def test_what_may_be_pruned_is_counted_by_layer(build):
     assert build().prunable == hidden | {"fc/kernel": 1_000}
     assert build(**{"prune.keep": ("^fc/",)}).prunable == hidden | {"fc/kernel": 1_000}
     assert build(**{"prune.exclude": ("^fc/",)}).prunable == hidden
+    biases = {"fc1/bias": 300, "fc2/bias": 100}
+    made = build(**{"prune.exclude": ("^fc/",), "prune.include": ("bias",)})
+    assert made.prunable == hidden | biases
+    assert sum(layer.prunable for layer in made.layers) == 49_600
 
 
 def test_a_plan_has_the_steps_of_its_experiment(configure):
@@ -287,6 +291,11 @@ def test_held_out_examples_are_a_split_of_their_own(build):
             {"prune.exclude": ("conv",)},
             "config.prune.exclude: 'conv' matches no prunable parameter; they are "
             "fc/kernel, fc1/kernel, fc2/kernel",
+        ),
+        (
+            {"prune.include": ("scale",)},
+            "config.prune.include: 'scale' matches no floating-point parameter; they "
+            "are fc/bias, fc/kernel, fc1/bias, fc1/kernel, fc2/bias, fc2/kernel",
         ),
         (
             {"prune.exclude": ("(",)},

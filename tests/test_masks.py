@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from trees import Net, assert_same, boolean
 
-from lth_jax import masks
+from lth_jax import masks, prune
 
 LENET = {
     "fc1": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)},
@@ -53,6 +53,107 @@ def test_excluded_kernels_are_never_pruned(exclude, layers):
 def test_an_exclusion_that_does_nothing_or_everything_is_an_error(exclude, said):
     with pytest.raises(ValueError, match=said):
         masks.full(LENET, exclude)
+
+
+def test_what_is_included_is_pruned_whatever_it_is():
+    """Biases and scales, of any rank; what is excluded stays so."""
+    full = masks.full(LENET, include=["bias", "^scale$"])
+    assert masks.by_layer(full) == {
+        "fc/bias": (2, 2),
+        "fc/kernel": (4, 4),
+        "fc1/bias": (2, 2),
+        "fc1/kernel": (6, 6),
+        "scale": (1, 1),
+    }
+    assert masks.by_layer(masks.full(LENET, "^fc/", "bias")) == {
+        "fc1/bias": (2, 2),
+        "fc1/kernel": (6, 6),
+    }
+    assert masks.count(masks.full({"bias": jnp.ones(2)}, include="bias")) == (2, 2)
+
+
+def test_complex_weights_are_pruned_only_if_included():
+    """By their size: of 3 + 4j, 4 and 6j, the second goes."""
+    params = {"c": jnp.array([[3 + 4j, 4, 6j]]), "w": jnp.ones((1, 2))}
+    assert masks.by_layer(masks.full(params)) == {"w": (2, 2)}
+    full = masks.full(params, exclude=["w"], include=["c"])
+    assert masks.by_layer(full) == {"c": (3, 3)}
+    left = prune.magnitude(params, full, 0.2)
+    assert left["c"].tolist() == [[True, False, True]]
+    assert masks.apply(params, left)["c"].tolist() == [[3 + 4j, 0, 6j]]
+
+
+def test_integers_and_booleans_are_never_pruned():
+    params = {"w": W, "ids": jnp.ones((2, 2), int), "on": jnp.ones((2, 2), bool)}
+    assert masks.by_layer(masks.full(params, include=["."])) == {"w": (4, 4)}
+    for pattern in ("ids", "^on"):
+        with pytest.raises(ValueError, match="no floating-point parameter; they are w"):
+            masks.full(params, include=[pattern])
+
+
+EMBEDDINGS = {
+    "linen": lambda: nn.Embed(5, 2).init(jax.random.key(0), jnp.zeros(3, int)),
+    "nnx": lambda: nnx.split(nnx.Embed(5, 2, rngs=nnx.Rngs(0)))[1],
+    "equinox": lambda: eqx.nn.Embedding(5, 2, key=jax.random.key(0)),
+    "haiku": lambda: {"embed": {"embeddings": jnp.ones((5, 2))}},
+    "positions": lambda: {"pos_embedding": jnp.ones((1, 5, 2))},
+}
+
+
+@pytest.mark.parametrize("name", EMBEDDINGS)
+def test_embeddings_are_tables_of_weights_unless_they_are_excluded(name):
+    params = {"table": EMBEDDINGS[name](), "kernel": W}
+    found = masks.by_layer(masks.full(params))
+    assert sorted(found.values()) == [(4, 4), (10, 10)]
+    without = masks.full(params, exclude=["^table/"])
+    assert masks.by_layer(without) == {"kernel": (4, 4)}
+
+
+def test_depthwise_and_grouped_kernels_count_what_is_there():
+    """A kernel of [h, w, inputs of a group, outputs]."""
+    depthwise = nn.Conv(4, (3, 3), feature_group_count=4, use_bias=False)
+    grouped = nn.Conv(6, (3, 3), feature_group_count=2, use_bias=False)
+    image = jnp.ones((1, 5, 5, 4))
+    params = {
+        name: conv.init(jax.random.key(0), image)["params"]
+        for name, conv in {"depthwise": depthwise, "grouped": grouped}.items()
+    }
+    full = masks.full(params)
+    assert masks.by_layer(full) == {
+        "depthwise/kernel": (36, 36),  # 3 * 3 * 1 * 4
+        "grouped/kernel": (108, 108),  # 3 * 3 * 2 * 6
+    }
+    left = prune.magnitude(params, full, 0.5, "layer")
+    assert masks.by_layer(left) == {
+        "depthwise/kernel": (18, 36),
+        "grouped/kernel": (54, 108),
+    }
+    # A channel whose nine weights are all pruned is 0, and no other changes.
+    kernel = params["depthwise"]["kernel"]
+    kept = jnp.ones_like(kernel, bool).at[..., 2].set(False)
+    masked = {"kernel": masks.apply({"k": kernel}, {"k": kept})["k"]}
+    dense, sparse = (
+        depthwise.apply({"params": p}, image) for p in (params["depthwise"], masked)
+    )
+    assert not sparse[..., 2].any()
+    assert (sparse[..., [0, 1, 3]] == dense[..., [0, 1, 3]]).all()
+
+
+def test_tied_weights_are_one_leaf():
+    """A table for input and output is counted once, its two gradients masked once."""
+    params = {"table": jnp.array([[1.0, -2.0], [3.0, 0.5]])}
+    full = masks.full(params)
+    assert masks.count(full) == (4, 4)
+    kept = prune.magnitude(params, full, 0.5)
+    assert kept["table"].tolist() == [[False, True], [True, False]]
+
+    def loss(params):
+        under = masks.apply(params, kept)
+        return (under["table"][1] @ under["table"].T).sum()
+
+    # By w[1]: the sum of both rows, and twice its own: 6, of which one is kept.
+    found = jax.grad(loss)(params)["table"]
+    assert found.tolist() == [[0.0, 0.0], [6.0, 0.0]]
 
 
 def test_masks_without_some_are_those_of_the_others():

@@ -46,6 +46,7 @@ def test_equal_keys_give_equal_networks_and_others_differ_in_all_they_draw():
 
 def test_what_is_asked_of_training_changes_no_draw():
     plain, changed = create(), create(exclude=("^fc/",), weight_decay=0.5)
+    assert create(include=("^fc/bias",)).masks["fc"]["bias"].all()
     assert_same(plain.params, changed.params)
     assert plain.data_seed == changed.data_seed
     assert changed.weight_decay == 0.5

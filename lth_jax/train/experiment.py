@@ -252,10 +252,14 @@ def _initialise(
         given = {n: x for n, x in zip(swept, setting) if x is not None}
         values = {name: given.get(name, base[name]) for name in used}
         values["learning_rate"] /= base["learning_rate"]  # a factor on the schedule
-        return create(key, exclude=tuple(config.prune.exclude), **values)
+        exclude = tuple(config.prune.exclude)
+        return create(key, exclude=exclude, include=include, **values)
 
+    include = tuple(config.prune.include)
     with field("model", Exception):
-        jax.eval_shape(create, jax.random.key(0))
+        params = jax.eval_shape(create, jax.random.key(0)).params
+    with field("prune.include"):
+        jax.eval_shape(partial(masks_lib.full, include=include), params)
     with field("prune.exclude"):
         initial = jax.eval_shape(initialise, jax.random.key(0))
     descent.check(config, initial)

@@ -54,7 +54,10 @@ class TrainState:
     average: dict[str, Params] | None = None
 
 
-@partial(jax.jit, static_argnames=("network", "optimizer", "exclude", "average"))
+@partial(
+    jax.jit,
+    static_argnames=("network", "optimizer", "exclude", "include", "average"),
+)
 def create(
     key: Key[Array, ""],
     inputs: PyTree,
@@ -62,6 +65,7 @@ def create(
     optimizer: optax.GradientTransformation,
     *,
     exclude: tuple[str, ...] = (),
+    include: tuple[str, ...] = (),
     average: bool = False,
     **swept: float | Float[Array, ""],
 ) -> TrainState:
@@ -71,7 +75,7 @@ def create(
         key: the replicate's, of which initialisation and data order derive.
         inputs: a batch of one; only its shapes matter to most networks.
         network, optimizer: whose parameters and moments to initialise.
-        exclude: as of `masks.full`, which raises ValueError.
+        exclude, include: as of `masks.full`, which raises ValueError.
         average: it keeps moving averages, too.
         swept: hyperparameters in which members may differ, by their name in the state.
     """
@@ -83,7 +87,7 @@ def create(
         params=params,
         batch_stats=batch_stats,
         opt_state=optimizer.init(params),
-        masks=masks_lib.full(params, exclude),
+        masks=masks_lib.full(params, exclude, include),
         data_seed=data_seed(key, copy=0),
         loss=jnp.float32(0),
         loss_from=jnp.int32(0),
