@@ -9,20 +9,21 @@ pruned mask never grows. A layer may become empty; a network does not.
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Integer, Key, PyTree
 
 from lth_jax import _lowest
 from lth_jax import masks as masks_lib
 from lth_jax import scores as scores_lib
-from lth_jax._lowest import Ranked, parted, without
-from lth_jax.masks import Masks, Params
+from lth_jax._drop import aligned, drop, laid_out
+from lth_jax.masks import Masks, Params, Patterns
 from lth_jax.scores import Scores
+from lth_jax.stacked import apart
 
 Scope = Literal["global", "layer"]
 
@@ -31,54 +32,12 @@ class ScoreError(ValueError):
     """A score is NaN where the mask keeps a weight."""
 
 
-def drop(scores: Scores, masks: Masks, n: PyTree[int | Integer[Array, ""]]) -> Masks:
-    """Remove exactly the `n` lowest-scored kept weights of the whole tree.
-
-    The jittable kernel of every pruning function: `n` may be traced, and no value is
-    checked. NaN ranks highest. With `n` at or above the number of kept weights nothing
-    is left.
-
-    Args:
-        scores: one floating-point score a weight, else ValueError; a leaf whose mask is
-            `None` is not looked at.
-        masks: current masks.
-        n: number of weights to remove, 0 or more. A tree of numbers, one a mask, ranks
-            and removes in every leaf by itself.
-
-    >>> drop({"w": jnp.ones(4)}, {"w": jnp.ones(4, bool)}, 1)
-    {'w': Array([ True,  True,  True, False], dtype=bool)}
-    """
-    scored, kept = _aligned(scores, masks)
-    if not sum(m.size for m in kept.values()):
-        return masks
-    number = n if jax.tree_util.all_leaves([n]) else dict(masks_lib.leaves(n))
-    shapes = [np.shape(mask) for mask in kept.values()]
-    left = dict(zip(kept, parted(_drop(scored, kept, number), shapes)))
-
-    def one(path, mask):
-        new = left[masks_lib.name(path)]
-        if isinstance(new, Tracer) or not getattr(mask, "committed", False):
-            return new
-        return jax.device_put(new, mask.sharding)  # laid out as it was
-
-    return jax.tree_util.tree_map_with_path(one, masks)
-
-
-@jax.jit
-def _drop(scored: dict[str, Any], kept: dict[str, Any], n: Any) -> list[Array]:
-    paths, marks = zip(*masks_lib.leaves(kept))
-    group, numbers = [0] * len(paths), [n]
-    if isinstance(n, dict):
-        group, numbers = list(range(len(paths))), [n[path] for path in paths]
-    with jax.numpy_dtype_promotion("standard"):  # whatever the caller's
-        dtype = jnp.result_type(*(scored[path].dtype for path in paths))
-        ranked = [scored[path].astype(dtype) for path in paths]
-        numbers = jnp.stack([jnp.asarray(number, jnp.uint32) for number in numbers])
-        return without(Ranked(ranked, list(marks), group), numbers)
-
-
 def by_fraction(
-    scores: Scores, masks: Masks, fraction: float | Fraction, scope: Scope = "global"
+    scores: Scores,
+    masks: Masks,
+    fraction: float | Fraction,
+    scope: Scope = "global",
+    stacked: Patterns = (),
 ) -> Masks:
     """Remove the lowest-scored `fraction` of what remains.
 
@@ -86,6 +45,8 @@ def by_fraction(
         scores, masks: as of `drop`, concrete.
         fraction: in (0, 1); ceil(fraction * remaining) weights go.
         scope: rank over the whole network, or remove that fraction of every layer.
+        stacked: regular expressions for the paths of leaves whose first axis are
+            layers (`nn.scan`), each of which is one in scope "layer".
 
     Raises:
         ScoreError: a score is NaN where a weight is kept; names its path.
@@ -97,11 +58,15 @@ def by_fraction(
     share = Fraction(str(fraction))
     if not 0 < share < 1:
         raise ValueError(f"fraction: {fraction} is not between 0 and 1")
-    return _prune(scores, masks, scope, lambda kept, _: after_fraction(kept, share))
+    return _prune(scores, masks, scope, stacked, lambda n, _: after_fraction(n, share))
 
 
 def to_density(
-    scores: Scores, masks: Masks, density: float | Fraction, scope: Scope = "global"
+    scores: Scores,
+    masks: Masks,
+    density: float | Fraction,
+    scope: Scope = "global",
+    stacked: Patterns = (),
 ) -> Masks:
     """Remove the lowest-scored weights until `density` of the total remains.
 
@@ -114,7 +79,9 @@ def to_density(
     share = Fraction(str(density))
     if not 0 < share <= 1:
         raise ValueError(f"density: {density} is not in (0, 1]")
-    return _prune(scores, masks, scope, lambda _, total: at_density(total, share))
+    return _prune(
+        scores, masks, scope, stacked, lambda _, size: at_density(size, share)
+    )
 
 
 def after_fraction(kept: int, fraction: float | Fraction) -> int:
@@ -136,7 +103,11 @@ def at_density(total: int, density: float | Fraction) -> int:
 
 
 def magnitude(
-    params: Params, masks: Masks, fraction: float, scope: Scope = "global"
+    params: Params,
+    masks: Masks,
+    fraction: float,
+    scope: Scope = "global",
+    stacked: Patterns = (),
 ) -> Masks:
     """Remove the smallest-magnitude `fraction` of the remaining weights.
 
@@ -147,10 +118,12 @@ def magnitude(
     >>> magnitude(params, masks_lib.full(params), 0.5)
     {'w': Array([[False,  True], [False,  True]], dtype=bool)}
     """
-    return by_fraction(scores_lib.magnitude(params), masks, fraction, scope)
+    return by_fraction(scores_lib.magnitude(params), masks, fraction, scope, stacked)
 
 
-def as_many(scores: Scores, masks: Masks, scope: Scope = "layer") -> Masks:
+def as_many(
+    scores: Scores, masks: Masks, scope: Scope = "layer", stacked: Patterns = ()
+) -> Masks:
     """Return masks of the highest scores that keep as many weights as `masks` do.
 
     As many in every layer, or in the whole network ("global"); any prunable weight may
@@ -160,10 +133,23 @@ def as_many(scores: Scores, masks: Masks, scope: Scope = "layer") -> Masks:
     {'w': Array([False, False,  True], dtype=bool)}
     """
     _check_scope(scope)
+    if scope == "layer" and stacked:
+        return _apart(partial(as_many, scope=scope), scores, masks, stacked)
     dense, pruned = _dense(masks)
     if scope == "global":
         pruned = sum(jax.tree.leaves(pruned), start=jnp.uint32(0))
     return drop(scores, dense, pruned)
+
+
+def _apart(
+    by: Callable[[Scores, Masks], Masks],
+    scores: Scores,
+    masks: Masks,
+    stacked: Patterns,
+) -> Masks:
+    """Return masks pruned by a function that sees every stacked layer by itself."""
+    scored, marks = (apart(tree, stacked) for tree in aligned(scores, masks))
+    return laid_out(by(scored, marks), masks)
 
 
 @jax.jit
@@ -173,7 +159,9 @@ def _dense(masks: Masks) -> tuple[Masks, PyTree[Integer[Array, ""]]]:
     return jax.tree.map(jnp.ones_like, masks), pruned
 
 
-def shuffle(key: Key[Array, ""], masks: Masks, scope: Scope = "layer") -> Masks:
+def shuffle(
+    key: Key[Array, ""], masks: Masks, scope: Scope = "layer", stacked: Patterns = ()
+) -> Masks:
     """Return random masks that keep as many weights as `masks` do.
 
     The control "random subnetwork" of Frankle et al. (2019), Section 2, keeps as many
@@ -183,7 +171,7 @@ def shuffle(key: Key[Array, ""], masks: Masks, scope: Scope = "layer") -> Masks:
     >>> masks_lib.by_layer(shuffle(jax.random.key(0), masks))
     {'w': (3, 8)}
     """
-    return as_many(scores_lib.random(key, masks), masks, scope)
+    return as_many(scores_lib.random(key, masks), masks, scope, stacked)
 
 
 def random(key: Key[Array, ""], masks: Masks, density: float) -> Masks:
@@ -199,7 +187,11 @@ def random(key: Key[Array, ""], masks: Masks, density: float) -> Masks:
 
 
 def project(
-    params: Params, masks: Masks, density: float, scope: Scope = "layer"
+    params: Params,
+    masks: Masks,
+    density: float,
+    scope: Scope = "layer",
+    stacked: Patterns = (),
 ) -> Params:
     """Return the nearest parameters (L2) with only `density` of the weights not 0.
 
@@ -209,17 +201,25 @@ def project(
     >>> project({"w": jnp.array([1.0, -3.0])}, {"w": jnp.ones(2, bool)}, 0.5)
     {'w': Array([ 0., -3.], dtype=float32)}
     """
-    nearest = to_density(scores_lib.magnitude(params), masks, density, scope)
+    scored = scores_lib.magnitude(params)
+    nearest = to_density(scored, masks, density, scope, stacked)
     return masks_lib.apply(params, nearest)
 
 
 def _prune(
-    scores: Scores, masks: Masks, scope: Scope, left: Callable[[int, int], int]
+    scores: Scores,
+    masks: Masks,
+    scope: Scope,
+    stacked: Patterns,
+    left: Callable[[int, int], int],
 ) -> Masks:
     """Count and check on the host, then drop all but `left(kept, total)` weights."""
     _check_scope(scope)
     masks_lib.check(scores, masks)
-    scored, marks = _aligned(scores, masks)
+    if scope == "layer" and stacked:
+        by = partial(_prune, scope=scope, stacked=(), left=left)
+        return _apart(by, scores, masks, stacked)
+    scored, marks = aligned(scores, masks)
     for path in marks:
         if any(isinstance(x, Tracer) for x in (scored[path], marks[path])):
             raise ValueError(
@@ -248,7 +248,11 @@ def _prune(
 
 
 def undecided(
-    scores: Scores, before: Masks, after: Masks, scope: Scope = "global"
+    scores: Scores,
+    before: Masks,
+    after: Masks,
+    scope: Scope = "global",
+    stacked: Patterns = (),
 ) -> tuple[int, int]:
     """Return of how many weights their place alone decides, and of how many in all.
 
@@ -259,9 +263,10 @@ def undecided(
     >>> undecided({"w": jnp.array([1.0, 1.0, 2.0])}, one, two)
     (1, 3)
     """
-    trees = [dict(masks_lib.leaves(tree)) for tree in (scores, before, after)]
-    aligned = [[tree[path] for path in trees[1]] for tree in trees]
-    equal = _lowest.equals(*aligned, by_layer=scope == "layer")
+    scored, kept = aligned(scores, before)
+    trees = [scored, kept, dict(masks_lib.leaves(after))]
+    layers = [[*apart(tree, stacked).values()] for tree in trees]
+    equal = _lowest.equals(*layers, by_layer=scope == "layer")
     return int(equal), masks_lib.count(before)[0]
 
 
@@ -276,18 +281,3 @@ def _have_nan(scores: dict[str, Any], masks: dict[str, Any]) -> dict[str, Any]:
         {path: jnp.isnan(scores[path]) & masks[path] for path in masks}
     )
     return jax.tree.map(lambda n: n > 0, found)
-
-
-def _aligned(scores: Scores, masks: Masks) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return scores and masks of the prunable leaves, by path."""
-    by_path, named = dict(masks_lib.leaves(scores)), dict(masks_lib.leaves(masks))
-    for path, mask in named.items():
-        if path not in by_path:
-            raise ValueError(f"scores: {path} is missing")
-        here, shape = f"scores: {path}", np.shape(by_path[path])
-        dtype = getattr(by_path[path], "dtype", np.dtype(type(by_path[path])))
-        if shape != mask.shape:
-            raise ValueError(f"{here} has shape {shape}, not {mask.shape}")
-        if not jnp.issubdtype(dtype, jnp.floating):
-            raise ValueError(f"{here} is {dtype}, not floating-point")
-    return {path: by_path[path] for path in named}, named

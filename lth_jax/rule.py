@@ -13,7 +13,7 @@ from fractions import Fraction
 import jax
 
 from lth_jax import masks as masks_lib
-from lth_jax import prune
+from lth_jax import prune, stacked
 from lth_jax.masks import Masks
 from lth_jax.scores import Scores
 
@@ -30,6 +30,7 @@ class Rule:
         scope: as of `prune.by_fraction`; a share of every layer is the same in each.
         keep: regular expressions for the paths of layers that are kept whole. Then the
             share of the others is such that all weights together have the rule's.
+        stacked: as of `prune.by_fraction`; here an expression may find no layer.
 
     >>> masks = {"a": jax.numpy.ones(8, bool), "fc": jax.numpy.ones(2, bool)}
     >>> scores = {"a": jax.numpy.arange(8.0), "fc": jax.numpy.zeros(2)}
@@ -41,12 +42,26 @@ class Rule:
     density: float | None = None
     scope: prune.Scope = "global"
     keep: tuple[str, ...] = ()
+    stacked: tuple[str, ...] = ()
 
     def shrink(self, scores: Scores, masks: Masks) -> Masks:
         """Return smaller masks: the lowest scores are pruned. Raises as `share`."""
-        share = self.share(masks_lib.by_layer(masks))
+        share = self.share(self.counts(masks))
         by = prune.by_fraction if self.density is None else prune.to_density
-        return self.beside(masks, lambda others: by(scores, others, share, self.scope))
+
+        def shrunk(others: Masks) -> Masks:
+            return by(scores, others, share, self.scope, self.stacked_in(others))
+
+        return self.beside(masks, shrunk)
+
+    def counts(self, masks: Masks) -> Counts:
+        """Return what masks keep of each layer, those that are stacked one by one."""
+        return stacked.by_layer(masks, self.stacked_in(masks))
+
+    def stacked_in(self, masks: Masks) -> list[str]:
+        """Return the expressions for stacked layers that find some in masks."""
+        paths = [path for path, _ in masks_lib.leaves(masks)]
+        return [x for x in self.stacked if any(re.search(x, p) for p in paths)]
 
     def beside(self, masks: Masks, by: Callable[[Masks], Masks]) -> Masks:
         """Return masks pruned by a function, which does not see what is kept whole."""
@@ -106,7 +121,8 @@ class Rule:
 
     def _apart(self, layers: Counts) -> tuple[Counts, Counts]:
         """Return the layers that are pruned, and those that are kept whole."""
-        matched = [p for p in layers if any(re.search(x, p) for x in self.keep)]
+        leaf = {path: re.sub(r"\[\d+\]$", "", path) for path in layers}  # if stacked
+        matched = [p for p in layers if any(re.search(x, leaf[p]) for x in self.keep)]
         whole = {path: layers[path] for path in matched}
         return {p: counts for p, counts in layers.items() if p not in whole}, whole
 

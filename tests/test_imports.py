@@ -11,7 +11,8 @@ import pytest
 import lth_jax
 
 ROOT = Path(lth_jax.__file__).parent
-PURE = {"masks", "_lowest", "scores", "prune", "rewind", "measures", "rule"}
+PURE = {"masks", "stacked", "_lowest", "_drop", "scores", "prune", "rewind", "measures"}
+PURE |= {"rule"}
 # A layer imports itself and those above it.
 LAYERS = [
     PURE,

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lth_jax import _drop
 from lth_jax import _lowest as lowest
-from lth_jax import prune
 from lth_jax._lowest import Ranked
 
 SIZE = 1 << 16
@@ -88,7 +88,7 @@ def test_a_program_grows_little_with_small_leaves(scope):
         scored = {str(i): jnp.ones((16, 16 + i % 2)) for i in range(number)}
         kept = jax.tree.map(lambda s: s > 0, scored)
         n = 5 if scope == "global" else dict.fromkeys(scored, 5)
-        program = jax.make_jaxpr(prune._drop.__wrapped__)(scored, kept, n)
+        program = jax.make_jaxpr(_drop._drop.__wrapped__)(scored, kept, n)
         return str(program).count("\n")
 
     few, many = length(20), length(120)
