@@ -40,7 +40,13 @@ def get_config(variant: str = "") -> ConfigDict:
     config.task.name = "sequence"
     config.model.name = "transformer"
     config.model.init = "glorot_normal"
-    config.model.options = {"depth": 4, "heads": 4, "width": 128, "context": 64}
+    config.model.options = {
+        "depth": 4,
+        "heads": 4,
+        "width": 128,
+        "hidden": 512,
+        "context": 64,
+    }
     config.optim.name = "adamw"
     config.optim.options = {"b1": 0.9, "b2": 0.99}
     config.optim.learning_rate = 1e-3
@@ -57,8 +63,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.study.examples = 2_000
 
     if "short" in variants:
-        config.model.options = {"depth": 2, "heads": 4, "width": 64, "context": 64}
-        config.model.options.hidden = 256
+        config.model.options.update({"depth": 2, "width": 64, "hidden": 256})
         config.optim.warm_up = "50it"
         config.train.length = "1000it"
         config.rewind.steps = ("0it", "25it", "100it", "250it")

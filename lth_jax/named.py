@@ -7,7 +7,6 @@ from ml_collections import ConfigDict
 from lth_jax import config as config_lib
 from lth_jax import models
 from lth_jax.data import augment, sources
-from lth_jax.errors import ConfigError
 from lth_jax.tasks import TASKS
 
 _OURS = {"model": {*models.MODELS}, "task": {*TASKS}, "data": {*sources.SOURCES}}
@@ -26,8 +25,6 @@ def give(
         data: likewise, a data set, as `data.from_arrays` returns it, or what returns
             one.
         task: likewise, or the name of one.
-
-    Raises ConfigError where an object has the name of one of the package's own.
     """
     config = config.copy_and_resolve_references()
     with config.unlocked():
@@ -58,10 +55,7 @@ def _named(kind: str, given: Any, registry: dict[str, Any], make: Any) -> str:
     own = getattr(given, "name", None) if kind == "model" else None
     name = own or getattr(given, "__name__", None) or type(given).__name__
     if name in _OURS[kind]:
-        raise ConfigError(
-            f"config.{kind}.name: {name!r} is one of the package's own; give yours "
-            "another name"
-        )
+        name = f"own_{name}"
     registry[name] = make
     return name
 

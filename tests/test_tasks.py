@@ -106,19 +106,18 @@ def test_a_metric_alone_has_one_count_an_example():
 @pytest.mark.parametrize(
     ("task", "outputs", "targets", "said"),
     [
-        (Classification(), (4, 3), np.zeros((4, 2), "i4"), r"logits \[4, 3\]"),
-        (Classification(), (4,), np.zeros(4, "i4"), "are not those of labels"),
-        (Sequence(), (4, 3), np.zeros((4, 3), "i4"), "logits"),
-        (Sequence(), (4, 3, 5), np.zeros((4, 2), "i4"), r"logits \[4, 3, 5\]"),
+        (Classification(), (4, 3), np.zeros((4, 2), "i4"), r"float32\[4, 3\]: "),
+        (Classification(), (4,), np.zeros(4, "i4"), r"float32\[4\]: "),
+        (Sequence(), (4, 3), np.zeros((4, 3), "i4"), r"float32\[4, 3\]: "),
+        (Sequence(), (4, 3, 5), np.zeros((4, 2), "i4"), r"float32\[4, 3, 5\]: "),
         (Regression(), (4, 2), np.zeros(4, "f4"), r"targets are \[4\]"),
     ],
 )
 def test_outputs_that_a_task_cannot_use_are_refused(task, outputs, targets, said):
     outputs = jax.ShapeDtypeStruct(outputs, jnp.float32)
     of = {"inputs": jnp.zeros(4), "targets": jnp.asarray(targets)}
-    with pytest.raises(ValueError, match=said) as raised:
+    with pytest.raises(ValueError, match=said):
         task_lib.check(task, outputs, of)
-    assert "\n" not in str(raised.value)
 
 
 class Bad:

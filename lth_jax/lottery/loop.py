@@ -112,6 +112,8 @@ def build(config: ConfigDict) -> tuple[Plan, Experiment]:
     method = METHODS[config.prune.method]
     plan = Plan(config, made.length, made.rewind_steps, made.admm_interval, method)
     plan.check(made.prunable, made.program.schedule)
+    with fields.field("prune.method", Exception):
+        method.check(made.program, made.like.params)
     return plan, made
 
 

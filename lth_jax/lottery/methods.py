@@ -20,6 +20,7 @@ from lth_jax.workdir.member import Member, Training
 if TYPE_CHECKING:
     from lth_jax.lottery.plan import Plan
     from lth_jax.lottery.running import Run
+    from lth_jax.train.step import Program
 
 _SYNFLOW_ROUNDS = 100  # Tanaka et al. (2020), Section 6
 _MOST_EQUAL = 0.01  # of the weights, that may share the score at which pruning stops
@@ -34,11 +35,14 @@ class Method:
         masks: from a run and its tickets that are to be pruned to their masks.
         trainings: what is trained before that, of a plan and a level.
         nested: whether what a level keeps was kept by the level before.
+        check: raises ValueError for a network that it cannot score, before anything is
+            trained, from the run's program and the shapes of parameters.
     """
 
     masks: Callable[["Run", list[Member]], dict[Member, Masks]]
     trainings: Callable[["Plan", int], list[Training]] = lambda plan, level: []
     nested: bool = True
+    check: Callable[["Program", Params], object] = lambda program, params: None
 
 
 def by_score(score: Callable[["Run", Member], Scores]) -> Method:
@@ -123,6 +127,11 @@ def synflow(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
     return {t: run.rule.beside(m, partial(masks, t)) for t, m in sparse.items()}
 
 
+def _flows(program: "Program", params: Params) -> None:
+    with jax.enable_x64(True):
+        jax.eval_shape(program.flow, params)
+
+
 def _admm(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
     """Prune by magnitude what ADMM has drawn towards as few weights."""
     scope, sparse = run.config.prune.scope, magnitude.masks(run, tickets)
@@ -153,6 +162,6 @@ METHODS: dict[str, Method] = {
     "random": by_score(_random),
     "snip": by_score(_snip),
     "grasp": by_score(_grasp),
-    "synflow": Method(synflow, nested=False),
+    "synflow": Method(synflow, nested=False, check=_flows),
     "admm": Method(_admm, admm.trainings, nested=False),
 }

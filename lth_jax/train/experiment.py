@@ -41,6 +41,7 @@ class Experiment:
     evaluators: dict[str, Evaluator]  # by name of the split
     layers: list[summary_lib.Layer]  # in the order of their calls
     prunable: dict[str, int]  # number of prunable weights of every layer, by path
+    like: TrainState  # shapes and types of a network's
     # From a replicate's key, and values of what is swept (None for the config's), to
     # its dense state at step 0.
     initialise: Callable[..., TrainState]
@@ -127,6 +128,7 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         measures=_measures(config, task),
         layers=_layers(network, example, initial),
         prunable={path: mask.size for path, mask in masks_lib.leaves(initial.masks)},
+        like=initial,
         initialise=initialise,
         length=steps["train.length"],
         rewind_steps=tuple(sorted({*steps["rewind.steps"]})),
