@@ -39,7 +39,10 @@ SHOWN = re.compile(
 FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 WORDS = r"`[^`]*`|\]\([^)]*\)|(?:Figures?|Tables?) [\d, and]*|\b(?:19|20)\d\d\b"
 WORDS = re.compile(WORDS + r"|(?<!\w)[^\W\d_][\w.]*(?:-[\w.]+)*")
-SYNTHETIC = {"test_error": "test_accuracy"}
+SYNTHETIC = {
+    "test_error": "test_accuracy",
+    "last_test_error": "last_test_accuracy",
+}
 NAMES = {"lr": "learning_rate", "k": "rewind_step"}
 COLUMNS = ("learning_rate", "rewind_step", "level", "branch", "step", "copy")
 
@@ -66,7 +69,7 @@ def values(words):
     numbers = 1 - numbers if measure in SYNTHETIC else numbers
     if replicates is not None:
         numbers = numbers[numbers.index == replicates]
-    return numbers * unit(measure)[0]
+    return numbers * unit(None, known).factor
 
 
 def parsed(mark):
