@@ -272,6 +272,15 @@ def test_two_devices_are_one_in_every_framework(framework):
     )
 
 
+@pytest.mark.parametrize("framework", NETWORKS["mlp"])
+def test_two_devices_are_one_where_nothing_is_averaged(framework):
+    network = NETWORKS["mlp"][framework]
+    kept, losses, _ = trained(network)
+    found, lost, _ = trained(network, Layout("data", tuple(jax.devices()[:2])))
+    np.testing.assert_allclose(lost, losses, rtol=1e-4)
+    assert masks.checksum(kept) == masks.checksum(found)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("framework", NETWORKS["mlp"])
 def test_a_call_is_pure_and_keeps_the_structure(name, framework):

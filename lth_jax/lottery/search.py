@@ -15,6 +15,7 @@ from lth_jax import report
 from lth_jax.errors import ConfigError
 from lth_jax.lottery import loop
 from lth_jax.lottery.plan import Plan
+from lth_jax.tasks import Unit
 from lth_jax.train import processes
 from lth_jax.train.experiment import Experiment
 from lth_jax.workdir import identity
@@ -30,7 +31,8 @@ class Probe:
     """What was found of the tickets of one rewind step, at the last level.
 
     Whether all replicates met the criterion; mean and deviation (NaN for one replicate)
-    of test instability, or of test accuracy above dense; the probe's own run.
+    of test instability, or of the task's error on the test (or accuracy) above dense;
+    the probe's own run.
     """
 
     rewind_step: int
@@ -55,11 +57,15 @@ class Bracket:
     at: int | None
     probes: list[Probe]
     trainings: int
+    unit: Unit  # of the task's error
 
     def __str__(self) -> str:
+        factor, shares = self.unit.factor, self.unit.name == "%"
+        digits, name = (2, "points") if shares else (4, self.unit.name or "in all")
         lines = [
             f"rewind step {p.rewind_step}: {'' if p.met else 'not '}{self.criterion}, "
-            f"{100 * p.mean:.2f} ± {100 * p.std:.2f} points, n = {p.n} ({p.workdir})"
+            f"{factor * p.mean:.{digits}f} ± {factor * p.std:.{digits}f} {name}, "
+            f"n = {p.n} ({p.workdir})"
             for p in self.probes
         ]
         lines.append(f"{self.trainings} trainings, the dense networks' among them")
@@ -88,9 +94,10 @@ def earliest_rewind(
         config: of the sweep. Only tickets are trained, compared at the last level.
         directory: folder of the search.
         criterion: "stable": test instability below 2 % (Frankle et al., 2020, Section
-            3); "matching": test accuracy within one standard deviation of dense, or
-            less than 0.2 points below it (Sections 4 and 4.4); "winning": at least that
-            of dense (Frankle et al., 2019, Section 1). Means over replicates.
+            3), where the task's error is a share; "matching": test accuracy, or what is
+            the error, within one standard deviation of dense, or less than 0.2 points
+            worse (Sections 4 and 4.4); "winning": at least as good as dense (Frankle et
+            al., 2019, Section 1). Means over replicates.
         accept_code_change: as of `lottery.run`, which also says what is raised.
     """
     if max(map(len, config.sweep.to_dict().values())) > 1:
@@ -100,6 +107,13 @@ def earliest_rewind(
         )
     config, directory = _tickets_alone(config, criterion), Workdir(directory).directory
     plan, experiment = loop.build(config)
+    task = experiment.program.task
+    unit = task.units[task.error]
+    if criterion == "stable" and unit.name != "%":
+        raise ConfigError(
+            f"--earliest_rewind: 'stable' is of a share, and {task.error} is none; "
+            "choose matching or winning"
+        )
     candidates, probes = plan.rewind_steps, []
     below, at = -1, len(candidates)
     with identity.lock(directory):
@@ -119,7 +133,8 @@ def earliest_rewind(
     each = sum(len(alone.trainings(level)) for level in levels) - len(plan.dense)
     first = candidates[at] if at < len(candidates) else None
     last = candidates[below] if below >= 0 else None
-    return Bracket(criterion, last, first, probes, len(plan.dense) + each * len(probes))
+    trainings = len(plan.dense) + each * len(probes)
+    return Bracket(criterion, last, first, probes, trainings, unit)
 
 
 def _tickets_alone(config: ConfigDict, criterion: str) -> ConfigDict:
