@@ -129,11 +129,12 @@ def test_depthwise_and_grouped_kernels_count_what_is_there():
         "grouped/kernel": (54, 108),
     }
     # A channel whose nine weights are all pruned is 0, and no other changes.
-    kernel = params["depthwise"]["kernel"]
+    kernel = jnp.asarray(params["depthwise"]["kernel"])
     kept = jnp.ones_like(kernel, bool).at[..., 2].set(False)
     masked = {"kernel": masks.apply({"k": kernel}, {"k": kept})["k"]}
     dense, sparse = (
-        depthwise.apply({"params": p}, image) for p in (params["depthwise"], masked)
+        jnp.asarray(depthwise.apply({"params": p}, image))
+        for p in (params["depthwise"], masked)
     )
     assert not sparse[..., 2].any()
     assert (sparse[..., [0, 1, 3]] == dense[..., [0, 1, 3]]).all()
