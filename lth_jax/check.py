@@ -138,9 +138,9 @@ class Check:
             grown = np.count_nonzero(now[path] & ~was[path])
             if grown:
                 yield f"{path}: {grown} weights that were pruned are back"
-        rule, counts = self.plan.rule(level), masks_lib.by_layer(masks)
-        wanted = rule.left(masks_lib.by_layer(parent.masks))
-        for path, (kept, total) in rule.together(counts).items():
+        rule = self.plan.rule(level)
+        wanted = rule.left(rule.counts(parent.masks))
+        for path, (kept, total) in rule.together(rule.counts(masks)).items():
             if kept != wanted[path][0]:
                 where, n = path or "in all", wanted[path][0]
                 yield f"{where}: {kept} of {total} weights are kept, not {n}"

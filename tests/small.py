@@ -9,7 +9,7 @@ from lth_jax.train import experiment
 
 BUILD = experiment.build
 RUN_ONLY = ("replicates", "branches", "copies", "prune.", "seed", "studies")
-BUILT = ("prune.admm.interval", "prune.exclude", "prune.include")
+BUILT = ("prune.admm.interval", "prune.exclude", "prune.include", "prune.stacked")
 
 
 @functools.cache

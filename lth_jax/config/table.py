@@ -93,6 +93,7 @@ FIELDS: dict[str, Field] = {
     "prune.levels": Field(10, "pruning rounds; 0: dense networks alone", least=0, most=1000),
     "prune.densities": Field((), "of each level, in place of fraction and levels", of=float),
     "prune.exclude": Field((), "regular expressions for paths never to be pruned", of=str),
+    "prune.stacked": Field((), "likewise, of leaves whose first axis are layers (nn.scan): scope 'layer' takes each by itself", of=str),
     "prune.include": Field((), "likewise, to be pruned too: biases, scales, complex kernels", of=str),
     "prune.keep": Field((), "likewise, but the density counts them: their masks keep all", of=str),
     "prune.admm.rho": Field((1e-4, 1e-3, 1e-2, 1e-1), "strength, stage by stage", of=float, least=0, some=True),

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from lth_jax import masks as masks_lib
 from lth_jax import measures, prune, scores
 from lth_jax.lottery.training import train
-from lth_jax.masks import Masks, Params
+from lth_jax.masks import Masks, Params, Patterns
 from lth_jax.train import state as state_lib
 from lth_jax.train.state import Proximal
 from lth_jax.workdir.member import Member, Networks, Training
@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from lth_jax.lottery.running import Run
 
 
-def start(params: Params, sparse: Masks, scope: prune.Scope) -> Proximal:
+def start(
+    params: Params, sparse: Masks, scope: prune.Scope, stacked: Patterns = ()
+) -> Proximal:
     """Return Z, the projection of W on as many weights as `sparse` keeps, and U = 0."""
     return Proximal(
-        target=project(params, sparse, scope),
+        target=project(params, sparse, scope, stacked),
         dual=jax.tree.map(jnp.zeros_like, params),
         strength=jnp.float32(0),
         updates=jnp.int32(0),
@@ -40,7 +42,11 @@ def start(params: Params, sparse: Masks, scope: prune.Scope) -> Proximal:
 
 
 def update(
-    params: Params, proximal: Proximal, sparse: Masks, scope: prune.Scope
+    params: Params,
+    proximal: Proximal,
+    sparse: Masks,
+    scope: prune.Scope,
+    stacked: Patterns = (),
 ) -> tuple[Proximal, dict[str, Float[Array, ""]]]:
     """Take the Z-step and the U-step: Z = project(W + U), U = U + W - Z.
 
@@ -53,7 +59,7 @@ def update(
         {'w': Array([1., 0.], dtype=float32)}
     """
     moved = jax.tree.map(jnp.add, params, proximal.dual)
-    target = project(moved, sparse, scope)
+    target = project(moved, sparse, scope, stacked)
     dual = jax.tree.map(jnp.subtract, moved, target)
     distance = partial(measures.distance, masks=jax.tree.map(jnp.ones_like, sparse))
     size = distance(params, jax.tree.map(jnp.zeros_like, params))
@@ -65,9 +71,11 @@ def update(
     return replace(proximal, target=target, dual=dual, updates=updates), residuals
 
 
-def project(params: Params, sparse: Masks, scope: prune.Scope) -> Params:
+def project(
+    params: Params, sparse: Masks, scope: prune.Scope, stacked: Patterns = ()
+) -> Params:
     """Return the nearest parameters with no more weights than masks keep."""
-    nearest = prune.as_many(scores.magnitude(params), sparse, scope)
+    nearest = prune.as_many(scores.magnitude(params), sparse, scope, stacked)
     return masks_lib.apply(params, nearest)
 
 
@@ -95,7 +103,7 @@ def draw(run: "Run", sparse: dict[Member, Masks]) -> Networks:
             masks=run.rule.others(final.masks),  # what is kept whole is not drawn
             opt_state=run.dense(name, 0).opt_state,
             data_seed=state_lib.data_seed(run.key(name), 0, state_lib.DATA_AGAIN),
-            proximal=start(final.params, mask, scope),
+            proximal=start(final.params, mask, scope, run.rule.stacked_in(mask)),
         )
     series = run.workdir.drawn
     if run.level in series.numbers():
@@ -130,11 +138,10 @@ def _train(run: "Run", networks: Networks, sparse: dict[Member, Masks]) -> Netwo
             assert network.proximal is not None
             # A run that resumes finds networks for which this was done already.
             if network.step == stop and network.proximal.updates == i:
-                term, residuals = update(
-                    network.params, network.proximal, sparse[name], scope
-                )
+                layers = sparse[name], scope, run.rule.stacked_in(sparse[name])
+                term, residuals = update(network.params, network.proximal, *layers)
                 if (i + 1) % options.updates == 0:  # U is in units of the strength
-                    again = start(network.params, sparse[name], scope)
+                    again = start(network.params, *layers)
                     term = replace(again, updates=term.updates)
                 networks[name] = replace(network, proximal=term)
                 numbers = [(f"{side}_residual", r) for side, r in residuals.items()]

@@ -90,11 +90,17 @@ def _other_rate(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks | None
     return run.masks(ticket._replace(learning_rate=rate))
 
 
+def _shuffled(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks:
+    """Return random masks that keep as many weights of every layer."""
+    masks = run.masks(ticket)
+    return prune.shuffle(key, masks, stacked=run.rule.stacked_in(masks))
+
+
 # From a run, a ticket and a key to masks; None if those of a network that diverged.
 MASKS: dict[str, Callable[["Run", Member, Key[Array, ""]], Masks | None]] = {
     "own": lambda run, ticket, key: run.masks(ticket),
     "none": lambda run, ticket, key: run.dense(ticket, 0).masks,
-    "shuffled": lambda run, ticket, key: prune.shuffle(key, run.masks(ticket)),
+    "shuffled": _shuffled,
     "random": lambda run, ticket, key: run.rule.beside(
         run.masks(ticket), lambda masks: prune.shuffle(key, masks, "global")
     ),

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from lth_jax import masks as masks_lib
 from lth_jax import prune, scores
 from lth_jax.lottery import admm
-from lth_jax.masks import Masks, Params
+from lth_jax.masks import Masks, Params, Patterns
 from lth_jax.scores import Scores
 from lth_jax.train import state as state_lib
 from lth_jax.workdir.member import Member, Training
@@ -60,9 +60,9 @@ def by_score(score: Callable[["Run", Member], Scores]) -> Method:
 
 
 def _shrunk(run: "Run", ticket: Member, scores: Scores) -> Masks:
-    masks, others = run.shrink(ticket, scores), run.rule.others
-    before = run.previous(ticket).masks
-    settled(scores, others(before), others(masks), run.config.prune.scope)
+    masks, rule = run.shrink(ticket, scores), run.rule
+    before, after = map(rule.others, (run.previous(ticket).masks, masks))
+    settled(scores, before, after, rule.scope, rule.stacked_in(after))
     return masks
 
 
@@ -115,12 +115,14 @@ def synflow(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
         flow = scores.synflow_shares(run.flow, run.dense(ticket, 0).params)
         kept, total = masks_lib.count(wanted)
         masks = dense = jax.tree.map(jnp.ones_like, wanted)
+        stacked = run.rule.stacked_in(wanted)
         for i in range(1, _SYNFLOW_ROUNDS):
             left = max(kept, int(total * (kept / total) ** (i / _SYNFLOW_ROUNDS)))
-            masks = prune.to_density(flow(masks), masks, Fraction(left, total), scope)
+            share = Fraction(left, total)
+            masks = prune.to_density(flow(masks), masks, share, scope, stacked)
         found = flow(masks)
-        masks = prune.as_many(found, wanted, scope)
-        settled(found, dense, masks, scope)
+        masks = prune.as_many(found, wanted, scope, stacked)
+        settled(found, dense, masks, scope, stacked)
         return masks
 
     scope, sparse = run.config.prune.scope, magnitude.masks(run, tickets)
@@ -138,18 +140,26 @@ def _admm(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
     drawn = admm.draw(run, {t: run.rule.others(m) for t, m in sparse.items()})
 
     def masks(ticket: Member, wanted: Masks) -> Masks:
-        return prune.as_many(scores.magnitude(drawn[ticket].params), wanted, scope)
+        magnitudes = scores.magnitude(drawn[ticket].params)
+        stacked = run.rule.stacked_in(wanted)
+        return prune.as_many(magnitudes, wanted, scope, stacked)
 
     return {t: run.rule.beside(sparse[t], partial(masks, t)) for t in drawn}
 
 
-def settled(scores: Scores, before: Masks, after: Masks, scope: prune.Scope) -> None:
+def settled(
+    scores: Scores,
+    before: Masks,
+    after: Masks,
+    scope: prune.Scope,
+    stacked: Patterns = (),
+) -> None:
     """Raise ScoreError if scores leave it open which weights go.
 
     That is if more than a hundredth of them share the score at which pruning stops, of
     a layer or in all: those that stay would be the first by index.
     """
-    equal, total = prune.undecided(scores, before, after, scope)
+    equal, total = prune.undecided(scores, before, after, scope, stacked)
     if equal > _MOST_EQUAL * total:
         raise prune.ScoreError(
             f"scores: {equal:,} of {total:,} weights would stay, and others go, by "

@@ -178,7 +178,8 @@ class Plan:
         options = self.config.prune
         densities = options.densities
         density = float(densities[level - 1]) if densities else None
-        return Rule(options.fraction, density, options.scope, tuple(options.keep))
+        keep, stacked = tuple(options.keep), tuple(options.stacked)
+        return Rule(options.fraction, density, options.scope, keep, stacked)
 
     def densities(self, layers: Mapping[str, int]) -> Iterator[float]:
         """Yield the exact density of every level, by each layer's prunable weights.

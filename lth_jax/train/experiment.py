@@ -20,6 +20,7 @@ from lth_jax.layers import summary as summary_lib
 from lth_jax.models import lean
 from lth_jax.models.network import Network, over
 from lth_jax.optim import descent
+from lth_jax.stacked import apart
 from lth_jax.tasks import TASKS, Task
 from lth_jax.tasks import task as task_lib
 from lth_jax.train import inputs, soundness, state
@@ -86,6 +87,7 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
     initialise = _initialise(config, network, example)
     initial = jax.eval_shape(initialise, jax.random.key(0))
     soundness.check(network, task, input, initial)
+    layers = partial(apart, stacked=tuple(config.prune.stacked))
     # XLA's CPU backend runs a convolution's gradient 65 times slower in a loop. Members
     # that a core takes one after another stay in its caches, have no convolutions in
     # groups, and need one program for all fleets (benchmarks/NOTES.md).
@@ -127,7 +129,7 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         evaluators=evaluators(without="train"),
         measures=_measures(config, task),
         layers=_layers(network, example, initial),
-        prunable={path: mask.size for path, mask in masks_lib.leaves(initial.masks)},
+        prunable={p: m.size for p, m in jax.eval_shape(layers, initial.masks).items()},
         like=initial,
         initialise=initialise,
         length=steps["train.length"],
@@ -264,6 +266,10 @@ def _initialise(
         jax.eval_shape(partial(masks_lib.full, include=include), params)
     with field("prune.exclude"):
         initial = jax.eval_shape(initialise, jax.random.key(0))
+    with field("prune.stacked"):
+        jax.eval_shape(
+            partial(apart, stacked=tuple(config.prune.stacked)), initial.masks
+        )
     descent.check(config, initial)
     with field("prune.keep"):
         keep = tuple(config.prune.keep)
