@@ -436,5 +436,6 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("1,2")
     assert error_of(load, str(path)) == (
-        f"config.data.name: {path} is no folder, and none of .npz, .safetensors, .txt"
+        f"config.data.name: {path} is no folder, and none of .npz, .safetensors, .txt, "
+        ".py"
     )

@@ -59,7 +59,7 @@ def test_a_misspelt_field_is_no_field():
 @pytest.mark.parametrize(
     ("field", "value", "known"),
     [
-        ("model.name", "lenett", "lenet, mobilenet_v2"),
+        ("model.name", "lenett", "lenet, mlp, mobilenet_v2"),
         ("model.init", "kaiming", "kaiming_normal"),
         ("model.norm_scale", "two", "ones"),
         ("model.dtype", "float16", "bfloat16, float32"),
@@ -92,9 +92,9 @@ def test_an_unknown_name_is_answered_with_the_known_ones(answer, field, value, k
         ("branches", "dense", "random_reinit, rewind_0, shuffled_mask, ticket"),
         ("dense_branches", "ticket", "dense, long"),
         ("copied_branches", "rewind_0", "random_reinit"),
-        ("studies", "distance", "instability, last_weights, stability"),
-        ("measures", "test_error", "test_accuracy, test_loss"),
-        ("measures", "validation_loss", "test_accuracy, test_loss"),
+        ("studies", "distance", "instability, last_weights, onset, stability"),
+        ("measures", "test_error", "test, test_accuracy, test_loss"),
+        ("measures", "validation_loss", "test, test_accuracy, test_loss"),
         ("rewind.fresh", "momentum", "batch_stats, opt_state, params, step"),
     ],
 )
@@ -125,7 +125,7 @@ def test_what_a_user_registers_is_known_by_its_name(answer, monkeypatch):
 
 def test_held_out_examples_can_be_measured(answer):
     said = answer(**{"data.validation": 100, "measures": ("validation_acc",)})
-    assert "test_loss, validation_accuracy, validation_loss." in said
+    assert "test_loss, validation, validation_accuracy, validation_loss." in said
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,9 @@ def test_a_config_is_loaded_as_the_command_line_names_it(tmp_path, monkeypatch):
     own = "from lth_jax.config import default as get_config"
     (tmp_path / "own.py").write_text(own)
     assert config_lib.load("own.py") == config_lib.default()
-    with pytest.raises(ConfigError, match=r"none.py does not exist; .* digits, ince"):
+    with pytest.raises(
+        ConfigError, match=r"none.py does not exist; .* digits, grokking, ince"
+    ):
         config_lib.load("configs/none.py")
 
 

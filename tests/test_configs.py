@@ -57,6 +57,11 @@ VARIANTS = {
     "resnet50": ((*SCHEDULES, *INSTABILITY),),
     "inception_v3": ((*SCHEDULES, *INSTABILITY), ("tpu_code",)),
     "squeezenet": ((*SCHEDULES, "stability"), ("tpu_code",)),
+    "grokking": (("transformer",), ("decay",)),
+    "bytes": (("short",),),
+    "vit": (("cifar100",),),
+    "table": (),
+    "sequences": (),
 }
 # By config: variants of different groups that exclude each other all the same.
 EXCLUSIVE = {
@@ -80,6 +85,11 @@ PARAMETERS = {
     "resnet50": 25_557_032,
     "inception_v3": 27_161_264,
     "squeezenet": 1_248_424,
+    "grokking": 67 * 500 + 500 * 48 + 48 * 500 + 500 * 67,
+    "bytes": 867_328,  # that of 64 positions
+    "vit": 2_697_610,
+    "table": 1_516_517,
+    "sequences": 3 * (28 * 256 + 256 + 256 * 256) + 256 + 2_570,
 }
 
 
@@ -207,7 +217,12 @@ def test_variants_that_exclude_each_other_are_refused(name, variants):
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_networks_have_their_published_sizes(name):
+def test_networks_have_their_published_sizes(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where data of one's own are
+    (tmp_path / "input.txt").write_text(999 * "a")
+    arrays = {"inputs": np.zeros((7, 54), "f4"), "targets": np.arange(7)}
+    named = {f"{s}_{n}": x for s in ("train", "test") for n, x in arrays.items()}
+    np.savez(tmp_path / "covertype.npz", **named)
     last = experiment.summary(get(name)).splitlines()[-1].split()
     assert int(last[1].replace(",", "")) == PARAMETERS[name]
 
@@ -275,6 +290,18 @@ def run(config, folder, workdir):
     lottery.run(config, workdir)
     lines = (workdir / "results.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize(
+    "name", ["grokking", "bytes", "vit", "table", "sequences", "grokking:transformer"]
+)
+def test_the_smallest_run_of_what_is_tried_first(name, tmp_path_factory, tmp_path):
+    name, _, variant = name.partition(":")
+    folder = tmp_path_factory.getbasetemp() / "tfds"
+    rows = run(get(name, variant, "smoke"), folder, tmp_path)
+    assert {"dense", "ticket", "random_reinit"} <= {row["branch"] for row in rows}
+    measured = {row["measure"] for row in rows}
+    assert ("test_bits" if name == "bytes" else "test_accuracy") in measured
 
 
 CIFAR_SMOKES = [

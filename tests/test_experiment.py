@@ -172,9 +172,8 @@ def test_images_may_have_unit_norm_in_training_and_in_evaluation(build):
     batch = program.feed.batch(program.supply(0, 0), jax.numpy.uint32(0), 0)
     norms = jax.numpy.linalg.norm(batch["inputs"].reshape(60, -1), axis=1)
     assert norms.tolist() == pytest.approx([1] * 60)
-    assert [e.unit_norm for e in (*made.evaluators.values(), *made.path.values())] == [
-        True
-    ] * 3
+    evaluators = (*made.evaluators.values(), *made.path.values())
+    assert [e.prepare.keywords["unit_norm"] for e in evaluators] == [True] * 3
     assert "unit_norm" not in build().data
 
 
@@ -303,7 +302,8 @@ def test_held_out_examples_are_a_split_of_their_own(build):
         ),
         (
             {"model.options": {"width": 3}},
-            "config.model.options: unknown field of lenet 'width'; known: widths",
+            "config.model.options: unknown field of lenet 'width'; known: dropout, "
+            "widths",
         ),
         (
             {"model.name": "cifar_resnet", "model.options": {"depth": 9}},

@@ -125,7 +125,7 @@ def digits(tmp_path_factory):
     def load(name, **options):
         return original(name, data_dir=folder, **options)
 
-    return lambda data_dir, **options: load(**options)
+    return lambda name, data_dir, **options: load(name, **options)
 
 
 def answer(tree):

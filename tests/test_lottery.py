@@ -864,7 +864,7 @@ def test_a_finished_run_takes_in_more_replicates(before_growth, tmp_path):
     more, whole = before_growth.more, before_growth.whole
     grown = copied(before_growth.grown, tmp_path / "run")
     before = grown.records.path.read_bytes()
-    assert loop.run(more, grown.directory) == []
+    assert loop.run(more, grown.directory).diverged == []
     assert grown.records.path.read_bytes().startswith(before)
     assert_grown(grown, whole)
     now = contents(grown.directory)
@@ -1077,7 +1077,7 @@ def test_a_ticket_whose_weights_are_not_finite_is_not_pruned(
         return [first, *others]
 
     monkeypatch.setattr(training, "fit", diverge)
-    (said,) = loop.run(small, tmp_path / "run")
+    (said,) = loop.run(small, tmp_path / "run").diverged
     where = "replicate 1, rewind_step 2, level 1, branch ticket, copy 0, step 6"
     assert said.endswith(where)
     workdir = Workdir(tmp_path / "run")
@@ -1118,7 +1118,7 @@ def test_others_are_studied_beside_a_ticket_that_diverged(configure, tmp_path, p
     }
     config = configure(**fields, **{"prune.levels": 1, "rewind.steps": ("2it",)})
     poison(lambda member: member.is_ticket and member.replicate == 1)
-    (said,) = loop.run(config, tmp_path / "run")
+    (said,) = loop.run(config, tmp_path / "run").diverged
     where = "replicate 1, rewind_step 2, level 1, branch ticket, copy 0, step 2"
     assert said.endswith(where)
     rows = Workdir(tmp_path / "run").records.rows()
@@ -1140,7 +1140,7 @@ def test_a_level_of_which_no_ticket_is_left_is_the_last(
 ):
     config = configure(**{"copies": 1, "studies": (), "rewind.steps": ("2it",)})
     poison(lambda member: member.is_ticket)
-    assert len(loop.run(config, tmp_path / "run")) == 2
+    assert len(loop.run(config, tmp_path / "run").diverged) == 2
     before = contents(tmp_path / "run")
     rows = Workdir(tmp_path / "run").records.rows()
     found = {
@@ -1150,7 +1150,7 @@ def test_a_level_of_which_no_ticket_is_left_is_the_last(
     assert max(row["level"] for row in rows) == 1
     assert check.problems(tmp_path / "run") == []
     monkeypatch.setattr(training, "fit", None)
-    assert len(loop.run(config, tmp_path / "run")) == 2
+    assert len(loop.run(config, tmp_path / "run").diverged) == 2
     assert contents(tmp_path / "run") == before
 
 
@@ -1159,7 +1159,7 @@ def test_a_network_that_is_lost_at_once_stays_so_through_a_pause(
 ):
     config = configure(**{"copies": 1, "studies": (), "prune.levels": 1})
     poison(lambda member: member.is_ticket and member.replicate == 1)
-    said = loop.run(config, tmp_path / "whole")
+    said = loop.run(config, tmp_path / "whole").diverged
     found, _ = run_with_interruptions(config, tmp_path / "cut", monkeypatch)
     assert found == said
     whole, cut = (Records(tmp_path / n / "results.jsonl") for n in ("whole", "cut"))
@@ -1181,12 +1181,12 @@ def test_a_level_of_which_every_network_diverged_is_not_trained_again(
 ):
     config = configure(**{"copies": 1, "studies": (), "rewind.steps": ("2it",)})
     poison(lambda member: True)
-    said = loop.run(config, tmp_path / "run")
+    said = loop.run(config, tmp_path / "run").diverged
     assert len(said) == 2 * 3
     before = contents(tmp_path / "run")
     assert check.problems(tmp_path / "run") == []
     monkeypatch.setattr(training, "fit", None)
-    assert loop.run(config, tmp_path / "run") == said
+    assert loop.run(config, tmp_path / "run").diverged == said
     assert contents(tmp_path / "run") == before
 
 
@@ -1419,7 +1419,7 @@ def test_without_standard_error_a_run_says_nothing(
 ):
     monkeypatch.setattr(sys, "stderr", None)
     config = configure(**{"copies": 1, "prune.levels": level, "studies": ()})
-    assert loop.run(config, tmp_path / "run") == []
+    assert loop.run(config, tmp_path / "run").diverged == []
 
 
 def test_a_lottery_can_be_used_piece_by_piece(small, tmp_path):

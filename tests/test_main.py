@@ -14,6 +14,7 @@ from absl.testing import flagsaver
 from browser import CHROMIUM, look
 
 from lth_jax import check, config, data, job, lottery, machine, main, report
+from lth_jax.report import Results
 from lth_jax.workdir.pauses import Interrupted
 
 # How ml_collections loads a config's file.
@@ -660,7 +661,7 @@ def test_a_report_that_fails_is_no_failed_run(
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(lottery, "run", lambda *_, **__: [])
+    monkeypatch.setattr(lottery, "run", lambda *_, **__: Results(tmp_path))
     for name in ("load", "table", "write"):
         monkeypatch.setattr(report, name, lambda *_, **__: "")
     monkeypatch.setattr(report, part, fail)
@@ -675,7 +676,7 @@ def test_what_diverged_is_said_after_a_report_that_fails_too(
     monkeypatch, tmp_path, capsys
 ):
     lost = ["a loss is not finite: one", "a loss is not finite: other"]
-    monkeypatch.setattr(lottery, "run", lambda *_, **__: lost)
+    monkeypatch.setattr(lottery, "run", lambda *_, **__: Results(tmp_path, lost))
     (tmp_path / "results.jsonl").write_text("{}\n")
     said = end(monkeypatch, DIGITS, f"--workdir={tmp_path}")
     assert (

@@ -50,8 +50,8 @@ def config(**changes):
 )
 def test_a_run_does_not_mind_what_its_folder_is_called(name, tmp_path):
     folder = tmp_path / name / "run"
-    assert lottery.run(config(), folder) == []
-    assert lottery.run(config(), folder) == []  # from what it has saved
+    assert lottery.run(config(), folder).diverged == []
+    assert lottery.run(config(), folder).diverged == []  # from what it has saved
     assert check.problems(folder) == []
     ticket = export.find(folder, 1)
     for suffix in ("safetensors", "npz"):

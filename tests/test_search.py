@@ -11,6 +11,7 @@ from lth_jax import config as config_lib
 from lth_jax import lottery, report
 from lth_jax.errors import ConfigError
 from lth_jax.lottery import loop, search
+from lth_jax.report import Results
 from lth_jax.train import experiment
 from lth_jax.workdir import records
 from lth_jax.workdir.pauses import Interrupted
@@ -71,7 +72,7 @@ def pretend(monkeypatch, onset):
 )
 def test_the_onset_is_bracketed(tmp_path, monkeypatch, onset, below, at, probed):
     pretend(monkeypatch, onset)
-    monkeypatch.setattr(loop, "run", lambda config, workdir, built, **_: [])
+    monkeypatch.setattr(loop, "run", lambda _, workdir, *__, **___: Results(workdir))
     found = search.earliest_rewind(sweep(), tmp_path, "stable")
     assert (found.below, found.at) == (below, at)
     assert [probe.rewind_step for probe in found.probes] == probed
@@ -219,7 +220,9 @@ def test_the_criteria(criterion, rows, met, mean):
 def test_a_probe_counts_if_all_replicates_came_to_the_last_level(
     tmp_path, monkeypatch, rows, met, n
 ):
-    monkeypatch.setattr(loop, "run", lambda *_, **__: ["lost"])
+    monkeypatch.setattr(
+        loop, "run", lambda _, workdir, *__, **___: Results(workdir, ["lost"])
+    )
     monkeypatch.setattr(report, "load", lambda _: report.frames.tidy(rows))
     found = search.earliest_rewind(sweep(), tmp_path, "stable")
     assert {(probe.met, probe.n) for probe in found.probes} == {(met, n)}

@@ -121,7 +121,9 @@ def test_what_is_pruned_and_how_often_it_multiplies(name, fields, pruned, times)
     wanted = {path: n * pruned[path] for path, n in times.items()}
     assert multiply_adds(network, params, inputs) == wanted
     if inputs.dtype == jnp.float32:
-        rows = summary.layers(network, inputs.shape[1:])
+        rows = summary.layers(
+            network, jax.ShapeDtypeStruct(inputs.shape[1:], inputs.dtype)
+        )
         assert sum(row.multiply_adds for row in rows) == sum(wanted.values())
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lth_jax import studies
+from lth_jax.lottery.branches import BRANCHES
 from lth_jax.tasks import Classification
 from lth_jax.train.state import TrainState
 from lth_jax.workdir import Member
@@ -71,6 +72,7 @@ def run(
         start=(starts or {}).get,
         dense=lambda member, step: dense[step],
         evaluate=evaluate,
+        branch=lambda member: BRANCHES[member.branch],
     )
 
 

@@ -57,7 +57,7 @@ def _loaded(path: Path) -> dict[str, np.ndarray]:
 
         return load_file(path)
     # Of a damaged file, NumPy leaves open what it opened.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+    with path.open("rb") as file, np.load(file) as archive:
         return dict(archive)
 
 

@@ -81,7 +81,8 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
     _check_names(config)
     devices = choose(config, together)
     layout = Layout(config.train.layout, devices, config.train.members)
-    input, task = inputs.build(config, layout), _task(config)
+    task = _task(config)
+    measures, input = _measures(config, task), inputs.build(config, layout)
     steps = _lengths(config, input.feed.steps_per_epoch)
     network, example = _network(config, input.num_classes), input.feed.example
     initialise = _initialise(config, network, example)
@@ -127,7 +128,7 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         program=program,
         data=input.about,
         evaluators=evaluators(without="train"),
-        measures=_measures(config, task),
+        measures=measures,
         layers=_layers(network, example, initial),
         prunable={p: m.size for p, m in jax.eval_shape(layers, initial.masks).items()},
         like=initial,
