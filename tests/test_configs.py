@@ -220,7 +220,7 @@ def test_variants_that_exclude_each_other_are_refused(name, variants):
 def test_networks_have_their_published_sizes(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where data of one's own are
     (tmp_path / "input.txt").write_text(999 * "a")
-    arrays = {"inputs": np.zeros((7, 54), "f4"), "targets": np.arange(7)}
+    arrays = {"inputs": np.zeros((2**10, 54), "f4"), "targets": np.arange(2**10) % 7}
     named = {f"{s}_{n}": x for s in ("train", "test") for n, x in arrays.items()}
     np.savez(tmp_path / "covertype.npz", **named)
     last = experiment.summary(get(name)).splitlines()[-1].split()
@@ -292,8 +292,11 @@ def run(config, folder, workdir):
     return [json.loads(line) for line in lines]
 
 
+SLOW = ("bytes", "vit", "table", "sequences", "grokking:transformer")
+
+
 @pytest.mark.parametrize(
-    "name", ["grokking", "bytes", "vit", "table", "sequences", "grokking:transformer"]
+    "name", ["grokking", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)]
 )
 def test_the_smallest_run_of_what_is_tried_first(name, tmp_path_factory, tmp_path):
     name, _, variant = name.partition(":")
