@@ -301,9 +301,11 @@ def test_modular_addition_is_all_sums():
     sums = data.SOURCES["modular_addition"]()
     for split in (sums.train, sums.test):
         assert (split.inputs.sum(1) % 67 == split.targets).all()
-        assert (split.inputs[:, 0] >= split.inputs[:, 1]).all()
+        assert (split.inputs[:, 0] > split.inputs[:, 1]).all()
     both = np.concatenate([sums.train.inputs, sums.test.inputs])
-    assert len({*map(tuple, both.tolist())}) == 67 * 68 // 2
+    assert len({*map(tuple, both.tolist())}) == 67 * 66 // 2 == 2_211
+    config = config_lib.load("configs/grokking.py")
+    assert config.data.batch_size == len(sums.train)
 
 
 def test_the_objects_of_a_config_count_as_code():

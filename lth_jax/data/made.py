@@ -7,16 +7,17 @@ from lth_jax.data.dataset import Dataset
 
 
 def modular_addition(p: int = 67, share: float = 0.4, seed: int = 0) -> Dataset:
-    """Return the sums a + b mod p of all pairs a >= b, as Minegishi et al. (2023).
+    """Return the sums a + b mod p of all pairs a > b, as Minegishi et al. (2023).
 
-    Inputs are int32 [n, 2], labels the sums, p(p + 1) / 2 in all. A share of them,
-    drawn by a seed of its own, is for training, the others for the test.
+    Inputs are int32 [n, 2], labels the sums, p(p - 1) / 2 in all, which is the number
+    that they give (for pairs a >= b). A share of them, drawn by a seed of its own, is
+    for training, the others for the test.
 
     >>> sums = modular_addition()
     >>> len(sums.train), len(sums.test), sums.num_classes
     (884, 1327, 67)
     """
-    a, b = np.tril_indices(p)
+    a, b = np.tril_indices(p, -1)
     inputs, labels = np.stack([a, b], 1).astype(np.int32), ((a + b) % p).astype("i4")
     # The stream of a RandomState never changes (NEP 19).
     order = np.random.RandomState(seed).permutation(len(labels))
