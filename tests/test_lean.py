@@ -182,6 +182,7 @@ def test_xla_is_given_no_kernel_above_its_image():
     assert "conv_general_dilated" in primitives(3)
 
 
+@pytest.mark.slow
 def test_a_network_has_the_same_parameters_and_logits(maps):
     plain = models.create("resnet20", num_classes=10, width=4).module
     layers = {"conv": lean.Conv, "norm": lean.BatchNorm}

@@ -713,7 +713,7 @@ def run_with_interruptions(config, directory, monkeypatch):
     monkeypatch.setattr(tqdm, "update", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     for times in range(1, 100):
         with contextlib.suppress(Interrupted):
-            return loop.run(config, directory), times
+            return loop.run(config, directory).diverged, times
     raise AssertionError("it never ends")
 
 
@@ -1005,7 +1005,7 @@ def survived(sweep, tmp_path_factory):
     directory = tmp_path_factory.mktemp("survived") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment_lib, "build", build)
-        return Workdir(directory), loop.run(sweep(), directory)
+        return Workdir(directory), loop.run(sweep(), directory).diverged
 
 
 def without_values(workdir):

@@ -130,6 +130,7 @@ def test_layers_pruned_by_themselves_keep_the_exact_number(configure, tmp_path, 
         assert counts == {"fc1/kernel": (537, 768), "fc/kernel": (84, 120)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["snip", "grasp"])
 def test_devices_that_share_batches_score_one_whole_batch(
     configure, tmp_path, monkeypatch, method

@@ -87,7 +87,12 @@ def arrays(x=X, y=Y):
     return data.from_arrays((x[:60], y[:60]), (x[60:], y[60:]))
 
 
-@pytest.mark.parametrize("framework", NETWORKS)
+OTHERS = ("linen", "equinox", "haiku", "plain")
+
+
+@pytest.mark.parametrize(
+    "framework", ["nnx", *(pytest.param(n, marks=pytest.mark.slow) for n in OTHERS)]
+)
 def test_a_network_of_any_framework_has_controls_studies_and_a_report(
     framework, tmp_path
 ):

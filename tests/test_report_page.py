@@ -120,6 +120,7 @@ path.effects: [1]
 """.strip().splitlines()
 
 
+@pytest.mark.slow
 def test_a_page_is_the_same_whatever_a_matplotlibrc_says(run, tmp_path):
     """Without LaTeX, a display, or any font that it names."""
     code = f"from lth_jax import report\nreport.write({str(run)!r}, directory="
