@@ -313,6 +313,31 @@ def test_modular_addition_is_all_sums():
     assert config.data.batch_size == len(sums.train)
 
 
+class Rounded:
+    units = {"error": Unit()}
+    error = "error"
+
+    def losses(self, outputs, batch):
+        return jnp.abs(outputs[:, 0] - batch["targets"])
+
+    def metrics(self, outputs, batch):
+        return {"error": self.losses(outputs, batch)}
+
+
+@pytest.mark.parametrize("what", [*NETWORKS, "task", "augment"])
+def test_what_is_given_counts_as_code_whatever_it_is_wrapped_in(what):
+    """Of a plain data set and the package's LeNet, but for one object."""
+    objects = {"data": arrays(y=X[:, 0] if what == "task" else Y)}
+    if what == "augment":
+        of = ((X[:60], Y[:60]), (X[60:], Y[60:]))
+        objects["data"] = data.from_arrays(*of, augment=lambda key, inputs: inputs)
+    objects |= {"network": NETWORKS[what]()} if what in NETWORKS else {}
+    objects |= {"task": Rounded()} if what == "task" else {}
+    config = give(settings(), **objects)
+    _, experiment = loop.build(config)
+    assert "test_own.py" in loop.environment.code(loop._own(config, experiment))
+
+
 def test_the_objects_of_a_config_count_as_code():
     def quadrants():
         return arrays()

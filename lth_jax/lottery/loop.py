@@ -157,6 +157,7 @@ def _own(config: ConfigDict, experiment: Experiment) -> list[object]:
         schedules.named(config.optim.schedule),
         experiment.program.network,
         experiment.program.feed,
+        type(experiment.program.task),
         *(STUDIES[name] for name in config.studies),
         *(x for owner in (*branches, method) for x in vars(owner).values()),
         *(MASKS[branch.masks] for branch in branches),

@@ -1,6 +1,7 @@
 """Environment: what a run's numbers may depend on besides its config."""
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import inspect
@@ -124,7 +125,8 @@ def _own_code(own: Iterable[object]) -> Iterator[tuple[str, str]]:
 def _functions(found: Iterable[object], seen: set[int]) -> Iterator[FunctionType]:
     """Yield the functions that objects are made of, through partials and closures."""
     for x in found:
-        if id(x) in seen or not (callable(x) or isinstance(x, tuple | list)):
+        made_of = isinstance(x, tuple | list) or dataclasses.is_dataclass(x)
+        if id(x) in seen or not (callable(x) or made_of):
             continue
         seen.add(id(x))
         inner = [getattr(x, "__wrapped__", None), getattr(x, "__func__", None)]
