@@ -15,16 +15,8 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from lth_jax import lottery, machine, report
-from lth_jax.data import KNOWN, SOURCES
 from lth_jax.errors import RunError, one_line
-from lth_jax.lottery.branches import BRANCHES
-from lth_jax.lottery.methods import METHODS
-from lth_jax.models import MODELS
-from lth_jax.optim.optimizers import OPTIMIZERS
-from lth_jax.optim.schedules import SCHEDULES
 from lth_jax.paths import local
-from lth_jax.studies import STUDIES
-from lth_jax.tasks import TASKS
 from lth_jax.train import experiment, processes
 from lth_jax.workdir.pauses import Interrupted
 
@@ -73,6 +65,15 @@ def work(config: ConfigDict, asked: Any) -> None:
 
 def names() -> dict[str, list[str]]:
     """Return what a config can name, by field."""
+    from lth_jax.data import KNOWN, SOURCES  # when help is asked for, alone
+    from lth_jax.lottery.branches import BRANCHES
+    from lth_jax.lottery.methods import METHODS
+    from lth_jax.models import MODELS
+    from lth_jax.optim.optimizers import OPTIMIZERS
+    from lth_jax.optim.schedules import SCHEDULES
+    from lth_jax.studies import STUDIES
+    from lth_jax.tasks import TASKS
+
     known: dict[str, Iterable[str]] = {
         "model.name": MODELS,
         "task.name": TASKS,

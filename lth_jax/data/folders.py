@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lth_jax.data.dataset import Dataset, assemble
+from lth_jax.data.dataset import Dataset
 from lth_jax.data.stored import Stored, held
 from lth_jax.errors import DataError
 
@@ -68,14 +68,15 @@ def read(root: Path, train: str, test: str, *, in_memory: bool) -> Dataset:
     stored = [Stored(x, key_feature="path", field=_FIELD) for x in listed]
     if in_memory:
         try:
-            return assemble(*held(stored), num_classes=len(classes))
+            of_train, of_test = held(stored)
+            return Dataset(of_train, None, of_test, len(classes), {})
         except ValueError as error:
             raise DataError(f"{_FIELD}: {error}") from error
     digest = hashlib.sha256()
     for folder in listed:
         digest.update(folder.paths.tobytes() + folder.sizes.tobytes())
     about = {"files": digest.hexdigest()}
-    return assemble(*stored, num_classes=len(classes), about=about)
+    return Dataset(stored[0], None, stored[1], len(classes), about)
 
 
 def _folders(parent: Path) -> list[str]:

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 
 from lth_jax.report.rows import Rows
 from lth_jax.report.rows import branches as branches_of
-from lth_jax.report.titles import title, unit, units
+from lth_jax.report.titles import is_metric, title, unit
 
 Share = Literal["all", "col"]
 
@@ -218,7 +218,7 @@ def _apart(ax: Axes, ticks: list[float]) -> list[float]:
 
 def _kind(rows: Rows, measure: str) -> Literal["loss", "accuracy", "other"]:
     """Return which scale a measure has: of losses or of accuracies, or from 0."""
-    metric = any(measure.endswith(f"_{name}") for name in units(rows))
+    metric = is_metric(rows, measure)
     if metric and unit(rows, measure).higher_is_better:
         return "accuracy"
     return "loss" if metric or measure.endswith("loss") else "other"

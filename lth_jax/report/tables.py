@@ -19,7 +19,15 @@ from lth_jax.report.rows import (
     tidy,
     varying,
 )
-from lth_jax.report.titles import in_words, main, plain, title, unit, units, words_of
+from lth_jax.report.titles import (
+    in_words,
+    is_metric,
+    main,
+    plain,
+    title,
+    unit,
+    words_of,
+)
 
 Tables = Iterator[tuple[str, pd.DataFrame]]
 
@@ -78,8 +86,7 @@ def tables(rows: Rows, measure: str, **where: Any) -> Tables:
 
 def _format(rows: Rows, measure: str, values: pd.Series) -> str:
     """Return how a measure's numbers are written, in their unit."""
-    metric = any(measure.endswith(f"_{name}") for name in units(rows))
-    loss = metric and unit(rows, measure).factor == 1
+    loss = is_metric(rows, measure) and unit(rows, measure).factor == 1
     digits = 4 if loss or measure.endswith("loss") else 2 if values.max() < 1000 else 0
     return f",.{digits}f"
 

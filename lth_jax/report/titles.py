@@ -45,6 +45,11 @@ def unit(rows: Any, measure: str) -> Unit:
     return next(found, None) or next(others, Unit())
 
 
+def is_metric(rows: Any, measure: str) -> bool:
+    """Return whether a measure is one of the metrics of the rows' task."""
+    return any(measure.endswith(f"_{name}") for name in units(rows))
+
+
 def title(rows: Any, measure: str, /, **where: Any) -> str:
     """Return what numbers are called: `instability on test, between copies, in %`."""
     words = {name: words_of(name, value) for name, value in where.items()}

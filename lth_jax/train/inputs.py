@@ -30,7 +30,6 @@ class Inputs:
     num_classes: int
     splits: dict[str, Any]  # those there are: train, validation, test
     about: dict[str, Any]  # what tells the data from others, and normalises them
-    augment: Callable[..., PyTree] | None  # of the data set
 
     def supply(self, data_seed: int, step: int) -> PyTree:
         """Return the feed's arrays for a step, on the devices, as in `Program`."""
@@ -107,7 +106,6 @@ def build(config: ConfigDict, layout: Layout) -> Inputs:
         dataset.num_classes,
         dataset.splits,
         fingerprint(dataset) | sizes | about,
-        dataset.augment,
     )
 
 
