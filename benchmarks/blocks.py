@@ -25,7 +25,7 @@ from lth_jax import config as config_lib
 from lth_jax import machine, masks, prune
 from lth_jax.data import Images, Stream, normalise
 from lth_jax.data.stored import Stored
-from lth_jax.train.devices import Layout
+from lth_jax.devices.layout import Layout
 from lth_jax.train.evaluate import Evaluator, Refresher, between
 
 Block = Callable[[Budget], Iterator[Figure]]

@@ -10,7 +10,7 @@ import jax
 from benchmarks import ours
 from benchmarks.figures import Budget, Figure, Way, compared, rates
 from lth_jax import data
-from lth_jax.train.devices import Layout
+from lth_jax.devices.layout import Layout
 from lth_jax.train.step import Program
 
 _TRIED = 16  # steps of a first call, which compiles

@@ -17,12 +17,12 @@ from lth_jax import data, masks, models, prune, rewind, scores
 from lth_jax.data import Memory, Split
 from lth_jax.data.augment import AUGMENTATIONS
 from lth_jax.data.dataset import assemble, channel_statistics
+from lth_jax.devices.layout import Layout
 from lth_jax.models import lean
 from lth_jax.optim import optimizers as optim
 from lth_jax.optim.schedules import Schedule
 from lth_jax.tasks import Classification
 from lth_jax.train import state
-from lth_jax.train.devices import Layout
 from lth_jax.train.fit import fit
 from lth_jax.train.state import TrainState
 from lth_jax.train.step import Feed, Program

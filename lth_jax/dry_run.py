@@ -9,10 +9,10 @@ import jax
 from ml_collections import ConfigDict
 
 from lth_jax.config.files import flatten
+from lth_jax.devices import processes
 from lth_jax.lottery import loop
 from lth_jax.lottery.branches import BRANCHES
 from lth_jax.lottery.plan import Plan
-from lth_jax.train import processes
 from lth_jax.train.experiment import Experiment
 from lth_jax.train.fit import fit
 

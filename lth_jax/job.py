@@ -15,9 +15,10 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from lth_jax import lottery, machine, report
+from lth_jax.devices import processes
 from lth_jax.errors import RunError, one_line
 from lth_jax.paths import local
-from lth_jax.train import experiment, processes
+from lth_jax.train import experiment
 from lth_jax.workdir.pauses import Interrupted
 
 TRY_AGAIN = 75  # EX_TEMPFAIL: interrupted; the same command goes on from there

@@ -46,9 +46,9 @@ from lth_jax.data import (
 from lth_jax.data.augment import Views, crop_flip, draw_views
 from lth_jax.data.dataset import assemble, channel_statistics
 from lth_jax.data.digits import Digits
+from lth_jax.devices.layout import Layout
 from lth_jax.errors import ConfigError, DataError
 from lth_jax.train import inputs
-from lth_jax.train.devices import Layout
 
 # ---------------------------------------------------------------------- order
 

@@ -13,10 +13,10 @@ from trees import assert_same
 
 from lth_jax import data, models, prune
 from lth_jax.data import Split
+from lth_jax.devices.layout import Layout
 from lth_jax.models.network import with_fields
 from lth_jax.tasks import Classification
 from lth_jax.train import state
-from lth_jax.train.devices import Layout
 from lth_jax.train.evaluate import Evaluator, between, refresher
 from lth_jax.train.fit import Program
 

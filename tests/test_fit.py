@@ -17,12 +17,13 @@ from trees import assert_same
 from lth_jax import masks as masks_lib
 from lth_jax import models, prune, rewind
 from lth_jax.data import Memory, Split, batch_indices, normalise
+from lth_jax.devices import processes
+from lth_jax.devices.layout import Layout
 from lth_jax.models.network import with_fields
 from lth_jax.optim import optimizers as optim
 from lth_jax.optim.schedules import Schedule
 from lth_jax.tasks.classification import Classification, cross_entropy
-from lth_jax.train import processes, state
-from lth_jax.train.devices import Layout
+from lth_jax.train import state
 from lth_jax.train.fit import fit
 from lth_jax.train.step import Feed, Program, train_step
 

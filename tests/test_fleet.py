@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from lth_jax.train.devices import Layout
+from lth_jax.devices.layout import Layout
 
 
 def layout(name="fleet", devices=2, members=0):

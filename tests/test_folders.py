@@ -14,9 +14,9 @@ from trees import assert_same
 
 from lth_jax import config
 from lth_jax.data import Images, Stream, fingerprint, load
+from lth_jax.devices.layout import Layout
 from lth_jax.errors import DataError
 from lth_jax.train import inputs
-from lth_jax.train.devices import Layout
 
 
 def write(root, part, name, image):

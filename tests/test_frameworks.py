@@ -14,12 +14,12 @@ from flax import nnx
 
 from lth_jax import masks, models, prune, rewind
 from lth_jax.data import Memory, Split, normalise
+from lth_jax.devices.layout import Layout
 from lth_jax.models.network import over
 from lth_jax.optim import optimizers
 from lth_jax.optim.schedules import Schedule
 from lth_jax.tasks import Classification
 from lth_jax.train import state
-from lth_jax.train.devices import Layout
 from lth_jax.train.fit import fit
 from lth_jax.train.step import Program
 

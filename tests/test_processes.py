@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from lth_jax import check
+from lth_jax.devices import processes
 from lth_jax.errors import ProcessError
 from lth_jax.job import TRY_AGAIN
 from lth_jax.models import lean
-from lth_jax.train import processes
 from lth_jax.workdir import Workdir
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +54,7 @@ MEETING = """
 import sys
 import numpy as np
 from lth_jax.errors import ProcessError
-from lth_jax.train import processes
+from lth_jax.devices import processes
 
 def fail():
     raise KeyError("the first one's")

@@ -18,9 +18,10 @@ import pytest
 from lth_jax import config as config_lib
 from lth_jax import models
 from lth_jax.config.table import FIELDS
+from lth_jax.devices import processes
 from lth_jax.errors import CheckpointError, ConfigError
 from lth_jax.optim import optimizers as optim
-from lth_jax.train import processes, state
+from lth_jax.train import state
 from lth_jax.workdir import Member, Workdir, environment, identity
 
 

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from lth_jax import masks as masks_lib
 from lth_jax.config import fields
 from lth_jax.config.fields import known
+from lth_jax.devices import processes
 from lth_jax.errors import Diverged, ProcessError
 from lth_jax.lottery import plan as plan_lib
 from lth_jax.lottery.branches import BRANCHES, MASKS
@@ -31,7 +32,6 @@ from lth_jax.prune import ScoreError
 from lth_jax.report import Results
 from lth_jax.studies import STUDIES
 from lth_jax.train import experiment as experiment_lib
-from lth_jax.train import processes
 from lth_jax.train import progress as progress_lib
 from lth_jax.train.experiment import Experiment
 from lth_jax.workdir import environment, growth, identity

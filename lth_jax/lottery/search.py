@@ -12,11 +12,11 @@ import pandas as pd
 from ml_collections import ConfigDict
 
 from lth_jax import report
+from lth_jax.devices import processes
 from lth_jax.errors import ConfigError
 from lth_jax.lottery import loop
 from lth_jax.lottery.plan import Plan
 from lth_jax.tasks import Unit
-from lth_jax.train import processes
 from lth_jax.train.experiment import Experiment
 from lth_jax.workdir import identity
 from lth_jax.workdir.folder import Workdir

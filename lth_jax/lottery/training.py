@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lth_jax.train import processes
+from lth_jax.devices import processes
 from lth_jax.train.fit import fit
 from lth_jax.train.state import TrainState
 from lth_jax.workdir.member import Member, Networks

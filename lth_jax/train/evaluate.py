@@ -15,10 +15,10 @@ from lth_jax import masks as masks_lib
 from lth_jax import measures
 from lth_jax.data.dataset import Split
 from lth_jax.data.stream import Stream
+from lth_jax.devices.layout import Layout
 from lth_jax.errors import ConfigError
 from lth_jax.models.network import Network, with_fields
 from lth_jax.tasks.task import Batch, Task, Totals, means, totals
-from lth_jax.train.devices import Layout
 from lth_jax.train.state import TrainState, evaluated
 from lth_jax.train.step import Program, averaged, batch_loss
 

@@ -15,6 +15,7 @@ from lth_jax import masks as masks_lib
 from lth_jax import models, tasks
 from lth_jax.config import fields
 from lth_jax.config.fields import field, known
+from lth_jax.devices.layout import Layout, choose
 from lth_jax.errors import ConfigError
 from lth_jax.layers import summary as summary_lib
 from lth_jax.models import lean
@@ -24,7 +25,6 @@ from lth_jax.stacked import apart
 from lth_jax.tasks import TASKS, Task
 from lth_jax.tasks import task as task_lib
 from lth_jax.train import inputs, soundness, state
-from lth_jax.train.devices import Layout, choose
 from lth_jax.train.evaluate import Evaluator, Refresher, refresher
 from lth_jax.train.state import TrainState
 from lth_jax.train.step import Program

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from lth_jax.train import processes
+from lth_jax.devices import processes
 from lth_jax.train.state import TrainState
 from lth_jax.train.step import Program
 

@@ -17,8 +17,8 @@ from lth_jax.data.dataset import Dataset, channel_statistics, fingerprint
 from lth_jax.data.memory import Memory
 from lth_jax.data.stored import Images
 from lth_jax.data.stream import Stream
+from lth_jax.devices.layout import Layout
 from lth_jax.errors import ConfigError
-from lth_jax.train.devices import Layout
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 import sys
 from typing import Any
 
-from lth_jax.train import processes
+from lth_jax.devices import processes
 
 _SECONDS = 60  # between two lines of a level
 _LINE = "{desc}{n_fmt} of {total_fmt} steps, {rate_fmt}, {remaining} left"

@@ -13,14 +13,14 @@ from jaxtyping import Array, Bool, Float, Int, PyTree, UInt32
 
 from lth_jax import masks as masks_lib
 from lth_jax.data import keys
+from lth_jax.devices import processes
 from lth_jax.models.classifier import Classifier, without_norm
 from lth_jax.models.network import Network, over, with_fields
 from lth_jax.tasks.task import Batch, Task
-from lth_jax.train import processes
 from lth_jax.train.state import Proximal, TrainState
 
 if TYPE_CHECKING:
-    from lth_jax.train.devices import Layout
+    from lth_jax.devices.layout import Layout
 
 State = TypeVar("State", bound=PyTree)
 

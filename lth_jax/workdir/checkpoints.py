@@ -19,8 +19,8 @@ import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
 from lth_jax import masks as masks_lib
+from lth_jax.devices import processes
 from lth_jax.errors import CheckpointError, one_line
-from lth_jax.train import processes
 
 Tree = TypeVar("Tree", bound=PyTree)
 

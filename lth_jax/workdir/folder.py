@@ -8,9 +8,9 @@ from pathlib import Path
 import jax.numpy as jnp
 
 from lth_jax import masks as masks_lib
+from lth_jax.devices import processes
 from lth_jax.errors import CheckpointError
 from lth_jax.paths import local
-from lth_jax.train import processes
 from lth_jax.train.state import TrainState
 from lth_jax.workdir.checkpoints import Series
 from lth_jax.workdir.member import Member, Networks

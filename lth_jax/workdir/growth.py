@@ -5,7 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from lth_jax.train import processes
+from lth_jax.devices import processes
 from lth_jax.workdir import identity
 from lth_jax.workdir.checkpoints import Series
 from lth_jax.workdir.folder import Workdir

@@ -27,8 +27,8 @@ from ml_collections import ConfigDict
 
 from lth_jax.config.files import flatten, from_json
 from lth_jax.config.table import FIELDS
+from lth_jax.devices import processes
 from lth_jax.errors import ConfigError
-from lth_jax.train import processes
 from lth_jax.workdir import environment as environment_lib
 
 _GROWING = {"prune.levels", "prune.densities", "branch_levels"}

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-from lth_jax.train import processes
+from lth_jax.devices import processes
 from lth_jax.workdir import checkpoints as checkpoint
 
 

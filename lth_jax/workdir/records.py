@@ -8,8 +8,8 @@ from typing import Any
 
 from lth_jax import jsonl
 from lth_jax import masks as masks_lib
+from lth_jax.devices import processes
 from lth_jax.errors import RecordsError
-from lth_jax.train import processes
 from lth_jax.train.state import TrainState
 from lth_jax.workdir.member import Member
 

@@ -12,8 +12,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
+from lth_jax.devices import processes
 from lth_jax.errors import ConfigError
-from lth_jax.train import processes
 
 State = TypeVar("State", bound=PyTree)
 

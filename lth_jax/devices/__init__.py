@@ -1,0 +1,1 @@
+"""Devices: how networks lie on them, in one process or several."""
