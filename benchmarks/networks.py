@@ -11,6 +11,7 @@ from benchmarks import ours
 from benchmarks.figures import Budget, Figure, Way, compared, rates
 from lth_jax import data
 from lth_jax.devices.layout import Layout
+from lth_jax.models import lean
 from lth_jax.train.step import Program
 
 _TRIED = 16  # steps of a first call, which compiles
@@ -42,7 +43,7 @@ def cifar(name: str, way: str, dtype: str, tiny: bool) -> Program:
         fields |= {"depth": 8, "width": 4} if name == "resnet20" else {}
         name = small[name]
     if way == "products":
-        fields["conv"] = ours.Products
+        fields["conv"] = lean.Products
     return ours.convolutional(
         name,
         images(64, 16, 3) if tiny else images(10_000, 32, 3),

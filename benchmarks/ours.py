@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 from jax.custom_batching import sequential_vmap
 from jaxtyping import PyTree
 
@@ -148,18 +147,6 @@ class Mapped(Layout):
     ) -> Callable[[Any, Any], Any]:
         """Return the layout's program of an `fn` that is not vectorised."""
         return super().spread(sequential_vmap(fn), axes=axes, donate=donate)
-
-
-def _multiplied(
-    x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **_: Any
-) -> jax.Array:
-    multiply = partial(lean._multiply, strides=strides, padding=padding)
-    # Patches are nine times the images: they are made again for the gradients.
-    return jax.checkpoint(multiply)(x, kernel)
-
-
-# A convolution as one product of patches and kernel: of a fleet, a batched product.
-Products = partial(nn.Conv, conv_general_dilated=_multiplied)
 
 
 class Still:

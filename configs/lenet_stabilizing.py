@@ -33,8 +33,8 @@ Three scales of the images are compared again at n = 5, on seeds not used before
 --config.data.unit_norm=True (each image divided by its L2 norm), and
 --config.data.standardise=True. Written down before these runs: what decides is which of
 the eight published means above lie within the 95 % t interval of the mean over
-replicates, each the mean of its pairs of copies; the scale with the most is the nearest,
-and it stays the default here. Expected from three replicates of the first and the last:
+replicates, each the mean of its pairs of copies; the scale with the most is nearest,
+and becomes the default here. Expected from three replicates of the first and the last:
 pixels from 0 to 1 have more of them than standardised images; of unit norms nothing is
 known. None is expected to have all eight.
 

@@ -2,19 +2,16 @@
 
 import contextlib
 import itertools
-import time
 from dataclasses import replace
 
 import jax
 from ml_collections import ConfigDict
 
 from lth_jax.config.files import flatten
-from lth_jax.devices import processes
 from lth_jax.lottery import loop
 from lth_jax.lottery.branches import BRANCHES
-from lth_jax.lottery.plan import Plan
 from lth_jax.train.experiment import Experiment
-from lth_jax.train.fit import fit
+from lth_jax.train.ways import steps_per_second
 
 _SECONDS = 3  # how long training is timed
 _PAUSES = 3  # of a level on its way: two are kept, and another is being written
@@ -29,8 +26,10 @@ def describe(config: ConfigDict) -> str:
         ConfigError, DataError: as `lottery.run` would.
     """
     plan, experiment = loop.build(config)
-    with contextlib.closing(experiment):
-        rate = steps_per_second(plan, experiment)
+    with contextlib.closing(experiment), loop.precision(config):
+        experiment = loop.settled(plan, experiment)
+        fleet = [experiment.initialise(jax.random.key(0))] * plan.largest()
+        rate = steps_per_second(experiment.program, fleet, plan.length, _SECONDS)
     fields = sorted(flatten(config).items())
     lines = [f"config.{name}={value}" for name, value in fields]
     lines += ["", f"{'level':>5}  {'density':>8}  {'trainings':>9}  {'steps':>13}"]
@@ -58,25 +57,6 @@ def describe(config: ConfigDict) -> str:
             "--dry_run out.",
         ]
     )
-
-
-def steps_per_second(plan: Plan, experiment: Experiment) -> float:
-    """Train a fleet as large as the run's largest, and return its steps a second."""
-    program, initial = experiment.program, experiment.initialise(jax.random.key(0))
-    group = next(iter(program.layout.groups([initial] * plan.largest())))
-    calls = itertools.count()
-    # The first call compiles, and starts what makes batches.
-    going = fit(group, plan.length, program, pause=lambda: next(calls) > 0)
-    jax.block_until_ready(going)
-    began, done = time.monotonic(), []
-
-    def is_over() -> bool:
-        return bool(done) and processes.agree(time.monotonic() - began > _SECONDS)
-
-    while not is_over():
-        jax.block_until_ready(fit(going, plan.length, program, done.append, is_over))
-        going = group  # where it has come to its end, it begins anew
-    return sum(done) / (time.monotonic() - began)
 
 
 def _bytes(experiment: Experiment) -> int:

@@ -15,7 +15,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from lth_jax import lottery, machine, report
-from lth_jax.devices import processes
+from lth_jax.devices import memory, processes
 from lth_jax.errors import RunError, one_line
 from lth_jax.paths import local
 from lth_jax.train import experiment
@@ -143,7 +143,7 @@ def _answered(config: ConfigDict) -> Iterator[None]:
     except jax.errors.JaxRuntimeError as error:
         reason = one_line(error)
         if not processes.several():
-            if "RESOURCE_EXHAUSTED" not in reason:
+            if not memory.was_short(error):
                 raise
             together = config.train.layout == "fleet"
             may_fit = (

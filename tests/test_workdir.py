@@ -128,7 +128,7 @@ def test_every_field_is_of_another_run_or_says_that_it_is_not(name, workdir, cap
         other = value + 1
     else:
         other = {str: "other", list: (*value, 1), dict: {"a": 1}}[type(value)]
-    if name in NOTHING | {"train.devices", "train.members"}:
+    if name in NOTHING | {"train.devices", "train.members", "train.way"}:
         begin(workdir, config(**{name: other}))
         warned = name not in NOTHING
         assert f"config.{name} {value} before" * warned in capsys.readouterr().err

@@ -21,6 +21,7 @@ from lth_jax.errors import ConfigError, RunError, one_line
 # What is no code of a user's own: this package, Python, what is installed, generated.
 _INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")
 _FOLDERS = [str(Path(__file__).parents[1]), *map(sysconfig.get_path, _INSTALLED)]
+_MOST = 10**9  # steps: twice as many fit into 32 bits
 _LIBRARIES = (*(folder + os.sep for folder in _FOLDERS), "<")
 
 
@@ -117,6 +118,28 @@ def lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
                 found[name] = tuple(steps(str(v), steps_per_epoch) for v in value)
             elif value or FIELDS[name].default:
                 found[name] = steps(value, steps_per_epoch)
+    return found
+
+
+def training_lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
+    """Return the config's lengths in steps, as `lengths`, of a training that can be.
+
+    Raises ConfigError where one has no step, or too many, or a rewind step is its end.
+    """
+    found = lengths(config, steps_per_epoch)
+    for name in ("train.length", "train.evaluate_every", "prune.admm.interval"):
+        if found.get(name, 1) < 1:
+            raise ConfigError(f"config.{name}: must be at least one step")
+    for name, given in found.items():
+        if max(given if isinstance(given, tuple) else (given,), default=0) > _MOST:
+            raise ConfigError(f"config.{name}: is more than {_MOST:,} steps")
+    length = found["train.length"]
+    for text, step in zip(config.rewind.steps, found["rewind.steps"]):
+        if step >= length:
+            raise ConfigError(
+                f"config.rewind.steps: {text!r} is step {step}, but training ends at "
+                f"step {length}"
+            )
     return found
 
 

@@ -3,6 +3,8 @@
 from typing import Any, Literal, NamedTuple
 
 LAYOUTS = ("fleet", "data")
+WAYS = ("in_turn", "vmapped", "products")
+PRECISIONS = ("default", "highest", "float32", "tensorfloat32", "bfloat16")
 PARTS = ("params", "batch_stats", "opt_state", "step")
 
 
@@ -82,6 +84,8 @@ FIELDS: dict[str, Field] = {
     "train.layout": Field("fleet", "or 'data': the devices share a batch", choices=LAYOUTS),
     "train.devices": Field(0, "0 for all", least=0, changes="digits"),
     "train.members": Field(0, "most members a device at a time; 0 chooses", least=0, changes="digits"),
+    "train.way": Field("auto", "members of a device go 'in_turn', 'vmapped' or as 'products'; 'auto' finds the fastest", choices=("auto", *WAYS), changes="digits"),
+    "train.precision": Field("default", "of products of float32: the platform's, or 'highest', ..", choices=PRECISIONS),
     "train.checkpoint_minutes": Field(10.0, "0 saves only when a level is done", least=0, changes="nothing"),
     "train.sync_batch_stats": Field(True, "in layout 'data'"),
     "train.average": Field(0.0, "decay of a moving average of weights, to evaluate; 0: none", least=0, below=1),

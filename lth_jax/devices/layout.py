@@ -58,7 +58,7 @@ class Layout:
 
     def spread(
         self, fn: Callable[..., Any], *, axes: Any = None, donate: bool = False
-    ) -> Callable[[Any, Any], Any]:
+    ) -> "Spread":
         """Return a program of (states as `stack` makes them, shared) on all devices.
 
         Args:
@@ -82,8 +82,7 @@ class Layout:
         ):
             # pmap takes none, and jit would want arrays that are of all processes.
             program = jax.jit(program, donate_argnums=donated, compiler_options=options)
-        parts = np.array(self.positions)
-        return lambda states, shared: program(states, parts, shared)
+        return Spread(program, np.array(self.positions))
 
     def replicate(self, tree: State) -> State:
         """Copy arrays to every device of this process."""
@@ -115,12 +114,36 @@ class Layout:
         """
         if self.name == "data":
             return self.replicate(group[0])
-        size = self._size(of)
-        each = size // len(self.devices)
+        each = self.each(of)
         mine = [i * each + j for i in self.positions for j in range(each)]
         filled = [group[min(i, len(group) - 1)] for i in mine]
         stacked = _stack(filled, len(self.local))
         return jax.device_put(stacked, self._sharding("batch"))
+
+    def like(self, member: State, *, of: int) -> State:
+        """Return what `stack` makes of a group of members like one, as shapes."""
+        shape = () if self.name == "data" else (len(self.local), self.each(of))
+        axes = () if self.name == "data" else ("batch",)
+        sharding = self._sharding(*axes)
+
+        def stacked(x: Any) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct((*shape, *x.shape), x.dtype, sharding=sharding)
+
+        return jax.tree.map(stacked, member)
+
+    def limited(self, members: int, share: float = 1.0) -> "Layout":
+        """Return a layout in which fewer of a fleet's members go at a time.
+
+        Args:
+            members: of the fleet.
+            share: of those that go at a time here, rounded down, and at least one.
+        """
+        fewer = max(1, int(self.each(members) * share))
+        return dataclasses.replace(self, members=fewer)
+
+    def each(self, members: int) -> int:
+        """Return how many of a fleet's members go on a device at a time."""
+        return 1 if self.name == "data" else self._size(members) // len(self.devices)
 
     def unstack(self, states: State, number: int) -> list[State]:
         """Return the first `number` members, on the first device of every process."""
@@ -140,6 +163,29 @@ class Layout:
         return NamedSharding(
             Mesh(np.array(self.local), ("batch",)), PartitionSpec(*axes)
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """A program on all devices of a layout, of (states, shared)."""
+
+    program: Callable[..., Any]
+    parts: np.ndarray  # which of a batch this process's devices have
+
+    def __call__(self, states: PyTree, shared: PyTree) -> Any:
+        return self.program(states, self.parts, shared)
+
+    def needs(self, states: PyTree, shared: PyTree) -> int:
+        """Return the bytes that a call takes on a device, beside what is shared.
+
+        As the compiler counts them. States may be shapes, as `Layout.like` has them; a
+        call of arrays like these does not compile again.
+        """
+        lowered = self.program.lower(states, self.parts, shared)  # pyright: ignore
+        found = lowered.compile().memory_analysis()
+        inside = found.temp_size_in_bytes + found.output_size_in_bytes
+        inside += found.argument_size_in_bytes - found.alias_size_in_bytes
+        return inside - sum(getattr(x, "nbytes", 0) for x in jax.tree.leaves(shared))
 
 
 def _each(fn: Callable, states: PyTree, part: Any, shared: Any) -> PyTree:

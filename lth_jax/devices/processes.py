@@ -71,6 +71,11 @@ def gather(states: State) -> State:
     return multihost_utils.process_allgather(jax.device_get(states), tiled=True)
 
 
+def of_first(found: State) -> State:
+    """Return the first process's array, in all of them."""
+    return gather(found[None])[0] if several() else found
+
+
 def by_first(work: Callable[[], Result]) -> Result | None:
     """Do some work in the first process only, wait until it is done, and return it.
 

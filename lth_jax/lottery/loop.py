@@ -7,10 +7,13 @@ replicates and rewind steps of a config at once.
 import contextlib
 import itertools
 import operator
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 from tqdm.auto import tqdm
 
@@ -33,6 +36,7 @@ from lth_jax.report import Results
 from lth_jax.studies import STUDIES
 from lth_jax.train import experiment as experiment_lib
 from lth_jax.train import progress as progress_lib
+from lth_jax.train import ways
 from lth_jax.train.experiment import Experiment
 from lth_jax.workdir import environment, growth, identity
 from lth_jax.workdir.folder import Workdir
@@ -130,6 +134,7 @@ def opened(
     steps = sum(map(plan.steps, range(plan.levels + 1)))
     with (
         contextlib.closing(experiment),
+        precision(config),
         Interruption(60 * config.train.checkpoint_minutes) as interruption,
         identity.lock(workdir.directory),
         tqdm(**progress_lib.options(steps, plan.at(0))) as progress,
@@ -144,7 +149,43 @@ def opened(
         )
         workdir.recover(plan.dense_steps, plan.levels)
         diverged = workdir.records.diverged()
+        experiment = settled(plan, experiment, workdir)
         yield Run(config, plan, experiment, workdir, progress, interruption, diverged)
+
+
+def precision(config: ConfigDict) -> contextlib.AbstractContextManager[None]:
+    """Compute products as precisely as a config says, in this thread."""
+    if (asked := config.train.precision) == "default":
+        return contextlib.nullcontext()
+    return jax.default_matmul_precision(asked)
+
+
+def settled(
+    plan: Plan, experiment: Experiment, workdir: Workdir | None = None
+) -> Experiment:
+    """Return an experiment that knows the way in which members of fleets go.
+
+    Where there are several, the fastest is found by some steps of each, and kept in the
+    workdir: a run that goes on goes the same way.
+    """
+    (way, *others), number = experiment.ways, plan.largest()
+    path = workdir and workdir.directory / "way.json"
+    if others and path and path.exists():
+        way, others = identity.read(path)["way"], []
+    programs = {way: experiment.trial(way, number) for way in (way, *others)}
+    if others:
+        began = time.monotonic()
+        fleet = [experiment.initialise(jax.random.key(0))] * number
+        found = ways.timed(programs, fleet, plan.length)
+        way = max(found, key=found.__getitem__)
+        if path:
+            kept = {"way": way, "steps_per_second": found}
+            processes.by_first(lambda: identity.write(path, kept))
+        rates = ", ".join(f"{name} {rate:,.0f}" for name, rate in found.items())
+        seconds = time.monotonic() - began
+        line = f"train.way: {way} (steps a second: {rates}; tried in {seconds:.0f} s)"
+        processes.by_first(lambda: print(line, file=sys.stderr))
+    return experiment.going(way, programs[way])
 
 
 def _own(config: ConfigDict, experiment: Experiment) -> list[object]:

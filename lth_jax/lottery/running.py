@@ -1,15 +1,18 @@
 """Run: what branches, methods and studies may ask of a run."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import jax
 from jaxtyping import Array, Key, PyTree
 from ml_collections import ConfigDict
 from tqdm.auto import tqdm
 
+from lth_jax.devices import memory, processes
+from lth_jax.errors import one_line
 from lth_jax.lottery import branches
 from lth_jax.masks import Masks
 from lth_jax.rule import Rule
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from lth_jax.workdir.checkpoints import Series
     from lth_jax.workdir.folder import Workdir
     from lth_jax.workdir.pauses import Interruption
+
+Result = TypeVar("Result")
 
 
 @dataclass(eq=False)
@@ -58,6 +63,7 @@ class Run:
     before: Networks = field(default_factory=dict)
     kept: dict[Member, Masks] = field(default_factory=dict)
     networks: Networks = field(default_factory=dict)
+    _is_halved: bool = False
     _loaded: dict[int, Networks] = field(default_factory=dict)
     _begun: dict[Member, TrainState | None] = field(default_factory=dict)
 
@@ -165,9 +171,35 @@ class Run:
         """Return evaluations by split, of batch statistics as the config wants them."""
         self.rest(self.networks)
         networks = [state_lib.evaluated(network) for network in networks]
-        if self.config.study.batch_stats != "interpolate":
-            networks = self.experiment.refresh(networks)
-        return {name: split(networks) for name, split in self.experiment.path.items()}
+
+        def work(experiment: "Experiment") -> dict[str, list["Evaluation"]]:
+            found = networks
+            if self.config.study.batch_stats != "interpolate":
+                found = experiment.refresh(found)
+            return {name: split(found) for name, split in experiment.path.items()}
+
+        return self.with_room(work)
+
+    def with_room(self, work: Callable[["Experiment"], Result]) -> Result:
+        """Do some work with the experiment, of which members are not changed.
+
+        Where devices have no room for it, half as many members go at a time from then
+        on, once in a run.
+        """
+        done = self.progress.n
+        try:
+            return work(self.experiment)
+        except jax.errors.JaxRuntimeError as error:
+            smaller = self.experiment.smaller(self.plan.largest())
+            if not memory.was_short(error) or smaller is None or self._is_halved:
+                raise
+            if processes.several():  # others wait for this one
+                raise
+            reason = one_line(error)
+        self.experiment, self._is_halved, self.progress.n = smaller, True, done
+        warning = f"warning: half as many members go at a time from here on: {reason}"
+        self.progress.write(warning, file=sys.stderr)
+        return work(self.experiment)
 
     def load(self, series: "Series", number: int) -> Networks:
         """Return networks that the run has saved."""

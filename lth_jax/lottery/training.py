@@ -51,13 +51,17 @@ def train(
         together = [member for member in members if member in trained]
         while any(_is_behind(trained[member], until) for member in together):
             networks = [trained[member] for member in together]
-            observers = run.progress.update, run.interruption.due
-            networks = fit(networks, until, run.experiment.program, *observers)
+            networks = _fit(run, networks, until)
             trained.update(zip(together, networks))
             if not any(_is_behind(network, until) for network in networks):
                 together = _finish_leg(run, together, trained)
             run.rest((done or {}) | trained)
     return trained
+
+
+def _fit(run: "Run", networks: list[TrainState], stop: int) -> list[TrainState]:
+    observers = run.progress.update, run.interruption.due
+    return run.with_room(lambda e: fit(networks, stop, e.program, *observers))
 
 
 def _finish_leg(run: "Run", together: list[Member], trained: Networks) -> list[Member]:
@@ -85,10 +89,12 @@ def _measure(run: "Run", networks: Networks) -> list[dict[str, Any]]:
     steps = [max(1, int(n.step - n.loss_from)) for n in networks.values()]
     losses = [float(n.loss) / taken for n, taken in zip(networks.values(), steps)]
     measured = [{"train_loss": loss} for loss in losses]
-    for split, evaluator in run.experiment.evaluators.items():
+    some = [*networks.values()]
+    for split in run.experiment.evaluators:
         names = [m for m in run.experiment.measures if m.startswith(f"{split}_")]
-        if names and networks:
-            for numbers, found in zip(measured, evaluator([*networks.values()])):
+        if names and some:
+            evaluated = run.with_room(lambda e, s=split: e.evaluators[s](some))
+            for numbers, found in zip(measured, evaluated):
                 numbers |= {m: found[m[len(split) + 1 :]] for m in names}
     found = zip(networks.items(), measured)
     return [row for of, numbers in found for row in numbered(*of, numbers.items())]

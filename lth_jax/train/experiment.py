@@ -16,7 +16,6 @@ from lth_jax import models, tasks
 from lth_jax.config import fields
 from lth_jax.config.fields import field, known
 from lth_jax.devices.layout import Layout, choose
-from lth_jax.errors import ConfigError
 from lth_jax.layers import summary as summary_lib
 from lth_jax.models import lean
 from lth_jax.models.network import Network, over
@@ -24,12 +23,10 @@ from lth_jax.optim import descent
 from lth_jax.stacked import apart
 from lth_jax.tasks import TASKS, Task
 from lth_jax.tasks import task as task_lib
-from lth_jax.train import inputs, soundness, state
+from lth_jax.train import inputs, soundness, state, ways
 from lth_jax.train.evaluate import Evaluator, Refresher, refresher
 from lth_jax.train.state import TrainState
 from lth_jax.train.step import Program
-
-_MOST_STEPS = 10**9  # twice as many fit into 32 bits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,12 +50,51 @@ class Experiment:
     path: dict[str, Evaluator]  # evaluate networks on a path
     refresh: Refresher  # recomputes batch statistics there
     close: Callable[[], None]  # ends what makes batches ahead, until it is asked again
+    ways: tuple[str, ...]  # in which members of a fleet can go
+    members: int  # at most on a device at a time, 0 for no limit
 
     @property
     def told(self) -> dict[str, Any]:
         """What a run's plan says of what is measured, as JSON."""
         task = task_lib.about(self.program.task)
         return {"measures": [*self.measures], "task": task}
+
+    def trial(self, way: str, number: int) -> Program:
+        """Return the program of a way, with as many members as there is room for."""
+        program = self.program  # which goes the first way
+        if way != self.ways[0]:
+            program = ways.going(program, way, self.members)
+        return ways.fitting(program, self.like, number)
+
+    def going(self, way: str, program: Program) -> "Experiment":
+        """Return the same, going a way: by this program, and evaluated alike."""
+        if program is self.program:
+            return dataclasses.replace(self, ways=(way,))
+        network, layout = program.network, program.layout
+
+        def likewise(evaluators: dict[str, Evaluator]) -> dict[str, Evaluator]:
+            return {
+                name: dataclasses.replace(one, network=network, layout=layout)
+                for name, one in evaluators.items()
+            }
+
+        refreshed = ways.going(self.refresh.program, way, layout.members)
+        return dataclasses.replace(
+            self,
+            program=program,
+            evaluators=likewise(self.evaluators),
+            path=likewise(self.path),
+            refresh=dataclasses.replace(self.refresh, program=refreshed),
+            ways=(way,),
+        )
+
+    def smaller(self, members: int) -> "Experiment | None":
+        """Return the same for half as many members at a time, if there are several."""
+        if self.program.layout.each(members) == 1:
+            return None
+        layout = self.program.layout.limited(members, 0.5)
+        program = dataclasses.replace(self.program, layout=layout)
+        return self.going(self.ways[0], program)
 
     def stops(self, start: int, stop: int) -> list[int]:
         """Return the steps after which to evaluate members on their way to `stop`."""
@@ -80,10 +116,10 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
     """
     _check_names(config)
     devices = choose(config, together)
-    layout = Layout(config.train.layout, devices, config.train.members)
+    layout = Layout(config.train.layout, devices)
     task = _task(config)
     measures, input = _measures(config, task), inputs.build(config, layout)
-    steps = _lengths(config, input.feed.steps_per_epoch)
+    steps = fields.training_lengths(config, input.feed.steps_per_epoch)
     network, example = _network(config, input.num_classes), input.feed.example
     initialise = _initialise(config, network, example)
     initial = jax.eval_shape(initialise, jax.random.key(0))
@@ -93,12 +129,8 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
     # that a core takes one after another stay in its caches, have no convolutions in
     # groups, and need one program for all fleets (benchmarks/NOTES.md).
     slow_loop = _on_cpu() and any(w.ndim == 4 for w in jax.tree.leaves(initial.params))
-    if _on_cpu():
-        layout = dataclasses.replace(
-            layout,
-            members=layout.members or 1,
-            compiler_options=lean.COMPILER_OPTIONS if slow_loop else {},
-        )
+    options = lean.COMPILER_OPTIONS if slow_loop else {}
+    layout = dataclasses.replace(layout, compiler_options=options)
     program = Program(
         network=network,
         task=task,
@@ -113,6 +145,12 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         average=config.train.average,
         guard=descent.guard(config),
     )
+    most = config.train.members
+    some = ways.candidates(
+        program, initial.params, way=config.train.way, most=most, together=together
+    )
+    program = ways.going(program, some[0], most)
+    network, layout = program.network, program.layout
     few, batch_stats = config.study.examples, config.study.batch_stats
 
     def evaluators(without: str, most: int | None = None) -> dict[str, Evaluator]:
@@ -142,6 +180,8 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         refresh=refresher(
             program, -(-few // config.data.batch_size), batch_stats == "recompute_mean"
         ),
+        ways=some,
+        members=most,
     )
 
 
@@ -198,24 +238,6 @@ def _measures(config: ConfigDict, task: Task) -> tuple[str, ...]:
 
 def _on_cpu() -> bool:
     return jax.default_backend() == "cpu"
-
-
-def _lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]:
-    steps = fields.lengths(config, steps_per_epoch)
-    length = steps["train.length"]
-    for name in ("train.length", "train.evaluate_every", "prune.admm.interval"):
-        if steps.get(name, 1) < 1:
-            raise ConfigError(f"config.{name}: must be at least one step")
-    for name, found in steps.items():
-        if max(np.atleast_1d(found), default=0) > _MOST_STEPS:
-            raise ConfigError(f"config.{name}: is more than {_MOST_STEPS:,} steps")
-    for text, step in zip(config.rewind.steps, steps["rewind.steps"]):
-        if step >= length:
-            raise ConfigError(
-                f"config.rewind.steps: {text!r} is step {step}, but training ends at "
-                f"step {length}"
-            )
-    return steps
 
 
 def _network(config: ConfigDict, num_classes: int) -> Network:

@@ -57,10 +57,11 @@ def fit(
             while step < until:
                 steps = min(program.steps_per_call, until - step)
                 arrays = program.supply(data_seed, step)
-                # One call computes while the next is prepared, and no more: progress
-                # stays true and memory bounded.
-                going = bool(np.any(finite))
-                states, finite = program.advance(states, (arrays, steps))
+                states, now = program.advance(states, (arrays, steps))
+                # This call waits for no answer of the one before: what it says is read
+                # while this one computes. No more than these two are under way, so that
+                # progress stays true and memory bounded.
+                going, finite = bool(np.any(finite)), now
                 step += steps
                 progress(steps * len(group))
             # Processes meet here only, and not at every step.

@@ -20,7 +20,7 @@ from lth_jax.tasks.task import Batch, Task
 from lth_jax.train.state import Proximal, TrainState
 
 if TYPE_CHECKING:
-    from lth_jax.devices.layout import Layout
+    from lth_jax.devices.layout import Layout, Spread
 
 State = TypeVar("State", bound=PyTree)
 
@@ -74,7 +74,7 @@ class Program:
     guard: Callable[..., optax.GradientTransformation] | None = None
 
     @cached_property
-    def advance(self) -> Callable[[TrainState, Any], tuple[TrainState, Array]]:
+    def advance(self) -> "Spread":
         """Map (states, (arrays, steps)) to (states, whether they are finite)."""
         return self.layout.spread(
             partial(advance, program=self),
