@@ -69,7 +69,7 @@ def values(words):
     numbers = 1 - numbers if measure in SYNTHETIC else numbers
     if replicates is not None:
         numbers = numbers[numbers.index == replicates]
-    return numbers * unit(None, known).factor
+    return numbers * unit(of_run(dict(words)["run"]), known).factor
 
 
 def parsed(mark):
