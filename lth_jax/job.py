@@ -39,8 +39,9 @@ def work(config: ConfigDict, asked: Any) -> None:
     if "JAX_NUM_CPU_DEVICES" not in os.environ:
         jax.config.update("jax_num_cpu_devices", machine.cores())
     with _answered(config):
-        if asked.distributed or asked.coordinator:
-            processes.join(asked.coordinator, asked.processes, asked.process)
+        told = (asked.coordinator, asked.processes, asked.process)
+        if asked.distributed or told != (None,) * 3:
+            processes.join(*told)
         _look_for_devices()
         accept = {"accept_code_change": asked.accept_code_change}
         folder = local(asked.workdir or ".", "--workdir")

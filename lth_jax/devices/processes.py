@@ -6,6 +6,8 @@ that all can read. With one process everything here comes to nothing.
 """
 
 import hashlib
+import re
+import socket
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -22,6 +24,11 @@ Result = TypeVar("Result")
 # After so long without a sign of life from another process, a process gives up.
 _PATIENCE = 30  # seconds
 
+_UNTOLD = (
+    "nothing says which process this is: have srun, mpirun, Kubernetes or a TPU pod "
+    "start it, or give each process --coordinator, --processes and --process"
+)
+
 _writing = False  # by_first is at work in this process
 
 
@@ -30,7 +37,14 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
 
     What is None is asked of the cluster: a TPU pod, Slurm, Open MPI or Kubernetes. Else
     host:port of the first process, their number, and which of them this is, from 0.
+
+    Raises:
+        ProcessError: nothing says which process this is, or JAX is already in use.
     """
+    if coordinator and not re.fullmatch(r".+:\d+", coordinator):
+        raise ProcessError(f"--coordinator: {coordinator} is not HOST:PORT")
+    if coordinator and process == 0:
+        _check_free(int(coordinator.rpartition(":")[2]))
     try:
         jax.distributed.initialize(
             coordinator,
@@ -40,7 +54,26 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
             shutdown_timeout_seconds=_PATIENCE,
         )
     except (ValueError, RuntimeError) as error:
-        raise ProcessError(f"--distributed: {one_line(error)}") from error
+        reason = one_line(error)
+        if isinstance(error, ValueError) and None in (coordinator, processes, process):
+            reason = f"{_UNTOLD} ({reason})"
+        raise ProcessError(f"--distributed: {reason}") from error
+
+
+def _check_free(port: int) -> None:
+    """Raise ProcessError if the first process cannot have a port to itself.
+
+    JAX would share the port of another run, and end that.
+    """
+    with socket.socket() as found:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            found.bind(("", port))
+        except (OSError, OverflowError) as error:
+            raise ProcessError(
+                f"--coordinator: port {port} cannot be had here ({one_line(error)}); "
+                "choose another"
+            ) from error
 
 
 def several() -> bool:
