@@ -44,7 +44,7 @@ def settings():
 ALONE = """
 import sys
 from lth_jax.errors import ProcessError
-from lth_jax.train import processes
+from lth_jax.devices import processes
 
 free, taken = sys.argv[1:]
 for told in (
