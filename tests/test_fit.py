@@ -330,6 +330,37 @@ def test_a_training_that_diverged_ends_at_the_next_question(calls):
     assert sum(taken) < 4 * int(network.step) + 10
 
 
+def test_no_call_waits_for_what_the_one_before_it_says(monkeypatch):
+    """A device always has a call to go on with: answers are read one call late."""
+    events, calls = [], itertools.count()
+
+    class Answer:
+        def __init__(self, call):
+            self.call = call
+
+        def __array__(self, dtype=None, copy=None):
+            events.append(("read", self.call))
+            return np.array(True)
+
+    def advance(states, shared):
+        events.append(("called", call := next(calls)))
+        return states, Answer(call)
+
+    made = dataclasses.replace(program(), steps_per_call=2)
+    monkeypatch.setitem(made.__dict__, "advance", advance)
+    fit([member(0)], 8, made)
+    called, read = (
+        {
+            call: events.index((what, call))
+            for call in range(3)
+            if (what, call) in events
+        }
+        for what in ("called", "read")
+    )
+    assert [*called] == [0, 1, 2] and [*read] == [0, 1]
+    assert all(read[call] > called[call + 1] for call in read)
+
+
 @pytest.mark.parametrize(
     "where",
     [ALONE, layout("fleet"), layout("data", 1), layout("data")],
