@@ -189,11 +189,10 @@ def weights(width: int = 64) -> dict[str, jax.Array]:
     """Return random weights of all matrices and kernels of ResNet-50, by path."""
     random = np.random.default_rng(0)
     network = models.create("resnet50", num_classes=1000, width=width)
-    shapes = jax.eval_shape(
-        lambda: network.init(jax.random.key(0), jnp.ones((1, 64, 64, 3)), train=False)
-    )
+    images = jnp.ones((1, 64, 64, 3))
+    params, _ = jax.eval_shape(lambda: network.init(jax.random.key(0), images))
     return {
         path: jnp.asarray(random.standard_normal(leaf.shape, np.float32))
-        for path, leaf in masks.leaves(shapes["params"])
+        for path, leaf in masks.leaves(params)
         if leaf.ndim > 1
     }
