@@ -28,6 +28,14 @@ def run(notebook: NotebookNode, folder: Path, **options) -> None:
     run_sync(client(notebook, folder, **options).async_execute)()
 
 
+def profile(folder: Path, code: str) -> dict[str, str]:
+    """Return the variables with which a kernel runs some code when it starts."""
+    startup = folder / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "first.py").write_text(code)
+    return {"IPYTHONDIR": str(folder)}
+
+
 def assert_tickets_win(notebook: NotebookNode) -> None:
     """See that the printed accuracies are what they should be, as a reader does."""
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
