@@ -1,6 +1,9 @@
 """The notebook, run from the file itself, and what it must have shown."""
 
+import os
 import re
+import signal
+import time
 from pathlib import Path
 
 import nbformat
@@ -34,6 +37,14 @@ def profile(folder: Path, code: str) -> dict[str, str]:
     startup.mkdir(parents=True)
     (startup / "first.py").write_text(code)
     return {"IPYTHONDIR": str(folder)}
+
+
+def kill(run: Path, saved: Path) -> None:
+    """Kill the kernel that is at work in a run's folder once something is saved."""
+    end = time.monotonic() + 1800
+    while not saved.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    os.kill(int((run / "lock").read_text().split()[-1]), signal.SIGKILL)
 
 
 def assert_tickets_win(notebook: NotebookNode) -> None:
