@@ -9,6 +9,7 @@ import notebooks
 import pytest
 from nbclient.exceptions import DeadKernelError
 
+ADDRESS = "lth-jax/lth_jax/blob/main/colab/lottery_ticket.ipynb"
 JUPYTER = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of its client
 RUNS = 2  # the cell that says where runs are kept
 TICKETS = 6  # that, up to which a run is trained and shown
@@ -53,6 +54,14 @@ def test_outputs_are_not_kept():
     for cell in notebooks.read().cells:
         assert not cell.get("outputs")
         assert not cell.get("execution_count")
+
+
+def test_the_badges_open_the_notebook():
+    readme = (notebooks.ROOT / "README.md").read_text()
+    assert f"(https://colab.research.google.com/github/{ADDRESS})" in readme
+    assert f"(https://kaggle.com/kernels/welcome?src=https://github.com/{ADDRESS})" in (
+        readme
+    )
 
 
 @pytest.mark.parametrize("on_kaggle", [False, True])
