@@ -5,10 +5,10 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import notebooks
 import pytest
+import pythons
 from jupyter_core.utils import ensure_async, run_sync
 from nbclient.exceptions import CellExecutionError
 
@@ -19,20 +19,10 @@ SOURCES = ("lth_jax", "configs", "colab", "pyproject.toml", "README.md", "LICENS
 INSTALL = 1  # the cell that installs
 
 
-def python313() -> str | None:
-    """Return an interpreter of Python 3.13, if this machine has one."""
-    pyenv = sorted(Path.home().glob(".pyenv/versions/3.13*/bin/python"))
-    for python in (shutil.which("python3.13"), *map(str, pyenv)):
-        shown = [python or "false", "--version"]
-        if not subprocess.run(shown, capture_output=True).returncode:
-            return python
-    return None
-
-
 @pytest.fixture
 def python(tmp_path, monkeypatch):
     """The interpreter of such an environment, the kernel of which is called colab."""
-    if not (found := python313()):
+    if not (found := pythons.installed("3.13")):
         pytest.skip("there is no Python 3.13")
     home = tmp_path / "venv"
     uv, python = [sys.executable, "-m", "uv", "-q"], str(home / "bin" / "python")

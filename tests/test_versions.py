@@ -1,12 +1,12 @@
 """Other versions: the lowest that pyproject.toml allows, and the newest Pythons."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pythons import installed
 
 ROOT = Path(__file__).parents[1]
 # What reads, draws, restores and differentiates: where versions have differed before.
@@ -25,16 +25,6 @@ TOOLS = (
 # Old versions warn of what newer ones, of Python and of others, call otherwise.
 WARNINGS = "filterwarnings=error\nignore::DeprecationWarning\nignore::FutureWarning"
 UV = [sys.executable, "-m", "uv"]
-
-
-def installed(version):
-    """Return an interpreter of a version of Python that works, if there is one."""
-    of_pyenv = Path.home().glob(f".pyenv/versions/{version}.*/bin/python")
-    for path in (shutil.which(f"python{version}"), *map(str, sorted(of_pyenv))):
-        works = path and subprocess.run([path, "-c", ""], capture_output=True)
-        if works and works.returncode == 0:
-            return path
-    return None
 
 
 def install(folder, *options, python=sys.executable):
