@@ -265,3 +265,29 @@ def test_what_the_first_process_refuses_ends_all(peaceful):
     assert statuses == [1, 1]
     assert "error: --workdir: " in said[0][1]
     assert "error: the first process has failed" in said[1][1]
+
+
+TRYING = """
+from lth_jax import config as config_lib
+from lth_jax.train import ways
+
+ways.MEASURED.clear()
+
+def get_config():
+    config = config_lib.load("configs/digits.py:smoke")
+    config.replicates = 6
+    return config
+"""
+
+
+@pytest.mark.slow
+def test_processes_try_ways_together_and_go_the_same(tmp_path):
+    (tmp_path / "trying.py").write_text(TRYING)
+    arguments = [f"--config={tmp_path / 'trying.py'}"]
+    statuses, said = end(start(tmp_path / "two", arguments, 2, 2))
+    assert statuses == [0, 0], said
+    lines = [line for _, err in said for line in err.splitlines()]
+    found = [line for line in lines if line.startswith("train.way: ")]
+    assert len(found) == 1
+    assert (tmp_path / "two" / "way.json").exists()
+    assert_same_run(run(tmp_path / "one", arguments, 1, 4), Workdir(tmp_path / "two"))
