@@ -25,13 +25,13 @@ pairs and in batches that were not all of them, in which none of the dense netwo
 (test accuracy 61 %, of tickets 74 % after 10,900 steps, of both controls below 1 %,
 when that was stopped). The length, 60,000 steps, was chosen by it.
 
-Then written down, after these 60,000 steps were seen (tickets later than dense networks,
-or never; controls never), to look for the cause: `--config.train.length=25000it
---config.branches="('ticket',)"`, as masks may be worse that are taken long after
-generalisation; and that with --config.data.batch_size=442, two batches an epoch, as in
-the run that was stopped. Expected of a cause: its tickets are sooner than the dense
-networks of their own run, by the same paired t-test (n = 5). One that does not
-generalise counts with the length, which favours tickets.
+Then written down, after these 60,000 steps were seen (tickets later than dense
+networks, or never; controls never), to look for the cause: with
+--config.train.length=25000it and tickets alone, as masks may be worse that are taken
+long after generalisation; and that with --config.data.batch_size=442, two batches an
+epoch, as in the run that was stopped. Expected of a cause: its tickets are sooner than
+the dense networks of their own run, by the same paired t-test (n = 5). One that does
+not generalise counts with the length, which favours tickets.
 
 `transformer`: their one layer (Appendix B.2), of one head, width 128, 128 hidden units,
 no normalisation, on two tokens; positions are learnt here and have none in their code.

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from lth_jax.config.files import flatten
 from lth_jax.lottery import loop
 from lth_jax.lottery.branches import BRANCHES
+from lth_jax.lottery.fleets import settled
 from lth_jax.train.experiment import Experiment
 from lth_jax.train.ways import steps_per_second
 
@@ -27,7 +28,7 @@ def describe(config: ConfigDict) -> str:
     """
     plan, experiment = loop.build(config)
     with contextlib.closing(experiment), loop.precision(config):
-        experiment = loop.settled(plan, experiment)
+        experiment = settled(plan, experiment)
         fleet = [experiment.initialise(jax.random.key(0))] * plan.largest()
         rate = steps_per_second(experiment.program, fleet, plan.length, _SECONDS)
     fields = sorted(flatten(config).items())

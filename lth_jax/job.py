@@ -142,23 +142,22 @@ def _answered(config: ConfigDict) -> Iterator[None]:
         print(interrupted, file=sys.stderr)
         sys.exit(TRY_AGAIN)
     except jax.errors.JaxRuntimeError as error:
-        reason = one_line(error)
-        if not processes.several():
-            if not memory.was_short(error):
-                raise
-            together = config.train.layout == "fleet"
-            may_fit = (
-                "train.members: fewer may fit"
-                if together
-                else "train.accumulate: more, in a new --workdir, may fit"
-            )
-            sys.exit(f"error: config.{may_fit}: {reason}")
-        print(
-            f"error: another process has ended ({reason}); start all of them again: "
-            "the same commands go on",
-            file=sys.stderr,
-            flush=True,
+        reason, short = one_line(error), memory.was_short(error)
+        if not short and not processes.several():
+            raise
+        line = (
+            f"another process has ended ({reason}); start all of them again: the same "
+            "commands go on"
         )
+        if short and config.train.layout == "fleet" and config.train.way != "in_turn":
+            line = f"config.train.way: 'in_turn', one at a time, may fit: {reason}"
+        elif short:
+            line = (
+                f"config.train.accumulate: more, in a new --workdir, may fit: {reason}"
+            )
+        if not processes.several():
+            sys.exit(f"error: {line}")
+        print(f"error: {line}", file=sys.stderr, flush=True)
         os._exit(1)  # the way out through JAX waits for the others
     except KeyboardInterrupt:  # before anything was trained
         sys.exit(128 + signal.SIGINT)

@@ -137,9 +137,10 @@ def last_weights(run: "Run") -> Numbers:
     of the moving averages; both are of the same trainings.
     """
     last = [replace(network, average=None) for network in run.networks.values()]
-    for split, evaluator in run.experiment.evaluators.items():
-        for member, found in zip(run.networks, evaluator(last)):
-            name = run.experiment.program.task.error
+    name = run.experiment.program.task.error
+    for split in run.experiment.evaluators:
+        evaluated = run.with_room(len(last), lambda e, s=split: e.evaluators[s](last))
+        for member, found in zip(run.networks, evaluated):
             yield member, f"last_{split}_{name}", found[name]
 
 

@@ -615,7 +615,7 @@ def test_a_run_of_which_a_network_diverged_has_a_report_and_status_1(tmp_path):
 @pytest.mark.parametrize(
     ("layout", "way_out"),
     [
-        ("fleet", "train.members: fewer"),
+        ("fleet", "train.way: 'in_turn', one at a time,"),
         ("data", "train.accumulate: more, in a new --workdir,"),
     ],
 )

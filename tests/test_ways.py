@@ -1,7 +1,8 @@
 """Ways in which members go on a device: the same numbers, and the fastest is chosen."""
 
+import dataclasses
 import json
-import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from lth_jax import lottery, masks, models
 from lth_jax.devices import memory
 from lth_jax.devices.layout import Spread
 from lth_jax.errors import ConfigError
-from lth_jax.lottery import loop
+from lth_jax.lottery import fleets, loop
 from lth_jax.models import lean
 from lth_jax.train import experiment as experiment_lib
 from lth_jax.train import ways
@@ -225,7 +226,8 @@ def test_the_fastest_way_is_kept_and_said(fastest, forced, tmp_path, capsys):
     convolves = program.network.fields["conv"] is lean.Products
     assert convolves == (fastest == "products")
     kept = json.loads((tmp_path / "way.json").read_text())
-    assert kept == {"way": fastest, "steps_per_second": rates}
+    members = 1 if fastest == "in_turn" else 0
+    assert kept == {"way": fastest, "members": members, "steps_per_second": rates}
     assert f"train.way: {fastest} (steps a second: in_turn " in capsys.readouterr().err
 
     seen.clear()
@@ -256,22 +258,50 @@ def test_a_way_for_which_there_is_no_room_is_not_taken(unmeasured, monkeypatch):
     assert found == {"in_turn": 1.0, "vmapped": 0.0}
 
 
-def test_steps_a_second_are_those_that_are_taken(monkeypatch):
-    made = experiment_lib.build(configure())
-    counted, began = [], time.monotonic()
-    original = ways.fit
+@pytest.mark.parametrize("each", [0.001, 0.2])
+def test_steps_a_second_are_those_that_are_taken(each, monkeypatch):
+    """Of two members whose step takes so many seconds: few of them, if it is slow."""
+    made, taken, clock = experiment_lib.build(configure()), [], [0.0]
+    fleet = members(made, 2)
 
-    def counting(group, stop, program, progress=counted.append, pause=lambda: False):
-        def both(steps):
-            counted.append(steps)
-            progress(steps)
+    def fit(group, stop, program):
+        taken.append(stop - int(group[0].step))
+        clock[0] += 30 * (len(taken) == 1) + taken[-1] * each
+        return [dataclasses.replace(x, step=jnp.int32(stop)) for x in group]
 
-        return original(group, stop, program, both, pause)
+    monkeypatch.setattr(ways, "fit", fit)
+    monkeypatch.setattr(ways.time, "monotonic", lambda: clock[0])
+    rate = ways.steps_per_second(made.program, fleet, 10_000, 0.3)
+    assert rate == pytest.approx(2 / each)
+    assert clock[0] - 30 < 1
 
-    monkeypatch.setattr(ways, "fit", counting)
-    rate = ways.steps_per_second(made.program, members(made, 2), 4, 0.2)
-    assert 0 < rate <= sum(counted) / 0.2
-    assert time.monotonic() - began > 0.2
+
+USELESS = ["", "{", "[]", "{}", '{"way": "in_turn"}', '{"way": ["in_turn"]}']
+USELESS += ['{"way": "products", "members": 0}', '{"way": "vmapped", "members": -1}']
+
+
+@pytest.mark.parametrize("written", USELESS)
+def test_what_was_kept_and_is_of_no_use_is_found_again(
+    written, unmeasured, tmp_path, monkeypatch
+):
+    plan, made = loop.build(configure())
+    (tmp_path / "way.json").write_text(written)
+    said, rates = [], dict(zip(made.ways, (1.0, 2.0), strict=True))
+    monkeypatch.setattr(ways, "timed", lambda *_: rates)
+    found = fleets.settled(plan, made, Workdir(tmp_path), said.append)
+    assert found.ways == ("vmapped",)
+    assert said[0].startswith(f"warning: {tmp_path / 'way.json'} is not of this run")
+    assert json.loads((tmp_path / "way.json").read_text())["way"] == "vmapped"
+
+
+def test_what_is_done_and_what_is_alone_on_its_device_tries_nothing(forced, tmp_path):
+    _, seen = forced
+    lottery.run(configure(**{"train.way": "in_turn"}), tmp_path / "done")
+    lottery.run(configure(), tmp_path / "done")
+    alone = {"replicates": 1, "studies": ("connectivity",), "study.points": 3}
+    with loop.opened(configure(**alone), tmp_path / "alone") as run:
+        assert run.experiment.program.layout.members == 1
+    assert seen == []
 
 
 # ------------------------------------------------------------------------- the memory
@@ -316,6 +346,8 @@ def test_as_many_members_go_as_there_is_room_for(share, number, monkeypatch):
     found = ways.fitting(made.program, made.like, 6)
     assert found.layout.members == number
     assert (found is made.program) == (number == 0)
+    fewer = ways.fitting(made.program, made.like, 6, others=int(whole * share))
+    assert fewer.layout.members == 1
 
 
 def test_a_compiler_that_finds_no_room_halves_what_goes(monkeypatch):
@@ -371,6 +403,7 @@ def test_a_fleet_that_fails_for_want_of_room_halves_itself(
     assert sizes == [2, 1, 1]
     said = capsys.readouterr().err
     assert said.count("warning: half as many members go at a time from here on: ") == 1
+    assert json.loads((tmp_path / "failing" / "way.json").read_text())["members"] == 1
     monkeypatch.undo()
     lottery.run(config, tmp_path / "whole")
     assert_same_rows(tmp_path / "failing", tmp_path / "whole")
@@ -387,16 +420,18 @@ def test_it_halves_itself_once_if_it_can(way, times, monkeypatch, tmp_path):
 
 
 def test_precision_is_that_of_the_config_and_written_down(tmp_path):
-    config = configure(**{"train.precision": "bfloat16"})
+    config = configure(**{"train.precision": "highest"})
     with loop.opened(config, tmp_path) as run:
         program = run.experiment.program
         states = program.layout.like(run.experiment.like, of=2)
         shared = program.supply(0, 0), 1
-        text = program.advance.program.lower(states, np.arange(2), shared).as_text()
-    assert "DEFAULT" in text
+        spread: Any = program.advance.program
+        text = spread.lower(states, np.arange(2), shared).as_text()
+    assert "HIGHEST" in text
     written = json.loads((tmp_path / "environment.json").read_text())
-    assert written["jax"]["default_matmul_precision"] == "bfloat16"
-    assert jax.config.jax_default_matmul_precision is None
+    assert written["jax"]["default_matmul_precision"] == "highest"
+    settings: Any = jax.config
+    assert settings.jax_default_matmul_precision is None
 
 
 def test_products_are_as_precise_as_is_asked_for():

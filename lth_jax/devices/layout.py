@@ -1,4 +1,4 @@
-"""Fleet: the networks that train together, and how they lie on the devices."""
+"""Layout: how the networks that train together lie on the devices."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
@@ -246,3 +246,8 @@ def choose(config: ConfigDict, together: int | None) -> tuple[jax.Device, ...]:
             "examples that a device takes at a time"
         )
     return devices
+
+
+def on_cpu() -> bool:
+    """Return whether this process's devices are CPUs."""
+    return jax.default_backend() == "cpu"

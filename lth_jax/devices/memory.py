@@ -14,6 +14,11 @@ def free(devices: Sequence[Any]) -> int | None:
     return min(one["bytes_limit"] - one.get("bytes_in_use", 0) for one in stats)
 
 
+def size(tree: Any) -> int:
+    """Return the bytes of arrays, or of what is like them."""
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
 def was_short(error: BaseException) -> bool:
     """Return whether something has failed because a device had no room for it."""
     known = isinstance(error, jax.errors.JaxRuntimeError)

@@ -1,7 +1,7 @@
 """Processes: a run over several of them, on one machine or many.
 
 All do the same: every process has all networks and comes to the same decisions. Each
-trains and evaluates its share of them (`fleet`), and the first one writes, in a folder
+trains and evaluates its share of them (`layout`), and the first one writes, in a folder
 that all can read. With one process everything here comes to nothing.
 """
 
@@ -107,6 +107,11 @@ def gather(states: State) -> State:
 def of_first(found: State) -> State:
     """Return the first process's array, in all of them."""
     return gather(found[None])[0] if several() else found
+
+
+def least(number: int) -> int:
+    """Return the least of all processes' numbers."""
+    return int(gather(np.array([number])).min()) if several() else number
 
 
 def by_first(work: Callable[[], Result]) -> Result | None:

@@ -8,7 +8,6 @@ import contextlib
 import itertools
 import operator
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from lth_jax.errors import Diverged, ProcessError
 from lth_jax.lottery import plan as plan_lib
 from lth_jax.lottery.branches import BRANCHES, MASKS
 from lth_jax.lottery.costs import costs
+from lth_jax.lottery.fleets import settled
 from lth_jax.lottery.methods import METHODS
 from lth_jax.lottery.plan import Plan
 from lth_jax.lottery.running import Run
@@ -36,7 +36,6 @@ from lth_jax.report import Results
 from lth_jax.studies import STUDIES
 from lth_jax.train import experiment as experiment_lib
 from lth_jax.train import progress as progress_lib
-from lth_jax.train import ways
 from lth_jax.train.experiment import Experiment
 from lth_jax.workdir import environment, growth, identity
 from lth_jax.workdir.folder import Workdir
@@ -149,7 +148,11 @@ def opened(
         )
         workdir.recover(plan.dense_steps, plan.levels)
         diverged = workdir.records.diverged()
-        experiment = settled(plan, experiment, workdir)
+
+        def say(line: str) -> None:
+            processes.by_first(lambda: progress.write(line, file=sys.stderr))
+
+        experiment = settled(plan, experiment, workdir, say)
         yield Run(config, plan, experiment, workdir, progress, interruption, diverged)
 
 
@@ -158,34 +161,6 @@ def precision(config: ConfigDict) -> contextlib.AbstractContextManager[None]:
     if (asked := config.train.precision) == "default":
         return contextlib.nullcontext()
     return jax.default_matmul_precision(asked)
-
-
-def settled(
-    plan: Plan, experiment: Experiment, workdir: Workdir | None = None
-) -> Experiment:
-    """Return an experiment that knows the way in which members of fleets go.
-
-    Where there are several, the fastest is found by some steps of each, and kept in the
-    workdir: a run that goes on goes the same way.
-    """
-    (way, *others), number = experiment.ways, plan.largest()
-    path = workdir and workdir.directory / "way.json"
-    if others and path and path.exists():
-        way, others = identity.read(path)["way"], []
-    programs = {way: experiment.trial(way, number) for way in (way, *others)}
-    if others:
-        began = time.monotonic()
-        fleet = [experiment.initialise(jax.random.key(0))] * number
-        found = ways.timed(programs, fleet, plan.length)
-        way = max(found, key=found.__getitem__)
-        if path:
-            kept = {"way": way, "steps_per_second": found}
-            processes.by_first(lambda: identity.write(path, kept))
-        rates = ", ".join(f"{name} {rate:,.0f}" for name, rate in found.items())
-        seconds = time.monotonic() - began
-        line = f"train.way: {way} (steps a second: {rates}; tried in {seconds:.0f} s)"
-        processes.by_first(lambda: print(line, file=sys.stderr))
-    return experiment.going(way, programs[way])
 
 
 def _own(config: ConfigDict, experiment: Experiment) -> list[object]:

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from lth_jax.devices import memory, processes
 from lth_jax.errors import one_line
-from lth_jax.lottery import branches
+from lth_jax.lottery import branches, fleets
 from lth_jax.masks import Masks
 from lth_jax.rule import Rule
 from lth_jax.scores import Scores
@@ -178,25 +178,26 @@ class Run:
                 found = experiment.refresh(found)
             return {name: split(found) for name, split in experiment.path.items()}
 
-        return self.with_room(work)
+        return self.with_room(len(networks), work)
 
-    def with_room(self, work: Callable[["Experiment"], Result]) -> Result:
-        """Do some work with the experiment, of which members are not changed.
+    def with_room(self, number: int, work: Callable[["Experiment"], Result]) -> Result:
+        """Do some work of so many members, which it does not change.
 
-        Where devices have no room for it, half as many members go at a time from then
-        on, once in a run.
+        Where devices have no room for it, half as many go at a time from then on, once
+        in a run of one process: others would wait for this one.
         """
         done = self.progress.n
         try:
             return work(self.experiment)
         except jax.errors.JaxRuntimeError as error:
-            smaller = self.experiment.smaller(self.plan.largest())
+            smaller = self.experiment.smaller(number)
             if not memory.was_short(error) or smaller is None or self._is_halved:
                 raise
-            if processes.several():  # others wait for this one
+            if processes.several():
                 raise
             reason = one_line(error)
         self.experiment, self._is_halved, self.progress.n = smaller, True, done
+        fleets.keep(self.workdir, smaller, None)
         warning = f"warning: half as many members go at a time from here on: {reason}"
         self.progress.write(warning, file=sys.stderr)
         return work(self.experiment)

@@ -120,6 +120,7 @@ def earliest_rewind(
         built, dense = (plan, experiment), directory / "dense"
         with loop.opened(config, dense, built, accept_code_change) as run:
             loop.fit_dense(run)
+            experiment = run.experiment  # which knows how members go
         while at - below > 1:
             middle = (below + at) // 2
             alone = dataclasses.replace(plan, rewind_steps=(candidates[middle],))

@@ -61,7 +61,8 @@ def train(
 
 def _fit(run: "Run", networks: list[TrainState], stop: int) -> list[TrainState]:
     observers = run.progress.update, run.interruption.due
-    return run.with_room(lambda e: fit(networks, stop, e.program, *observers))
+    number = len(networks)
+    return run.with_room(number, lambda e: fit(networks, stop, e.program, *observers))
 
 
 def _finish_leg(run: "Run", together: list[Member], trained: Networks) -> list[Member]:
@@ -93,7 +94,9 @@ def _measure(run: "Run", networks: Networks) -> list[dict[str, Any]]:
     for split in run.experiment.evaluators:
         names = [m for m in run.experiment.measures if m.startswith(f"{split}_")]
         if names and some:
-            evaluated = run.with_room(lambda e, s=split: e.evaluators[s](some))
+            evaluated = run.with_room(
+                len(some), lambda e, s=split: e.evaluators[s](some)
+            )
             for numbers, found in zip(measured, evaluated):
                 numbers |= {m: found[m[len(split) + 1 :]] for m in names}
     found = zip(networks.items(), measured)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from lth_jax import masks as masks_lib
 from lth_jax import measures
 from lth_jax.data.dataset import Split
 from lth_jax.data.stream import Stream
+from lth_jax.devices import memory
 from lth_jax.devices.layout import Layout
 from lth_jax.errors import ConfigError
 from lth_jax.models.network import Network, with_fields
@@ -42,30 +43,46 @@ class Evaluator:
     split: Split | Stream
     prepare: Callable[[PyTree], PyTree]  # inputs, for the network
     layout: Layout
-    batch_size: int = 1000  # of a split in memory, over all devices that share it
+    # Of a split in memory, over devices that share it and members that go at a time.
+    batch_size: int = 1000
 
     def __call__(self, members: Sequence[TrainState]) -> list[Evaluation]:
         """Return the evaluation of every member."""
         evaluations: list[Evaluation] = []
         for group in self.layout.groups(members):
             states = self.layout.stack(group, of=len(members))
+            each = self.layout.each(len(members))
             sums: Any = None
-            for batch in self._totals(states):
+            for batch in self._totals(states, each):
                 found = jax.device_get(self.layout.unstack(batch, len(group)))
                 found = jax.tree.map(np.float64, found)
                 sums = jax.tree.map(np.add, sums, found) if sums else found
             evaluations += map(means, sums)
         return evaluations
 
-    def _totals(self, states: TrainState) -> Iterator[Totals]:
+    def going(self, layout: Layout) -> "Evaluator":
+        """Return one of another layout of the same devices, on which its arrays are."""
+        other = dataclasses.replace(self, layout=layout)
+        if "_resident" in vars(self):
+            vars(other)["_resident"] = self._resident
+        return other
+
+    @property
+    def size(self) -> int:
+        """The bytes of a split in memory, which lies on every device."""
+        if not isinstance(self.split, Split):
+            return 0
+        return memory.size((self.split.inputs, self.split.targets))
+
+    def _totals(self, states: TrainState, each: int) -> Iterator[Totals]:
         if isinstance(self.split, Split):
-            yield self._program(states, self._resident)
+            yield self._program(each)(states, self._resident)
             return
         totals = []
         for parts in self.split.in_order():
             # One batch computes while the next is decoded.
             yield from totals
-            totals = [self._program(states, self.layout.scatter(parts))]
+            totals = [self._program(each)(states, self.layout.scatter(parts))]
         yield from totals
 
     @cached_property
@@ -75,25 +92,32 @@ class Evaluator:
         return self.layout.replicate(arrays)
 
     @cached_property
-    def _program(self) -> Callable[[Any, Any], Totals]:
-        in_memory = isinstance(self.split, Split)
-        return self.layout.spread(self._tally, axes=None if in_memory else 0)
+    def _programs(self) -> dict[int, Callable[[Any, Any], Totals]]:
+        return {}
+
+    def _program(self, each: int) -> Callable[[Any, Any], Totals]:
+        """Return the program for so many members of a device at a time."""
+        if each not in self._programs:
+            axes = None if isinstance(self.split, Split) else 0
+            tally = partial(self._tally, each=each)
+            self._programs[each] = self.layout.spread(tally, axes=axes)
+        return self._programs[each]
 
     def _tally(
-        self, state: TrainState, part: Int[Array, ""] | int, arrays: Batch
+        self, state: TrainState, part: Int[Array, ""] | int, arrays: Batch, each: int
     ) -> Totals:
         """Measure one member on a split in memory, or on a batch from disk."""
         if isinstance(self.split, Split):
-            total = self._tally_split(state, part, arrays)
+            total = self._tally_split(state, part, arrays, each)
         else:  # the arrays are one part
             total = self._tally_batch(state, arrays)
         return lax.psum(total, self.layout.axis) if self.layout.axis else total
 
     def _tally_split(
-        self, state: TrainState, part: Int[Array, ""] | int, arrays: Batch
+        self, state: TrainState, part: Int[Array, ""] | int, arrays: Batch, each: int
     ) -> Totals:
         parts, examples = self.layout.parts, len(self.split)
-        size = -(-min(self.batch_size, examples) // parts)
+        size = -(-min(max(1, self.batch_size // each), examples) // parts)
 
         def tally(i: Array | int) -> Totals:
             position = (i * parts + part) * size + jnp.arange(size)

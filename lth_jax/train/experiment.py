@@ -15,7 +15,8 @@ from lth_jax import masks as masks_lib
 from lth_jax import models, tasks
 from lth_jax.config import fields
 from lth_jax.config.fields import field, known
-from lth_jax.devices.layout import Layout, choose
+from lth_jax.devices import memory
+from lth_jax.devices.layout import Layout, choose, on_cpu
 from lth_jax.layers import summary as summary_lib
 from lth_jax.models import lean
 from lth_jax.models.network import Network, over
@@ -64,35 +65,37 @@ class Experiment:
         program = self.program  # which goes the first way
         if way != self.ways[0]:
             program = ways.going(program, way, self.members)
-        return ways.fitting(program, self.like, number)
+        # A member is in memory thrice: where it starts, on its way, and as saved.
+        others = 3 * number * memory.size(self.like)
+        others += sum(e.size for e in (*self.evaluators.values(), *self.path.values()))
+        return ways.fitting(program, self.like, number, others)
 
     def going(self, way: str, program: Program) -> "Experiment":
-        """Return the same, going a way: by this program, and evaluated alike."""
+        """Return the same, going a way: trained by this program, evaluated alike.
+
+        What is trained as products is evaluated in turn.
+        """
         if program is self.program:
             return dataclasses.replace(self, ways=(way,))
-        network, layout = program.network, program.layout
+        alike, members = ways.evaluated(way), program.layout.members
+        refreshed = ways.going(self.refresh.program, alike, members)
 
-        def likewise(evaluators: dict[str, Evaluator]) -> dict[str, Evaluator]:
-            return {
-                name: dataclasses.replace(one, network=network, layout=layout)
-                for name, one in evaluators.items()
-            }
-
-        refreshed = ways.going(self.refresh.program, way, layout.members)
+        layout = refreshed.layout
         return dataclasses.replace(
             self,
             program=program,
-            evaluators=likewise(self.evaluators),
-            path=likewise(self.path),
+            evaluators={n: e.going(layout) for n, e in self.evaluators.items()},
+            path={n: e.going(layout) for n, e in self.path.items()},
             refresh=dataclasses.replace(self.refresh, program=refreshed),
             ways=(way,),
         )
 
-    def smaller(self, members: int) -> "Experiment | None":
-        """Return the same for half as many members at a time, if there are several."""
-        if self.program.layout.each(members) == 1:
+    def smaller(self, number: int) -> "Experiment | None":
+        """Return the same for half as many of so many members at a time, if it can."""
+        layout = self.program.layout
+        if layout.each(number) == 1:
             return None
-        layout = self.program.layout.limited(members, 0.5)
+        layout = layout.limited(number, 0.5)
         program = dataclasses.replace(self.program, layout=layout)
         return self.going(self.ways[0], program)
 
@@ -128,7 +131,7 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
     # XLA's CPU backend runs a convolution's gradient 65 times slower in a loop. Members
     # that a core takes one after another stay in its caches, have no convolutions in
     # groups, and need one program for all fleets (benchmarks/NOTES.md).
-    slow_loop = _on_cpu() and any(w.ndim == 4 for w in jax.tree.leaves(initial.params))
+    slow_loop = on_cpu() and any(w.ndim == 4 for w in jax.tree.leaves(initial.params))
     options = lean.COMPILER_OPTIONS if slow_loop else {}
     layout = dataclasses.replace(layout, compiler_options=options)
     program = Program(
@@ -149,8 +152,8 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
     some = ways.candidates(
         program, initial.params, way=config.train.way, most=most, together=together
     )
-    program = ways.going(program, some[0], most)
-    network, layout = program.network, program.layout
+    plain = ways.going(program, ways.evaluated(some[0]), most)
+    program, layout = ways.going(program, some[0], most), plain.layout
     few, batch_stats = config.study.examples, config.study.batch_stats
 
     def evaluators(without: str, most: int | None = None) -> dict[str, Evaluator]:
@@ -178,7 +181,7 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         close=input.close,
         path=evaluators(without="validation", most=few),
         refresh=refresher(
-            program, -(-few // config.data.batch_size), batch_stats == "recompute_mean"
+            plain, -(-few // config.data.batch_size), batch_stats == "recompute_mean"
         ),
         ways=some,
         members=most,
@@ -236,13 +239,9 @@ def _measures(config: ConfigDict, task: Task) -> tuple[str, ...]:
     return tuple(n for measure in config.measures for n in (of | singles)[measure])
 
 
-def _on_cpu() -> bool:
-    return jax.default_backend() == "cpu"
-
-
 def _network(config: ConfigDict, num_classes: int) -> Network:
     together = config.train.layout == "data" and config.train.sync_batch_stats
-    layers = {"conv": lean.Conv, "norm": lean.BatchNorm} if _on_cpu() else {}
+    layers = {"conv": lean.Conv, "norm": lean.BatchNorm} if on_cpu() else {}
     with field("model.options", Exception):
         made = models.create(
             config.model.name,

@@ -59,6 +59,11 @@ def candidates(
             f"config.train.way: {way!r} is of fleets; in layout 'data' networks go "
             "'in_turn'"
         )
+    if way == "in_turn" and most > 1:
+        raise ConfigError(
+            f"config.train.members: {most} at a time are not 'in_turn'; leave "
+            "train.way or train.members out"
+        )
     if way == "products" and not convolves:
         raise ConfigError(
             "config.train.way: 'products' needs a network of images with a field "
@@ -76,6 +81,11 @@ def candidates(
     return WAYS if convolves else ("in_turn", "vmapped")
 
 
+def evaluated(way: str) -> str:
+    """Return the way in which networks are evaluated that are trained in a way."""
+    return "vmapped" if way == "vmapped" else "in_turn"
+
+
 def going(program: Program, way: str, most: int = 0) -> Program:
     """Return a program whose members go a way, so many at most on a device."""
     network = program.network
@@ -86,29 +96,38 @@ def going(program: Program, way: str, most: int = 0) -> Program:
     return replace(program, network=network, layout=layout)
 
 
-def fitting(program: Program, like: TrainState, number: int) -> Program:
+def fitting(
+    program: Program, like: TrainState, number: int, others: int = 0
+) -> Program:
     """Return a program of which as many members go at a time as devices have room for.
 
-    As the compiler estimates it; on a platform that does not say how much memory there
-    is, it is the same program.
+    As the compiler estimates it, in all processes the same; on a platform that does not
+    say how much memory there is, it is the same program.
 
     Args:
         program: of the training.
         like: the shapes of a member.
         number: of the fleet's members.
+        others: bytes of what else will be on a device, but for training data.
     """
-    room = memory.free(program.layout.local)
-    while room is not None and program.layout.each(number) > 1:
+    local = program.layout.local
+    if program.layout.each(number) == 1 or memory.free(local) is None:
+        return program
+    shared = program.supply(0, 0), 1
+    free = memory.free(local) or 0  # beside the training data
+    room = processes.least(max(1, int(_USABLE * free) - others))
+    while program.layout.each(number) > 1:
         states = program.layout.like(like, of=number)
         try:
-            needed = program.advance.needs(states, (program.supply(0, 0), 1))
+            needed = program.advance.needs(states, shared)
         except jax.errors.JaxRuntimeError as error:
             if not memory.was_short(error):
                 raise
             needed = 2 * room  # some compilers refuse what does not fit
-        if needed <= _USABLE * room:
+        needed = -processes.least(-needed)
+        if needed <= room:
             break
-        layout = program.layout.limited(number, _USABLE * room / needed)
+        layout = program.layout.limited(number, min(room / needed, 0.9))
         program = replace(program, layout=layout)
     return program
 
@@ -137,18 +156,26 @@ def steps_per_second(
 ) -> float:
     """Train the first group of a fleet for a while; return its member-steps a second.
 
-    Without the first call, which compiles, and starts what makes batches.
+    Without the first step, which compiles, and starts what makes batches. Where members
+    come to `stop`, they begin anew.
     """
     group = next(iter(program.layout.groups(fleet)))
-    first = iter([False])
-    trained = fit(group, stop, program, pause=lambda: next(first, True))
-    jax.block_until_ready(trained)
-    began, done = time.monotonic(), []
+    trained, first = group, int(group[0].step)
+    at = first
 
-    def is_over() -> bool:
-        return bool(done) and processes.agree(time.monotonic() - began > seconds)
+    def take(steps: int) -> float:
+        nonlocal trained, at
+        if at + steps > stop:
+            trained, at = group, first
+        began = time.monotonic()
+        trained, at = fit(trained, at + steps, program), at + steps
+        jax.block_until_ready(trained)
+        taken = np.array(time.monotonic() - began)
+        return max(float(processes.of_first(taken)), 1e-9)
 
-    while not is_over():
-        jax.block_until_ready(fit(trained, stop, program, done.append, is_over))
-        trained = group  # where it has come to its end, it begins anew
-    return sum(done) / (time.monotonic() - began)
+    take(1)
+    steps, taken = 1, take(1)
+    while taken < seconds / 2 and steps < stop - first:
+        steps = min(stop - first, 10 * steps, int(steps * seconds / taken) + 1)
+        taken = take(steps)
+    return steps * len(group) / taken
