@@ -14,7 +14,7 @@ from lth_jax.lottery.fleets import settled
 from lth_jax.train.experiment import Experiment
 from lth_jax.train.ways import steps_per_second
 
-_SECONDS = 3  # how long training is timed
+_SECONDS = 3.0  # how long training is timed
 _PAUSES = 3  # of a level on its way: two are kept, and another is being written
 
 

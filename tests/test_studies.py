@@ -151,6 +151,7 @@ def test_last_weights_are_evaluated_beside_their_averages():
     of = run(trained)
     evaluators = {"test": lambda members: evaluate(members)["test"]}
     of.experiment.evaluators = evaluators
+    of.with_room = lambda number, work: work(of.experiment)
     assert [*studies.last_weights(of)] == [(TICKET, "last_test_accuracy", 0.8)]
     assert trained[TICKET].average is average
 

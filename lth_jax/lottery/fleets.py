@@ -6,23 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from lth_jax.devices import processes
 from lth_jax.errors import RunError
 from lth_jax.train import ways
-from lth_jax.train.experiment import Experiment
 from lth_jax.workdir import identity
 
 if TYPE_CHECKING:
     from lth_jax.lottery.plan import Plan
+    from lth_jax.train.experiment import Experiment
     from lth_jax.workdir.folder import Workdir
 
 
 def settled(
     plan: "Plan",
-    experiment: Experiment,
+    experiment: "Experiment",
     workdir: "Workdir | None" = None,
     say: Callable[[str], object] = lambda line: None,
-) -> Experiment:
+) -> "Experiment":
     """Return an experiment that knows how the members of its fleets go.
 
     Where there are several ways, the fastest is found by some steps of each, and said.
@@ -47,22 +46,15 @@ def settled(
         say(f"train.way: {way} (steps a second: {shown}; tried in {seconds:.0f} s)")
     found = experiment.going(way, programs[way])
     if workdir and not done and (rates or found.program is not experiment.program):
-        keep(workdir, found, rates)
+        workdir.keep_way(way, found.program.layout.members, rates)
     return found
 
 
-def keep(workdir: "Workdir", found: Experiment, rates: dict[str, float] | None) -> None:
-    """Write down in the workdir how members go."""
-    members = found.program.layout.members
-    kept = {"way": found.ways[0], "members": members, "steps_per_second": rates}
-    processes.by_first(lambda: identity.write(workdir.directory / "way.json", kept))
-
-
 def _read(
-    workdir: "Workdir", experiment: Experiment, say: Callable[[str], object]
-) -> Experiment | None:
+    workdir: "Workdir", experiment: "Experiment", say: Callable[[str], object]
+) -> "Experiment | None":
     """Return an experiment that goes as was kept; None if that cannot be."""
-    path = workdir.directory / "way.json"
+    path = workdir.way
     if not path.exists():
         return None
     try:

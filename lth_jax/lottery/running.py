@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from lth_jax.devices import memory, processes
 from lth_jax.errors import one_line
-from lth_jax.lottery import branches, fleets
+from lth_jax.lottery import branches
 from lth_jax.masks import Masks
 from lth_jax.rule import Rule
 from lth_jax.scores import Scores
@@ -197,7 +197,7 @@ class Run:
                 raise
             reason = one_line(error)
         self.experiment, self._is_halved, self.progress.n = smaller, True, done
-        fleets.keep(self.workdir, smaller, None)
+        self.workdir.keep_way(smaller.ways[0], smaller.program.layout.members)
         warning = f"warning: half as many members go at a time from here on: {reason}"
         self.progress.write(warning, file=sys.stderr)
         return work(self.experiment)

@@ -153,7 +153,8 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         program, initial.params, way=config.train.way, most=most, together=together
     )
     plain = ways.going(program, ways.evaluated(some[0]), most)
-    program, layout = ways.going(program, some[0], most), plain.layout
+    program = ways.going(program, some[0], most) if some[0] == "products" else plain
+    layout = plain.layout
     few, batch_stats = config.study.examples, config.study.batch_stats
 
     def evaluators(without: str, most: int | None = None) -> dict[str, Evaluator]:

@@ -12,6 +12,7 @@ from lth_jax.devices import processes
 from lth_jax.errors import CheckpointError
 from lth_jax.paths import local
 from lth_jax.train.state import TrainState
+from lth_jax.workdir import identity
 from lth_jax.workdir.checkpoints import Series
 from lth_jax.workdir.member import Member, Networks
 from lth_jax.workdir.records import Records
@@ -53,6 +54,18 @@ class Workdir:
     def paused(self) -> Series:
         """The networks of a level that is on its way, by number of the pause."""
         return Series(self.directory / "checkpoints" / "paused", keep=2)
+
+    @property
+    def way(self) -> Path:
+        """How members of fleets go, if that was found or cut: a JSON file."""
+        return self.directory / "way.json"
+
+    def keep_way(
+        self, way: str, members: int, rates: dict[str, float] | None = None
+    ) -> None:
+        """Write how members go: so many at a time, and the steps a second of ways."""
+        kept = {"way": way, "members": members, "steps_per_second": rates}
+        processes.by_first(lambda: identity.write(self.way, kept))
 
     @property
     def lasting(self) -> tuple[Series, ...]:
