@@ -1033,6 +1033,7 @@ def test_a_network_that_diverges_stops_and_others_go_on(survived, sweep, tmp_pat
     np.testing.assert_allclose(values, others, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_what_a_network_that_diverged_leaves_out_is_no_problem(survived, tmp_path):
     workdir, _ = survived
     assert check.problems(workdir.directory) == []
@@ -1154,6 +1155,7 @@ def test_a_level_of_which_no_ticket_is_left_is_the_last(
     assert contents(tmp_path / "run") == before
 
 
+@pytest.mark.slow
 def test_a_network_that_is_lost_at_once_stays_so_through_a_pause(
     configure, tmp_path, poison, monkeypatch
 ):
