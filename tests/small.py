@@ -4,7 +4,10 @@ import dataclasses
 import functools
 import json
 
+from flax import linen as nn
+
 from lth_jax import config as config_lib
+from lth_jax import models
 from lth_jax.train import experiment
 
 BUILD = experiment.build
@@ -35,3 +38,13 @@ def build(config, together=None):
         n: x for n, x in fields.items() if n in BUILT or not n.startswith(RUN_ONLY)
     }
     return _built(json.dumps(built))
+
+
+class Convolutional(models.Classifier):
+    """A convolution and a batch normalisation."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        x = self.bound_conv()(2, (3, 3), name="conv")(x)
+        x = nn.relu(self.bound_norm(train)(name="norm1")(x))
+        return self.classify(x.mean((1, 2)))

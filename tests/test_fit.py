@@ -12,6 +12,7 @@ import optax
 import pytest
 from flax import linen as nn
 from jax import lax
+from small import Convolutional
 from trees import assert_same
 
 from lth_jax import masks as masks_lib
@@ -509,16 +510,6 @@ def test_members_train_as_they_do_alone(number, limit):
 def test_devices_that_share_batches_train_as_one_does(devices):
     trained = fit([member(0), member(1)], 9, program("sgd", layout("data", devices)))
     assert_close(trained, [alone(0), alone(1)])
-
-
-class Convolutional(models.Classifier):
-    """A convolution and a batch normalisation."""
-
-    @nn.compact
-    def __call__(self, x, train):
-        x = self.bound_conv()(2, (3, 3), name="conv")(x)
-        x = nn.relu(self.bound_norm(train)(name="norm1")(x))
-        return self.classify(x.mean((1, 2)))
 
 
 @functools.cache

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from small import Convolutional
 
 from lth_jax import config as config_lib
 from lth_jax import lottery, masks, models
@@ -24,16 +25,6 @@ from lth_jax.workdir import Workdir
 
 RESNET = {"model.name": "cifar_resnet", "model.options": {"depth": 8, "width": 4}}
 SMALL = {"model.name": "convolutional", "model.options": {}}
-
-
-class Convolutional(models.Classifier):
-    """A convolution and a batch normalisation."""
-
-    @nn.compact
-    def __call__(self, x, train):
-        x = self.bound_conv()(2, (3, 3), name="conv")(x)
-        x = nn.relu(self.bound_norm(train)(name="norm1")(x))
-        return self.classify(x.mean((1, 2)))
 
 
 @pytest.fixture(autouse=True)
