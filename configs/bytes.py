@@ -21,7 +21,7 @@ question, and what `instability` of two data orders says of it.
 `short`: for two CPU cores and less than 2 hours: 2 layers of width 64, 1,000 steps, 50
 of warm-up.
 
-Run time: `short` about an hour on two CPU cores; else not measured.
+Run time: `short` half an hour on one CPU core; else not measured.
 
 Variants: `short`; `smoke` (seconds; the text is this file).
 """
