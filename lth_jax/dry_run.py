@@ -4,13 +4,13 @@ import contextlib
 import itertools
 from dataclasses import replace
 
-import jax
 from ml_collections import ConfigDict
 
 from lth_jax.config.files import flatten
+from lth_jax.devices import memory
 from lth_jax.lottery import loop
 from lth_jax.lottery.branches import BRANCHES
-from lth_jax.lottery.fleets import settled
+from lth_jax.lottery.fleets import largest_fleet, settled
 from lth_jax.train.experiment import Experiment
 from lth_jax.train.ways import steps_per_second
 
@@ -29,7 +29,7 @@ def describe(config: ConfigDict) -> str:
     plan, experiment = loop.build(config)
     with contextlib.closing(experiment), loop.precision(config):
         experiment = settled(plan, experiment)
-        fleet = [experiment.initialise(jax.random.key(0))] * plan.largest()
+        fleet = largest_fleet(plan, experiment)
         rate = steps_per_second(experiment.program, fleet, plan.length, _SECONDS)
     fields = sorted(flatten(config).items())
     lines = [f"config.{name}={value}" for name, value in fields]
@@ -62,10 +62,8 @@ def describe(config: ConfigDict) -> str:
 
 def _bytes(experiment: Experiment) -> int:
     """Return the size of a saved network: masks take a bit a weight."""
-    initial = jax.eval_shape(experiment.initialise, jax.random.key(0))
-    return sum(experiment.prunable.values()) // 8 + sum(
-        x.size * x.dtype.itemsize for x in jax.tree.leaves(replace(initial, masks=()))
-    )
+    bits = sum(experiment.prunable.values())
+    return bits // 8 + memory.size(replace(experiment.like, masks=()))
 
 
 def _duration(seconds: float) -> str:

@@ -131,7 +131,7 @@ class Layout:
 
         return jax.tree.map(stacked, member)
 
-    def limited(self, members: int, share: float = 1.0) -> "Layout":
+    def limited(self, members: int, share: float) -> "Layout":
         """Return a layout in which fewer of a fleet's members go at a time.
 
         Args:

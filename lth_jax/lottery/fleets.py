@@ -8,6 +8,7 @@ import jax
 
 from lth_jax.errors import RunError
 from lth_jax.train import ways
+from lth_jax.train.state import TrainState
 from lth_jax.workdir import identity
 
 if TYPE_CHECKING:
@@ -28,26 +29,31 @@ def settled(
     It is kept in the workdir, with how many members go at a time where devices have no
     room for more: a run that goes on goes the same way. One that is done tries none.
     """
+    if workdir and not workdir.to_come(plan.dense_steps, plan.levels):
+        return experiment
     if workdir and (kept := _read(workdir, experiment, say)):
         return kept
     number, some, rates = plan.largest(), experiment.ways, {}
-    alone = number <= len(experiment.program.layout.devices)
-    done = workdir and not workdir.to_come(plan.dense_steps, plan.levels)
-    some = some[:1] if alone or done else some
+    if number <= len(experiment.program.layout.devices):
+        some = some[:1]
     began = time.monotonic()
     programs = {way: experiment.trial(way, number) for way in some}
     way = some[0]
     if len(some) > 1:
-        fleet = [experiment.initialise(jax.random.key(0))] * number
-        rates = ways.timed(programs, fleet, plan.length)
+        rates = ways.timed(programs, largest_fleet(plan, experiment), plan.length)
         way = max(rates, key=rates.__getitem__)
         shown = ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items())
         seconds = time.monotonic() - began
         say(f"train.way: {way} (steps a second: {shown}; tried in {seconds:.0f} s)")
     found = experiment.going(way, programs[way])
-    if workdir and not done and (rates or found.program is not experiment.program):
+    if workdir and (rates or found.program is not experiment.program):
         workdir.keep_way(way, found.program.layout.members, rates)
     return found
+
+
+def largest_fleet(plan: "Plan", experiment: "Experiment") -> list[TrainState]:
+    """Return as many networks as the largest fleet has, all alike, to be timed."""
+    return [experiment.initialise(jax.random.key(0))] * plan.largest()
 
 
 def _read(

@@ -191,9 +191,8 @@ class Run:
             return work(self.experiment)
         except jax.errors.JaxRuntimeError as error:
             smaller = self.experiment.smaller(number)
-            if not memory.was_short(error) or smaller is None or self._is_halved:
-                raise
-            if processes.several():
+            may_halve = not (self._is_halved or processes.several())
+            if not memory.was_short(error) or smaller is None or not may_halve:
                 raise
             reason = one_line(error)
         self.experiment, self._is_halved, self.progress.n = smaller, True, done

@@ -79,7 +79,6 @@ class Experiment:
             return dataclasses.replace(self, ways=(way,))
         alike, members = ways.evaluated(way), program.layout.members
         refreshed = ways.going(self.refresh.program, alike, members)
-
         layout = refreshed.layout
         return dataclasses.replace(
             self,
@@ -131,7 +130,8 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
     # XLA's CPU backend runs a convolution's gradient 65 times slower in a loop. Members
     # that a core takes one after another stay in its caches, have no convolutions in
     # groups, and need one program for all fleets (benchmarks/NOTES.md).
-    slow_loop = on_cpu() and any(w.ndim == 4 for w in jax.tree.leaves(initial.params))
+    convolves = any(w.ndim == 4 for w in jax.tree.leaves(initial.params))
+    slow_loop = on_cpu() and convolves
     options = lean.COMPILER_OPTIONS if slow_loop else {}
     layout = dataclasses.replace(layout, compiler_options=options)
     program = Program(
@@ -150,7 +150,7 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
     )
     most = config.train.members
     some = ways.candidates(
-        program, initial.params, way=config.train.way, most=most, together=together
+        program, config.train.way, most, together, convolves=convolves
     )
     plain = ways.going(program, ways.evaluated(some[0]), most)
     program = ways.going(program, some[0], most) if some[0] == "products" else plain

@@ -14,7 +14,6 @@ from dataclasses import replace
 
 import jax
 import numpy as np
-from jaxtyping import PyTree
 
 from lth_jax.config.table import WAYS
 from lth_jax.devices import memory, processes
@@ -32,28 +31,21 @@ _USABLE = 0.9  # of the memory: the compiler does not count everything
 
 
 def candidates(
-    program: Program,
-    params: PyTree,
-    *,
-    way: str,
-    most: int,
-    together: int | None,
+    program: Program, way: str, most: int, together: int | None, *, convolves: bool
 ) -> tuple[str, ...]:
     """Return the ways of which the fastest is to be found; often there is one.
 
     Args:
         program: of the training.
-        params: the shapes of the network's.
         way: that of the config, or "auto".
         most: members of a device at a time, 0 for no limit.
         together: networks of the largest fleet, if known.
+        convolves: the network has kernels of images.
 
     Raises:
         ConfigError: a network, or a layout, does not go the config's way.
     """
-    convolves = "conv" in getattr(program.network, "fields", {}) and any(
-        w.ndim == 4 for w in jax.tree.leaves(params)
-    )
+    convolves = convolves and "conv" in getattr(program.network, "fields", {})
     if program.layout.name == "data" and way not in ("auto", "in_turn"):
         raise ConfigError(
             f"config.train.way: {way!r} is of fleets; in layout 'data' networks go "
