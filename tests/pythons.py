@@ -1,7 +1,8 @@
-"""Other Pythons on this machine."""
+"""Other Pythons on this machine, and environments of them."""
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 
@@ -16,3 +17,15 @@ def installed(version: str) -> str | None:
         ):
             return path
     return None
+
+
+def environment(folder: Path, python: str, *packages: str) -> str:
+    """Make an environment of an interpreter, with pip; return its interpreter.
+
+    Packages may be options of `uv pip install`, too.
+    """
+    uv, home = [sys.executable, "-m", "uv"], str(folder / "bin" / "python")
+    subprocess.run([*uv, "venv", "-q", "--seed", "-p", python, str(folder)], check=True)
+    install = [*uv, "pip", "install", "-q", "--python", home, *packages]
+    subprocess.run(install, check=True)
+    return home

@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-import sys
 import time
 
 import notebooks
@@ -25,10 +24,7 @@ def python(tmp_path, monkeypatch):
     if not (found := pythons.installed("3.13")):
         pytest.skip("there is no Python 3.13")
     home = tmp_path / "venv"
-    uv, python = [sys.executable, "-m", "uv", "-q"], str(home / "bin" / "python")
-    subprocess.run([*uv, "venv", "--seed", "-p", found, str(home)], check=True)
-    install = [*uv, "pip", "install", "--compile-bytecode", "--python", python]
-    subprocess.run([*install, *THERE], check=True)
+    python = pythons.environment(home, found, "--compile-bytecode", *THERE)
     register = ["-m", "ipykernel", "install", "--prefix", str(home), "--name", "colab"]
     subprocess.run([python, *register], check=True, capture_output=True)
     monkeypatch.setenv("JUPYTER_PATH", str(home / "share" / "jupyter"))

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pythons import installed
+from pythons import environment, installed
 
 ROOT = Path(__file__).parents[1]
 # What reads, draws, restores and differentiates: where versions have differed before.
@@ -24,16 +24,11 @@ TOOLS = (
 )
 # Old versions warn of what newer ones, of Python and of others, call otherwise.
 WARNINGS = "filterwarnings=error\nignore::DeprecationWarning\nignore::FutureWarning"
-UV = [sys.executable, "-m", "uv"]
 
 
 def install(folder, *options, python=sys.executable):
     """Make an environment with the project's dependencies; return its interpreter."""
-    subprocess.run([*UV, "venv", "-q", "--python", python, str(folder)], check=True)
-    interpreter = str(folder / "bin" / "python")
-    command = [*UV, "pip", "install", "-q", "--python", interpreter, *options]
-    subprocess.run([*command, f"{ROOT}[tensorboard]", *TOOLS], check=True)
-    return interpreter
+    return environment(folder, python, *options, f"{ROOT}[tensorboard]", *TOOLS)
 
 
 @pytest.fixture(scope="module")
