@@ -88,6 +88,18 @@ def test_of_several_runs_every_branch_has_a_panel():
         assert len(of_branch) == len(kinds) == 8  # runs by rewind steps
 
 
+def test_of_several_runs_each_has_its_dense_networks():
+    """In the line of the run; one that is not drawn would be taken for another's."""
+    lower = [found | {"run": "b", "value": found["value"] - 0.1} for found in ROWS]
+    for ax in figures.by_density([*(f | {"run": "a"} for f in ROWS), *lower]).axes:
+        dense = [line for line in ax.lines if line.get_color() == color("dense")]
+        np.testing.assert_allclose([line.get_ydata()[0] for line in dense], [91, 81])
+        kinds = {line.get_linestyle() for line in ax.lines if line not in dense}
+        looks = {line.get_linestyle() for line in dense}
+        assert len(looks) == 2
+        assert looks <= kinds
+
+
 def test_the_error_on_a_path_stands_over_the_way():
     path = {"split": "test", "pair": "copies", "other": 0, "copy": 1}
     rows = [

@@ -105,7 +105,8 @@ def draw(
     columns, looks = min(len(panels), columns), {}
     size = {1: (4.8, 3.0), 2: (3.6, 2.6)}.get(columns, (2.4, 2.3))
     figure, axes = grid(panels, columns, size, share_y)
-    for (panel, name), points in lines.groupby(["panel", "label"], sort=False):
+    keys = ["panel", "label", *lines.filter(["run_number"])]
+    for (panel, name, *_), points in lines.groupby(keys, sort=False):
         look = _look(points.iloc[0], branches)
         _line(axes[panels.index(panel)], points, look)
         if looks.setdefault(name, look)["color"] != look["color"]:
