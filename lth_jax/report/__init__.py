@@ -10,6 +10,7 @@ In a notebook, also while the run is on its way:
 """
 
 from lth_jax.report import figures as figures
+from lth_jax.report.frames import bill as bill
 from lth_jax.report.frames import differences as differences
 from lth_jax.report.frames import frame as frame
 from lth_jax.report.frames import matching as matching

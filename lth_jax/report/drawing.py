@@ -89,7 +89,9 @@ def draw(
 
     Points have columns branch, mean, std, n and: `panel`, its title; `label`, in the
     legend; `x`, NaN for a level across the panel; `flat`, of dense networks; and where
-    runs are told apart `run_number`. The scale of x is linear, log (falling) or symlog.
+    runs are told apart `run_number`. The scale of x is linear, log, falling (log, too)
+    or symlog. On one that is log, lines may be upright: bars, not bands. Dense networks
+    of one x are a marker.
     """
     branches = branches_of(rows)
     lines = lines[np.isfinite(lines["mean"].astype(float))]
@@ -107,8 +109,8 @@ def draw(
     figure, axes = grid(panels, columns, size, share_y)
     keys = ["panel", "label", *lines.filter(["run_number"])]
     for (panel, name, *_), points in lines.groupby(keys, sort=False):
-        look = _look(points.iloc[0], branches)
-        _line(axes[panels.index(panel)], points, look)
+        look = _look(points, branches)
+        _line(axes[panels.index(panel)], points, look, bars=scale == "log")
         if looks.setdefault(name, look)["color"] != look["color"]:
             looks[name] = looks[name] | {"color": "#555555"}  # of no branch
     _scale_x(axes[0], lines["x"].dropna(), scale)
@@ -161,17 +163,20 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
 
 
-def _look(point: pd.Series, branches: list[str]) -> dict[str, Any]:
+def _look(points: pd.DataFrame, branches: list[str]) -> dict[str, Any]:
+    point = points.iloc[0]
     look = style(point["branch"], branches)
     if "run_number" in point:
         run = int(point["run_number"]) % len(_RUNS)
         look["linestyle"], look["marker"] = _RUNS[run]
     elif point["flat"]:
         look["linestyle"] = "--"
+    if len(points) == 1 and not np.isnan(point["x"]):
+        return look | {"marker": look["marker"] or "o"}
     return look | ({"marker": ""} if point["flat"] else {})
 
 
-def _line(ax: Axes, points: pd.DataFrame, look: dict[str, Any]) -> None:
+def _line(ax: Axes, points: pd.DataFrame, look: dict[str, Any], *, bars: bool) -> None:
     x, mean, low, high = (points[name] for name in ("x", "mean", "low", "high"))
     band = {"color": look["color"], "alpha": 0.2, "linewidth": 0}
     if x.isna().all():
@@ -179,9 +184,11 @@ def _line(ax: Axes, points: pd.DataFrame, look: dict[str, Any]) -> None:
         ax.axhspan(low.iloc[0], high.iloc[0], **band)
         return
     ax.plot(x, mean, **look, markevery=max(1, len(points) // 8))
-    if len(points) == 1:  # a band would have no width
-        ax.errorbar(x, mean, high - mean, color=look["color"], capsize=3)
-    ax.fill_between(x, low, high, **band)
+    if bars or len(points) == 1:  # a band would have no width
+        line = "none" if bars else "-"
+        ax.errorbar(x, mean, high - mean, color=look["color"], capsize=3, ls=line)
+    if not bars:
+        ax.fill_between(x, low, high, **band)
 
 
 def log_ticks(low: float, high: float, *, tall: bool) -> ticker.Locator:
@@ -201,10 +208,20 @@ def _scale_x(ax: Axes, xs: pd.Series, scale: str) -> None:
         if xs.nunique() == 1:  # there is no range: in the middle
             ax.set_xlim(xs.iloc[0] / 2, 2 * xs.iloc[0])
         ax.set_xscale("log")
-        ax.invert_xaxis()
+        if scale == "falling":
+            ax.invert_xaxis()
     ax.xaxis.set_minor_locator(ticker.NullLocator())
-    ax.xaxis.set_major_locator(ticker.FixedLocator(_apart(ax, few(xs))))
-    ax.xaxis.set_major_formatter("{x:.3g}" if scale == "log" else "{x:,.0f}")
+    ticks = _round_ticks(xs) if scale == "log" else few(xs)
+    ax.xaxis.set_major_locator(ticker.FixedLocator(_apart(ax, ticks)))
+    ax.xaxis.set_major_formatter("{x:,.0f}" if scale == "symlog" else "{x:.3g}")
+
+
+def _round_ticks(xs: pd.Series) -> list[float]:
+    """Return round numbers among those of a log axis, or else some of its own."""
+    low, high = xs.min(), xs.max()
+    found = log_ticks(low, high, tall=True).tick_values(low, high)
+    found = [tick for tick in found if low <= tick <= high]
+    return found if len(found) > 1 else few(xs)
 
 
 def _apart(ax: Axes, ticks: list[float]) -> list[float]:

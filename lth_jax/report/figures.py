@@ -23,6 +23,8 @@ from lth_jax.report.drawing import FEW, draw, few
 from lth_jax.report.rows import NETWORK, Rows, branches, extras, select, varying
 from lth_jax.report.titles import in_words, main, words_of
 
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 
 def by_density(rows: Rows, measure: str = "", **where: Any) -> Figure | None:
     """Draw a measure against the share of weights that remain, on a log axis.
@@ -33,16 +35,37 @@ def by_density(rows: Rows, measure: str = "", **where: Any) -> Figure | None:
     """
     measure = measure or main(rows)
     numbers = frames.summary(rows, measure, **where)
-    panel = in_words(numbers, [*_shared(numbers), "rewind_step"])
-    lines = numbers.assign(panel=panel, label=numbers["branch"], flat=False)
-    lines = lines.assign(x=100 * lines["density"])[lines["level"] > 0]
-    if lines["run"].nunique() > 1:
-        lines = lines.rename(columns={"panel": "label", "label": "panel"})
-        lines["run_number"] = pd.factorize(lines["label"])[0]
-        order = lines["branch"].map(branches(rows).index)
-        lines = lines.iloc[order.argsort(kind="stable")]
+    lines = _sparse(rows, numbers.assign(x=100 * numbers["density"]))
     lines = pd.concat([_dense(numbers, lines).assign(x=np.nan), lines])
-    return draw(rows, lines, measure, where, "weights remaining in %", "log")
+    return draw(rows, lines, measure, where, "weights remaining in %", "falling")
+
+
+def by_bill(
+    rows: Rows, measure: str = "", *, dense: bool = False, **where: Any
+) -> Figure | None:
+    """Draw a measure against the multiply-adds that it took, on a log axis.
+
+    Those to find a network and to train it, of weights that are not pruned or, if
+    `dense`, of all. Panels as of `by_density`: with a line for every branch, through
+    its densities in their order, and a marker for dense networks: those of the panel's
+    rewind step, or else those of step 0.
+    """
+    measure = measure or main(rows)
+    numbers = frames.bill(rows, measure, dense=dense, **where)
+    numbers = numbers[numbers["bill"] > 0]
+    if numbers.empty:
+        return None
+    power = 3 * int(np.log10(numbers["bill"].max()) // 3)
+    numbers = numbers.assign(x=numbers["bill"] / 10.0**power)
+    lines = _sparse(rows, numbers)
+    own = _dense(numbers, lines, same_step=True)
+    own = own[own["branch"] != "dense"]  # its copies are no other network
+    whole = pd.concat([own, _dense(numbers, lines)])
+    names = [*lines.filter(["panel", "label", "run_number"])]
+    lines = pd.concat([whole.drop_duplicates(names), lines])
+    label = "multiply-adds to find and to train" + ", as if dense" * dense
+    label += f", in 10{str(power).translate(_RAISED)}" if power else ""
+    return draw(rows, lines, measure, where, label, "log")
 
 
 def by_rewind_step(rows: Rows, measure: str = "", **where: Any) -> Figure | None:
@@ -215,6 +238,19 @@ def _shared(numbers: pd.DataFrame) -> list[str]:
     return ["run", "setting", *varying(numbers)]
 
 
+def _sparse(rows: Rows, numbers: pd.DataFrame) -> pd.DataFrame:
+    """Return sparse networks in panels: rewind steps or, of several runs, branches."""
+    panel = in_words(numbers, [*_shared(numbers), "rewind_step"])
+    lines = numbers.assign(panel=panel, label=numbers["branch"], flat=False)
+    lines = lines[lines["level"] > 0]
+    if lines["run"].nunique() > 1:
+        lines = lines.rename(columns={"panel": "label", "label": "panel"})
+        lines["run_number"] = pd.factorize(lines["label"])[0]
+        order = lines["branch"].map(branches(rows).index)
+        lines = lines.iloc[order.argsort(kind="stable")]
+    return lines
+
+
 def _dense(
     numbers: pd.DataFrame, lines: pd.DataFrame, *, same_step: bool = False
 ) -> pd.DataFrame:
@@ -224,7 +260,7 @@ def _dense(
         shared += ["rewind_step"]
     else:
         dense = dense[dense["rewind_step"] == 0]
-    label = ("dense, " + dense["branch"]).replace("dense, dense", "dense")
+    label = ("dense, " + dense["branch"]).str.replace("dense, dense", "dense")
     panels = lines.drop_duplicates([*shared, "panel"])
     panels = panels.filter([*shared, "panel", "run_number"])
     return panels.merge(dense.assign(flat=True, label=label), on=shared)
@@ -238,4 +274,4 @@ def _of_levels(lines: pd.DataFrame) -> pd.DataFrame:
 
 # Those that take rows.
 DRAWN = ("by_density", "by_rewind_step", "along_paths", "while_training", "layers")
-DRAWN += ("overlaps",)
+DRAWN += ("overlaps", "by_bill")

@@ -17,6 +17,9 @@ import pandas as pd
 from lth_jax.report.rows import DIVERGED, NETWORK, TRAINING, Rows, extras, select, tidy
 from lth_jax.report.titles import main, unit
 
+COSTS = ("multiply_adds_to_find", "multiply_adds_to_train")
+COSTS_AS_DENSE = tuple(f"dense_{cost}" for cost in COSTS)
+
 
 def frame(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
     """Return a measure at the end of every training, one row a replicate.
@@ -41,14 +44,20 @@ def frame(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
 
 
 def _ends(rows: Rows, measure: str, where: dict[str, Any]) -> pd.DataFrame:
-    """Return a measure's rows at the ends of trainings that are done."""
+    """Return a measure's rows at the ends of trainings that are done.
+
+    A network with a row `steps_trained` ends there, others with their branch.
+    """
     everything, found = tidy(rows), select(rows, measure, **where)
     networks = found.set_index([*NETWORK, "replicate", "copy"]).index
+    ends = everything[everything["measure"] == "steps_trained"]
+    own = found.set_index([*networks.names, "step"]).index
+    own = pd.Series(own.isin(ends.set_index(own.names).index), found.index)
     lost = everything[everything["measure"] == DIVERGED].set_index(networks.names)
-    found = found[~networks.isin(lost.index)]
+    found, own = (x[~networks.isin(lost.index)] for x in (found, own))
     keys = ["run", "branch", *extras(found)]
     last = found.groupby(keys, dropna=False)["step"].transform("max")
-    return found[found["step"] == last]
+    return found[own | (found["step"] == last)]  # lengths of a branch may differ
 
 
 def summary(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
@@ -74,6 +83,26 @@ def statistics(numbers: pd.DataFrame, keys: list[str], *more: str) -> pd.DataFra
     asked = {name: ("value", name) for name in ("mean", "std", *more)}
     groups = numbers.groupby(keys, as_index=False, dropna=False)
     return groups.agg(density=("density", "mean"), **asked, n=("value", "count"))
+
+
+def bill(
+    rows: Rows, measure: str = "", *, dense: bool = False, **where: Any
+) -> pd.DataFrame:
+    """Return a measure by network, as `summary`, and the multiply-adds that it took.
+
+    Weights that are pruned are not counted or, if `dense`, are: what hardware without
+    sparsity computes. By default, the measure is the task's error on the test. Networks
+    without these numbers are left out.
+
+    Columns: those of `summary`; `find`, before the network's own training, until its
+    masks and weights were known; `train`, in it; and `bill`, both. Means over
+    replicates.
+    """
+    numbers = summary(rows, measure or main(rows), **where)
+    for part, cost in zip(("find", "train"), COSTS_AS_DENSE if dense else COSTS):
+        taken = summary(rows, cost).rename(columns={"mean": part})
+        numbers = numbers.merge(taken[[*NETWORK, part]], on=NETWORK)
+    return numbers.assign(bill=numbers["find"] + numbers["train"])
 
 
 def matching(

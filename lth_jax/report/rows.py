@@ -30,6 +30,7 @@ FIXED = (*dict.fromkeys([*MEMBER, *NETWORK]), "density", "step", "measure", "val
 _OPTIONAL = ("split", "pair", "other", "alpha", "p", "layer")
 _TAKEN = ("mean", "std", "n", "min", "max", "chance", "difference", "cell")
 _TAKEN += ("panel", "label", "x", "flat", "order", "run_number", "rows")
+_TAKEN += ("find", "train", "bill")
 
 
 def load(*workdirs: Path | str) -> pd.DataFrame:

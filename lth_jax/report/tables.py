@@ -33,6 +33,7 @@ Tables = Iterator[tuple[str, pd.DataFrame]]
 
 _COMPARED = [("ticket", "random_reinit"), ("ticket", "shuffled_mask")]
 _COMPARED += [("fine_tune", "ticket"), ("fine_tune", "long")]
+_PARTS = {"bill": "bill", "to find": "find", "to train": "train"}
 
 
 def table(rows: Rows, measure: str | None = None, **where: Any) -> str:
@@ -77,11 +78,49 @@ def tables(rows: Rows, measure: str, **where: Any) -> Tables:
         said = f" ({{:{text}}} to {{:{text}}}, n = {{}})".format
         ends = pd.Series(map(said, least, most, several["n"]))
         numbers["cell"] += ends.where(several["n"] > 1, "")
-    elif (fewer := numbers["n"] < numbers["n"].max()).any():
-        numbers["cell"] += (", n = " + numbers["n"].map(str)).where(fewer, "")
-    dense = (numbers["level"] == 0) & (numbers["rewind_step"] == 0)
+    else:
+        numbers["cell"] += _fewer(numbers)
+    dense = _is_dense(numbers)
     yield from _by_level(numbers[dense], branches(rows), TRAINING[:2])
     yield from _by_level(numbers[~dense], branches(rows), TRAINING)
+
+
+def bill_tables(rows: Rows) -> Tables:
+    """Yield the tables of `bill`: what a measure took, in trainings of the dense one.
+
+    A line a level and branch: the task's error on the test; and its bill in units of
+    what the dense network took to train, with its two parts, as weights that are not
+    pruned took it and as if dense.
+    """
+    measure, found = main(rows), {}
+    numbers, as_dense = (frames.bill(rows, dense=dense) for dense in (False, True))
+    if numbers.empty or as_dense.empty:
+        return
+    shown = _format(rows, measure, numbers["mean"])
+    cell = _mean_and_std(numbers, shown, unit(rows, measure).factor)
+    found[title(rows, measure)] = numbers.assign(cell=cell + _fewer(numbers))
+    whole = numbers[_is_dense(numbers) & (numbers["branch"] == "dense")]
+    whole = whole.groupby(TRAINING[:2])["train"].first().rename("x")
+    for how, bills in (("", numbers), (", as if dense", as_dense)):
+        bills = bills.join(whole, on=TRAINING[:2])
+        for name, part in _PARTS.items():
+            cell = (bills[part] / bills["x"]).map("{:,.3f}".format)
+            found[name + how] = bills.assign(cell=cell.where(bills["x"].notna(), ""))
+    numbers = pd.concat(found, names=["label"]).reset_index("label")
+    dense = _is_dense(numbers)
+    yield from _by_level(numbers[dense], [*found], TRAINING[:2], across="label")
+    yield from _by_level(numbers[~dense], [*found], TRAINING, across="label")
+
+
+def _is_dense(numbers: pd.DataFrame) -> pd.Series:
+    """Return which networks are dense, and none of a rewind step's."""
+    return (numbers["level"] == 0) & (numbers["rewind_step"] == 0)
+
+
+def _fewer(numbers: pd.DataFrame) -> pd.Series:
+    """Return of how many replicates a number is, where others are of more."""
+    fewer = numbers["n"] < numbers["n"].max()
+    return (", n = " + numbers["n"].map(str)).where(fewer, "")
 
 
 def _format(rows: Rows, measure: str, values: pd.Series) -> str:
