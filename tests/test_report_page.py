@@ -2,6 +2,7 @@
 
 import base64
 import html.parser
+import itertools
 import json
 import os
 import subprocess
@@ -193,6 +194,42 @@ def test_no_picture_is_written_elsewhere(run, tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["report"]
     names = {path.name for path in (tmp_path / "out" / "report").iterdir()}
     assert "______test_accuracy.png" in names
+
+
+def add_bills(run):
+    """Append what every network took; return the names of its measures."""
+    names = [f"{dense}multiply_adds_to_{x}" for dense in ("", "dense_") for x in PARTS]
+    lines = (run / "results.jsonl").read_text().splitlines()
+    ends = [json.loads(line) for line in lines]
+    ends = [r for r in ends if r["measure"] == "test_accuracy" and r["step"] == 20]
+    with (run / "results.jsonl").open("a") as file:
+        for end, (i, name) in itertools.product(ends, enumerate(names)):
+            found = {"measure": name, "value": 1e15 * (i + end["level"])}
+            file.write(json.dumps(end | found) + "\n")
+    return names
+
+
+PARTS = ("find", "train")
+
+
+def test_what_networks_took_is_on_the_page(run, tmp_path):
+    """And all else is as on that of a run that has not told it."""
+    pages = {"old": report.write(run, directory=tmp_path / "old")}
+    names = add_bills(run)
+    pages["new"] = report.write(run, directory=tmp_path / "new")
+    files = {n: {f.name: f for f in page.parent.iterdir()} for n, page in pages.items()}
+    bills = {"test_accuracy_by_bill", "test_accuracy_by_bill_as_if_dense"}
+    added = {f"{name}.{suffix}" for name in bills for suffix in ("png", "svg")}
+    assert files["new"].keys() - files["old"].keys() == added
+    for name in files["old"].keys() - {"index.html"}:
+        assert files["new"][name].read_bytes() == files["old"][name].read_bytes()
+    old, new = (page.read_text().split("<h2>") for page in pages.values())
+    first, second = (part for part in new if part not in old)
+    assert [part for part in new if part in old] == old
+    assert first.startswith("test accuracy in %, by bill</h2>")
+    assert "open><summary>table of bills, in trainings of the dense" in first
+    assert second.startswith("test accuracy in %, by bill as if dense</h2>")
+    assert not any(name.replace("_", " ") in first + second for name in names)
 
 
 def test_a_report_needs_no_jax(run):

@@ -51,6 +51,8 @@ _TRAININGS = {
     "long": "of two trainings, as fine-tuned weights had",
 }
 _DIFFERENCES = "differences of {}, replicate by replicate"
+_BILLS = "table of bills, in trainings of the dense network"
+_BY_BILL = (("by bill", False), ("by bill as if dense", True))
 
 _FIGURES = {  # by what follows the measure in the name of the file
     "": figures.by_density,
@@ -65,6 +67,7 @@ _OWN: dict[str, dict[str, Any]] = {  # what has figures of another kind
     "chance_overlap": _LARGEST,
 }
 _COSTS = ("parameters", "bytes")  # are the same, whatever k is
+_IN_BILLS = (*frames.COSTS, *frames.COSTS_AS_DENSE)
 _MOST = 2 * FEW  # kinds of numbers of a measure
 
 
@@ -98,8 +101,10 @@ def sections(rows: pd.DataFrame) -> Iterator[Section]:
     alone = rows["run"].nunique() == 1  # then what trainings do on their way is shown
     first = titles.main(rows).removeprefix("test")
     for measure in sorted(measures(rows), key=lambda m: not m.endswith(first)):
-        for where in kinds(rows, measure):
+        for where in kinds(rows, measure) if measure not in _IN_BILLS else ():
             yield from _of_measure(rows, measure, where, alone)
+        if measure == titles.main(rows):
+            yield from _of_bills(rows, measure)
     paths = select(rows, "error", **_OWN["error"])
     ends = paths.filter(["pair", "split"]).drop_duplicates()
     for where in ends.sort_values([*ends]).to_dict("records") if alone else ():
@@ -140,6 +145,17 @@ def _of_measure(
         yield title, name, None, found
 
 
+def _of_bills(rows: pd.DataFrame, measure: str) -> Iterator[Section]:
+    """Yield a measure against what it took, and against that as if dense."""
+    bills = [*tables.bill_tables(rows)]
+    found = [(_BILLS, iter(bills))]
+    for words, dense in _BY_BILL if bills else ():
+        title = f"{titles.title(rows, measure)}, {words}"
+        name = f"{titles.file_name(measure)}_{words.replace(' ', '_')}"
+        yield title, name, figures.by_bill(rows, measure, dense=dense), found
+        found = []
+
+
 def kinds(rows: Rows, measure: str) -> list[dict[str, Any]]:
     """Return what tells a measure's numbers apart, as arguments of `frames.frame`.
 
@@ -166,7 +182,7 @@ def _html(
     title, details = html.escape(title), []
     for text, its in found:
         first = main.removeprefix("test_")
-        unfolded = " open" if text == "table" and first in name else ""
+        unfolded = " open" if text.startswith("table") and first in name else ""
         details.append(_details(text, "".join(map(_table, its)), unfolded))
     if figure or any(details):
         yield f"<h2>{title}</h2>"
