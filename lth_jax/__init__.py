@@ -1,8 +1,8 @@
 """Find, train and study lottery tickets in JAX.
 
-The pure modules (`masks`, `scores`, `prune`, `rewind`, `measures`) need only jax, numpy
-and jaxtyping: importing them loads nothing else. What is named here is imported when it
-is used.
+The pure modules (`masks`, `scores`, `prune`, `densities`, `movers`, `rewind`,
+`measures`) need only jax, numpy and jaxtyping: importing them loads nothing else. What
+is named here is imported when it is used.
 """
 
 import importlib.metadata
@@ -20,7 +20,8 @@ _HOMES = {
     "save_ticket": "export.ticket",
     "sparse_optimizer": "sparse",
 }
-_MODULES = ("masks", "scores", "prune", "rewind", "measures", "models", "report")
+_PURE = ("masks", "scores", "prune", "densities", "movers", "rewind", "measures")
+_MODULES = (*_PURE, "models", "report")
 
 __all__ = [*_HOMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 

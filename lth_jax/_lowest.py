@@ -23,6 +23,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 _SAMPLE = 16_384  # numbers that are sorted for the first guesses
 _SMALL, _FEW = 1 << 16, 8  # size of arrays that are joined, where there are more
 _ROW = 4096  # numbers in a row of copied arrays
+_GROUPS = 32  # whose samples are sorted one by one, which makes a program larger
 
 
 class Ranked(NamedTuple):
@@ -51,7 +52,7 @@ def without(ranked: Ranked, n: UInt32[Array, " groups"]) -> list[Bool[Array, "..
         lambda: jnp.full_like(n, 2**32 - 1),
     )
     return [
-        m & (_rank(s) > _of(low, g) + (place >= _of(first, g)))
+        m & (ordered(s) > _of(low, g) + (place >= _of(first, g)))
         for s, m, g, place in zip(*ranked, _places(ranked.kept))
     ]
 
@@ -130,21 +131,6 @@ def _sizes(arrays: list[Array], group: list[Any], number: int) -> UInt32[Array, 
     return jnp.asarray(sizes)
 
 
-@partial(jax.jit, static_argnames="by_layer")
-def equals(scores: list, before: list, after: list, by_layer: bool) -> Array:
-    """Return how many equals stay, or go, if fewer, where pruning stops among them."""
-    lost = [b & ~a for b, a in zip(before, after)]
-    low = jnp.stack([s.min(initial=jnp.inf, where=m) for s, m in zip(scores, after)])
-    high = jnp.stack([s.max(initial=-jnp.inf, where=m) for s, m in zip(scores, lost)])
-    if not by_layer:
-        low, high = (jnp.full(len(scores), x) for x in (low.min(), high.max()))
-    found = []
-    for ends, masks in ((low, after), (high, lost)):
-        found.append([((s == x) & m).sum() for s, x, m in zip(scores, ends, masks)])
-    counts = jnp.array(found) if by_layer else jnp.array(found).sum(1, keepdims=True)
-    return jnp.where((low == high)[: counts.shape[1]], counts.min(0), 0).sum()
-
-
 class _Bracket(NamedTuple):
     """Two ranks, how many numbers do not exceed them, and guesses between them."""
 
@@ -155,7 +141,7 @@ class _Bracket(NamedTuple):
     guesses: Int[Array, "4"]
 
 
-def _rank(scores: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
+def ordered(scores: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
     """Return integers in the order of the scores; -0 equals 0, NaN exceeds infinity.
 
     They compare alike everywhere, while some devices take denormal numbers for 0.
@@ -217,11 +203,15 @@ def _first_guess(ranked: Ranked, n: UInt32[Array, " groups"]) -> Int[Array, "gro
     ranks, group = [], []
     for s, m, g, start in zip(*ranked, starts):
         some = slice(-start % step, None, step)
-        rank = _rank(s.ravel()[some])
+        rank = ordered(s.ravel()[some])
         ranks.append(jnp.where(m.ravel()[some], rank, jnp.iinfo(rank.dtype).max))
         group += [*_each(g, m.size)[some]]
-    _, ranks = lax.sort((jnp.array(group), jnp.concatenate(ranks)), num_keys=2)
-    number = np.bincount(group, minlength=n.size)
+    ranks, number = jnp.concatenate(ranks), np.bincount(group, minlength=n.size)
+    if n.size <= _GROUPS:  # XLA:CPU sorts five times as fast by one key
+        parts = jnp.split(ranks, np.cumsum(number)[:-1])
+        ranks = jnp.concatenate([lax.sort(part) for part in parts])
+    else:
+        _, ranks = lax.sort((jnp.array(group), ranks), num_keys=2)
 
     def guess(n, end, number):
         error = jnp.sqrt(number).astype(jnp.int32)  # two standard errors of a median
@@ -247,13 +237,14 @@ def _count(
     for s, m, g in zip(scores, kept, ranked.group):
         # XLA:CPU writes out what it sums over more than 32 rows; it vectorises over 8.
         shape = np.size(g), math.gcd(s.size, 8), -1
-        rank, each = _rank(s.reshape(shape)), guesses[np.atleast_1d(g)]
+        rank, each = ordered(s.reshape(shape)), guesses[np.atleast_1d(g)]
         word = sum(
             jnp.where(rank <= each[:, i, None, None], jnp.uint32(1 << 8 * i), zero)
             for i in range(4)
         )
         word = jnp.sum(word * m.reshape(shape), axis=1, dtype=jnp.uint32).ravel()
-        words += [word, jnp.zeros(-word.size % 512, jnp.uint32)]
+        whole = word.size // 512 * 512  # taken apart, the sum is not done anew for each
+        words += [word[:whole], jnp.pad(word[whole:], (0, -word.size % 512))]
         group += [*_each(g, -(-word.size // 512))]
     words = jnp.concatenate(words).reshape(-1, 16).sum(axis=1, dtype=jnp.uint32)
     counts = words.reshape(-1, 32, 1) >> jnp.array([[[0, 8, 16, 24]]], jnp.uint32) & 255
@@ -274,7 +265,7 @@ def _nth_last(
     ranked: Ranked, rank: Int[Array, " groups"], n: UInt32[Array, " groups"]
 ) -> UInt32[Array, " groups"]:
     """Return the place of the n-th last number of a rank; of the first, if too few."""
-    tied = [_pack(m & (_rank(s) == _of(rank, g))) for s, m, g in zip(*ranked)]
+    tied = [_pack(m & (ordered(s) == _of(rank, g))) for s, m, g in zip(*ranked)]
     words = jnp.concatenate(tied)
     upto = jnp.pad(jnp.cumsum(lax.population_count(words)), (1, 0))
 

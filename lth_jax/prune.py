@@ -7,29 +7,33 @@ pruned mask never grows. A layer may become empty; a network does not.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from fractions import Fraction
 from functools import partial
-from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Integer, Key, PyTree
 
-from lth_jax import _lowest
 from lth_jax import masks as masks_lib
 from lth_jax import scores as scores_lib
-from lth_jax._drop import aligned, drop, laid_out
+from lth_jax._blocks import highest
+from lth_jax._drop import (
+    Scope,
+    aligned,
+    by_part,
+    check_numbers,
+    check_scope,
+    drop,
+    equals,
+    is_traced,
+    laid_out,
+    shrunk,
+)
+from lth_jax._drop import ScoreError as ScoreError
 from lth_jax.masks import Masks, Params, Patterns
 from lth_jax.scores import Scores
 from lth_jax.stacked import apart
-
-Scope = Literal["global", "layer"]
-
-
-class ScoreError(ValueError):
-    """A score is NaN where the mask keeps a weight."""
 
 
 def by_fraction(
@@ -58,7 +62,11 @@ def by_fraction(
     share = Fraction(str(fraction))
     if not 0 < share < 1:
         raise ValueError(f"fraction: {fraction} is not between 0 and 1")
-    return _prune(scores, masks, scope, stacked, lambda n, _: after_fraction(n, share))
+
+    def left(_, kept, total):
+        return after_fraction(kept, share)
+
+    return shrunk(scores, masks, scope, stacked, left)
 
 
 def to_density(
@@ -79,9 +87,75 @@ def to_density(
     share = Fraction(str(density))
     if not 0 < share <= 1:
         raise ValueError(f"density: {density} is not in (0, 1]")
-    return _prune(
-        scores, masks, scope, stacked, lambda _, size: at_density(size, share)
-    )
+
+    def left(_, kept, total):
+        return at_density(total, share)
+
+    return shrunk(scores, masks, scope, stacked, left)
+
+
+def to_counts(
+    scores: Scores, masks: Masks, counts: Mapping[str, int], stacked: Patterns = ()
+) -> Masks:
+    """Remove the lowest-scored weights of every layer until `counts` of it are kept.
+
+    Args:
+        scores, masks, stacked: as of `by_fraction`.
+        counts: by path of every layer that is pruned, as `densities` gives them.
+
+    Raises:
+        ScoreError: a score is NaN where a weight is kept; names its path.
+        ValueError: counts that are missing, extra or negative, above what a layer
+            keeps, or 0 in all.
+
+    >>> to_counts({"w": jnp.arange(4.0)}, {"w": jnp.ones(4, bool)}, {"w": 1})
+    {'w': Array([False, False, False,  True], dtype=bool)}
+    """
+    layers = apart(masks, stacked)
+    for path in sorted({*layers} ^ {*counts}):
+        wrong = "is missing" if path in layers else "is extra, there is no such mask"
+        raise ValueError(f"counts: {path} {wrong}")
+    for path, number in counts.items():
+        if number < 0:
+            raise ValueError(f"counts: {path} cannot keep {number} weights")
+    return shrunk(scores, masks, "layer", stacked, lambda path, *_: counts[path])
+
+
+def n_of_m(scores: Scores, masks: Masks, n: int, m: int, axis: int = -2) -> Masks:
+    """Keep the n highest-scored of every m consecutive weights along an axis.
+
+    N:M sparsity (Mishra et al., 2021, Section 3, for n = 2 and m = 4; Zhou et al.,
+    2021), of those that are kept: a block that keeps n or fewer stays as it is. May be
+    traced, with n, m and the axis static; then NaN is not looked for and ranks highest.
+
+    Args:
+        scores, masks: as of `drop`.
+        n, m: 1 <= n <= m.
+        axis: of the weights that one output adds up; -2 is the input axis of dense
+            [in, out] and convolutional [height, width, in, out] kernels.
+
+    Raises:
+        ScoreError: a score is NaN where a weight is kept; names its path.
+        ValueError: bad n or m, a leaf without that axis, or with one that is no
+            multiple of m.
+
+    >>> n_of_m({"w": jnp.ones(4)}, {"w": jnp.ones(4, bool)}, 2, 4, axis=0)
+    {'w': Array([ True,  True, False, False], dtype=bool)}
+    """
+    masks_lib.check(scores, masks)
+    scored, marks = aligned(scores, masks)
+    for path, mask in marks.items():
+        if not 1 <= n <= m:
+            raise ValueError(f"masks: {path} cannot keep {n} of every {m} weights")
+        if not -mask.ndim <= axis < mask.ndim:
+            raise ValueError(f"masks: {path} has shape {mask.shape}: no axis {axis}")
+        if mask.shape[axis] % m:
+            long = f"{mask.shape[axis]} weights along axis {axis}"
+            raise ValueError(f"masks: {path} has {long}, no multiple of {m}")
+    if not is_traced(*scored.values(), *marks.values()):
+        check_numbers(scored, marks)
+    kept = {p: highest(scored[p], mask, n, m, axis) for p, mask in marks.items()}
+    return laid_out(kept, masks)
 
 
 def after_fraction(kept: int, fraction: float | Fraction) -> int:
@@ -132,24 +206,13 @@ def as_many(
     >>> as_many({"w": jnp.arange(3.0)}, {"w": jnp.array([True, False, False])})
     {'w': Array([False, False,  True], dtype=bool)}
     """
-    _check_scope(scope)
+    check_scope(scope)
     if scope == "layer" and stacked:
-        return _apart(partial(as_many, scope=scope), scores, masks, stacked)
+        return by_part(partial(as_many, scope=scope), scores, masks, stacked)
     dense, pruned = _dense(masks)
     if scope == "global":
         pruned = sum(jax.tree.leaves(pruned), start=jnp.uint32(0))
     return drop(scores, dense, pruned)
-
-
-def _apart(
-    by: Callable[[Scores, Masks], Masks],
-    scores: Scores,
-    masks: Masks,
-    stacked: Patterns,
-) -> Masks:
-    """Return masks pruned by a function that sees every stacked layer by itself."""
-    scored, marks = (apart(tree, stacked) for tree in aligned(scores, masks))
-    return laid_out(by(scored, marks), masks)
 
 
 @jax.jit
@@ -206,47 +269,6 @@ def project(
     return masks_lib.apply(params, nearest)
 
 
-def _prune(
-    scores: Scores,
-    masks: Masks,
-    scope: Scope,
-    stacked: Patterns,
-    left: Callable[[int, int], int],
-) -> Masks:
-    """Count and check on the host, then drop all but `left(kept, total)` weights."""
-    _check_scope(scope)
-    masks_lib.check(scores, masks)
-    if scope == "layer" and stacked:
-        by = partial(_prune, scope=scope, stacked=(), left=left)
-        return _apart(by, scores, masks, stacked)
-    scored, marks = aligned(scores, masks)
-    for path in marks:
-        if any(isinstance(x, Tracer) for x in (scored[path], marks[path])):
-            raise ValueError(
-                f"scores: {path} is traced, but how many go is counted on the host: "
-                "call this outside of jax.jit, or prune.drop with a number"
-            )
-    for path, bad in jax.device_get(_have_nan(scored, marks)).items():
-        if bad:
-            raise ScoreError(f"scores: {path} is NaN where the mask keeps a weight")
-    kept, total = masks_lib.count(masks)
-    numbers = {"the network": kept - left(kept, total)}
-    if scope == "layer":
-        layers = masks_lib.by_layer(masks)
-        numbers = {path: n - left(n, size) for path, (n, size) in layers.items()}
-    for where, n in numbers.items():
-        if n < 0:
-            raise ValueError(f"density: {where} keeps less already; a mask never grows")
-    if sum(numbers.values()) >= kept:
-        raise ValueError(f"nothing would be left of the {kept} weights that are kept")
-    if scope == "global":
-        return drop(scores, masks, numbers["the network"])
-    by_layer = jax.tree_util.tree_map_with_path(
-        lambda path, _: numbers[masks_lib.name(path)], masks
-    )
-    return drop(scores, masks, by_layer)
-
-
 def undecided(
     scores: Scores,
     before: Masks,
@@ -266,18 +288,5 @@ def undecided(
     scored, kept = aligned(scores, before)
     trees = [scored, kept, dict(masks_lib.leaves(after))]
     layers = [[*apart(tree, stacked).values()] for tree in trees]
-    equal = _lowest.equals(*layers, by_layer=scope == "layer")
+    equal = equals(*layers, by_layer=scope == "layer")
     return int(equal), masks_lib.count(before)[0]
-
-
-def _check_scope(scope: str) -> None:
-    if scope not in ("global", "layer"):
-        raise ValueError(f"scope: {scope!r} is neither 'global' nor 'layer'")
-
-
-@jax.jit
-def _have_nan(scores: dict[str, Any], masks: dict[str, Any]) -> dict[str, Any]:
-    found = masks_lib.kept(
-        {path: jnp.isnan(scores[path]) & masks[path] for path in masks}
-    )
-    return jax.tree.map(lambda n: n > 0, found)

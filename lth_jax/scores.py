@@ -29,6 +29,45 @@ def magnitude(params: Params) -> Scores:
     return jax.tree.map(lambda w: jnp.abs(w) if is_number(w) else None, params)
 
 
+def lamp(params: Params, masks: Masks) -> Scores:
+    """Score each weight by its share of its layer where all smaller ones are gone.
+
+    Layer-adaptive magnitude (Lee et al., 2021, Equation 3): w^2 over the sum of squares
+    of what is kept and no smaller; of equals, those of a lower flat index count as
+    larger. Ranked over the whole network, which then keeps a weight of every layer, as
+    long as it keeps as many weights as layers: the largest scores 1, even if it is 0.
+    What is pruned scores 0, what has no mask None. NaN scores NaN.
+
+    >>> params = {"w": jnp.array([3.0, -4.0, 5.0])}
+    >>> lamp(params, {"w": jnp.array([True, True, False])})
+    {'w': Array([0.36, 1.  , 0.  ], dtype=float32)}
+    """
+
+    def one(w, m):
+        return None if m is None else _lamp(jnp.abs(w), m)
+
+    return jax.tree.map(one, params, masks)
+
+
+@jax.jit
+def _lamp(sizes: Array, mask: Array) -> Array:
+    double = sizes.dtype == jnp.float64
+    sizes = sizes.astype(jnp.float64 if double else jnp.float32).ravel()
+    first = jnp.where(mask.ravel(), -sizes, jnp.inf)
+    first, place = jax.lax.sort((first, jnp.arange(sizes.size)), num_keys=1)
+    kept = first != jnp.inf
+    largest = jnp.where(kept, -first, 0)
+    # A power of 2 makes the largest about 1, and rounds nothing.
+    _, power = jnp.frexp(jnp.max(largest[:1], initial=0))
+    squares = jnp.square(jnp.ldexp(largest, -power))
+    # Sums of a parallel scan may fall by a rounding error.
+    sums = jax.lax.cummax(jnp.cumsum(squares))
+    shares = squares / jnp.where(sums == 0, 1, sums)
+    shares = jnp.where((sums == 0) & (place == place[:1]), 1, shares)
+    found = jnp.zeros_like(sizes).at[place].set(jnp.where(kept, shares, 0))
+    return found.reshape(mask.shape)
+
+
 def random(key: Key[Array, ""], params: Params) -> Scores:
     """Score each weight by an independent uniform draw from [0, 1).
 

@@ -12,7 +12,7 @@ import lth_jax
 
 ROOT = Path(lth_jax.__file__).parent
 PURE = {"masks", "stacked", "_lowest", "_drop", "scores", "prune", "rewind", "measures"}
-PURE |= {"rule"}
+PURE |= {"_blocks", "densities", "movers", "rule"}
 # A layer imports itself and those above it.
 LAYERS = [
     PURE,

@@ -16,8 +16,8 @@ from hypothesis.extra import numpy as hnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from trees import Net, assert_same, boolean
 
+from lth_jax import _drop, prune, scores
 from lth_jax import masks as masks_lib
-from lth_jax import prune, scores
 from lth_jax.optim import optimizers as optim
 
 KNOWN = json.loads(Path(__file__).with_name("conformance.json").read_text())
@@ -283,10 +283,64 @@ def test_a_fraction_outside_0_and_1_is_an_error(fraction):
         prune.by_fraction({"w": jnp.ones(10)}, TEN, fraction)
 
 
+def test_every_layer_keeps_its_count():
+    scored = {"a": jnp.array([1.0, 3, 2, 2]), "b": jnp.arange(3.0), "c": jnp.ones(2)}
+    kept = {"a": boolean(1, 0, 1, 1), "b": boolean(1, 1, 1), "c": None}
+    left = prune.to_counts(scored, kept, {"a": 1, "b": 3})
+    assert (bits(left["a"]), bits(left["b"])) == ([0, 0, 1, 0], [1, 1, 1])
+    assert left["c"] is None
+    none = {"a": 0, "b": 1}
+    assert kept_by_layer(prune.to_counts(scored, kept, none)) == {"a": 0, "b": 1}
+    empty = {"a": jnp.ones((0, 2)), "b": jnp.ones(1)}
+    assert_same(
+        prune.to_counts(empty, masks_lib.full(empty, include=["b"]), {"a": 0, "b": 1}),
+        {"a": jnp.ones((0, 2), bool), "b": boolean(1)},
+    )
+
+
+def test_stacked_layers_keep_counts_of_their_own():
+    scored = {"scan": jnp.array([[1.0, 2, 3], [3, 2, 1]]), "b": jnp.ones(2)}
+    kept = {"scan": jnp.ones((2, 3), bool), "b": None}
+    counts = {"scan[0]": 1, "scan[1]": 2}
+    left = prune.to_counts(scored, kept, counts, ["scan"])
+    assert bits(left["scan"]) == [[0, 0, 1], [1, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"a": 2}, "counts: b is missing"),
+        ({"a": 2, "b": 1, "c": 1}, "counts: c is extra"),
+        ({"a": -1, "b": 1}, "counts: a cannot keep -1 weights"),
+        ({"a": 3, "b": 1}, "a keeps less already; a mask never grows"),
+        ({"a": 0, "b": 0}, "nothing would be left of the 3 weights"),
+    ],
+)
+def test_counts_that_cannot_be_are_an_error(counts, said):
+    scored = {"a": jnp.ones(4), "b": jnp.array([jnp.nan, 1])}
+    kept = {"a": boolean(1, 1, 0, 0), "b": boolean(0, 1)}
+    with pytest.raises(ValueError, match=said):
+        prune.to_counts(scored, kept, counts)
+    with pytest.raises(prune.ScoreError, match="b is NaN"):
+        prune.to_counts(scored, kept | {"b": boolean(1, 0)}, {"a": 1, "b": 1})
+
+
+@settings(max_examples=30)
+@given(any_scores, any_masks, st.data())
+def test_counts_of_layers_are_exact_and_the_highest_are_kept(scored, kept, data):
+    now = [int(m.sum()) for m in kept]
+    counts = [data.draw(st.integers(0, n)) for n in now]
+    if not sum(counts):
+        return
+    left = prune.to_counts(scored, kept, dict(zip("0123", counts)))
+    for got, s, m, n, c in zip(left, scored, kept, now, counts):
+        np.testing.assert_array_equal(got, lowest_dropped([s], [m], n - c)[0])
+
+
 def test_the_number_pruned_is_exact_beyond_the_integers_of_float32(monkeypatch):
     size, dropped = 10**9 + 1, []
     monkeypatch.setattr(masks_lib, "count", lambda masks: (size, size))
-    monkeypatch.setattr(prune, "drop", lambda scores, masks, n: dropped.append(n))
+    monkeypatch.setattr(_drop, "drop", lambda scores, masks, n: dropped.append(n))
     prune.by_fraction({"w": jnp.ones(10)}, TEN, 0.2)
     prune.to_density({"w": jnp.ones(10)}, TEN, 0.7)
     assert dropped == [200_000_001, 300_000_001]
@@ -388,6 +442,7 @@ def test_masks_that_do_not_fit_the_scores_are_an_error():
         lambda w, m: prune.to_density(scores.magnitude(w), m, 0.5),
         lambda w, m: prune.project(w, m, 0.5),
         lambda w, m: prune.random(jax.random.key(0), m, 0.5),
+        lambda w, m: prune.to_counts(scores.magnitude(w), m, {"w": 5}),
     ],
 )
 def test_in_a_jitted_program_the_number_is_to_be_given(prunes):

@@ -8,7 +8,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from trees import assert_same, boolean
 
-from lth_jax import masks, measures, prune, rewind, scores
+from lth_jax import masks, measures, movers, prune, rewind, scores
 
 STRANGE = {"f": len, "name": "gelu", "key": jax.random.key(0), "n": 3, "none": None}
 TREES = {
@@ -29,6 +29,11 @@ def loss(params):
     return sum(jnp.sum(jnp.abs(w) ** 2).astype(jnp.float32) for w in leaves)
 
 
+def now(params, kept):
+    goal = jax.tree.map(lambda m: jnp.uint32(m.size // 2), kept)
+    return movers.Now(params, params, kept, KEY, jnp.int32(0), 0.5, goal, 0.5)
+
+
 FUNCTIONS = {
     "apply": masks.apply,
     "count": lambda w, m: (masks.density(m), masks.overlap(m, m), masks.checksum(m)),
@@ -43,6 +48,14 @@ FUNCTIONS = {
     "snip": lambda w, m: prune.drop(scores.snip(loss, w), m, 1),
     "grasp": lambda w, m: prune.drop(scores.grasp(loss, w, m), m, 1),
     "synflow": lambda w, m: prune.drop(scores.synflow(loss, w), m, 1),
+    "lamp": lambda w, m: prune.drop(scores.lamp(w, m), m, 1),
+    "to_counts": lambda w, m: prune.to_counts(
+        scores.magnitude(w), m, dict.fromkeys(masks.by_layer(m), 1)
+    ),
+    "n_of_m": lambda w, m: prune.n_of_m(scores.magnitude(w), m, 1, 1),
+    "set": lambda w, m: movers.set_(now(w, m)),
+    "rigl": lambda w, m: movers.rigl(now(w, m)),
+    "gmp": lambda w, m: movers.gmp(now(w, m)),
     "to": rewind.to,
     "distance": lambda w, m: (measures.distance(w, w), measures.distance(w, w, m)),
     "angle": lambda w, m: (measures.angle(w, w), measures.angle(w, w, m)),

@@ -3,9 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from trees import assert_same
 
-from lth_jax import scores
+from lth_jax import masks, prune, scores
 
 PARAMS = {"a": jnp.ones((4, 50)), "b": {"w": jnp.ones((30,)), "none": None}}
 
@@ -130,3 +133,94 @@ def test_scores_of_complex_weights_are_the_changes_of_the_loss():
     found = scores.grasp(loss, {"w": w}, {"w": kept})["w"]
     np.testing.assert_allclose(found, halves["u"] + halves["v"], rtol=1e-5)
     assert scores.magnitude({"w": jnp.array([3 + 4j])})["w"].tolist() == [5]
+
+
+def lamp(w, m):
+    """Equation 3, in double precision."""
+    squares = np.where(m, np.asarray(w, np.float64) ** 2, -1).ravel()
+    order = np.argsort(-squares, stable=True)
+    order, found = order[: np.sum(m)], np.zeros(squares.size)
+    sums = np.cumsum(squares[order])
+    found[order] = np.divide(
+        squares[order], sums, where=sums > 0, out=np.eye(1, sums.size).ravel()
+    )
+    return found.reshape(np.shape(w))
+
+
+def test_lamp_is_the_share_of_what_is_no_smaller_counted_from_the_largest():
+    params = {"a": jnp.array([[3.0, -4], [5, 0]]), "b": jnp.ones(3), "n": 3}
+    kept = {"a": jnp.array([[True, True], [False, True]]), "b": None, "n": None}
+    want = {"a": jnp.array([[0.36, 1], [0, 0]]), "b": None, "n": None}
+    assert_same(scores.lamp(params, kept), want)
+    assert_same(jax.jit(scores.lamp)(params, kept), want)
+
+
+def test_lamp_of_equals_is_lower_at_a_higher_index():
+    found = scores.lamp([jnp.array([1.0, -1, 1, 1])], [jnp.ones(4, bool)])
+    np.testing.assert_allclose(found[0], [1, 1 / 2, 1 / 3, 1 / 4], rtol=1e-6)
+
+
+def test_lamp_of_layers_of_one_weight_of_none_and_of_zeros():
+    params = [jnp.array(-3.0), jnp.ones((0, 2)), jnp.zeros(3), jnp.zeros(2)]
+    kept = [
+        jnp.array(True),
+        jnp.ones((0, 2), bool),
+        jnp.arange(3) > 0,
+        jnp.zeros(2) > 0,
+    ]
+    one, none, zeros, pruned = scores.lamp(params, kept)
+    assert (one, none.shape, zeros.tolist()) == (1, (0, 2), [0, 1, 0])
+    assert not pruned.any()
+
+
+def test_lamp_of_tiny_huge_and_half_precision_weights_is_that_of_others():
+    w, kept = jnp.array([1.0, 2, 3, 4]), jnp.ones(4, bool)
+    want = scores.lamp(w, kept)
+    for size in (2.0**-120, 2.0**120):
+        assert_same(scores.lamp(size * w, kept), want)
+    assert_same(scores.lamp(w.astype(jnp.bfloat16), kept), want)
+    assert_same(scores.lamp(1j * w, kept), want)
+
+
+def test_lamp_of_nan_is_nan_where_it_is_kept():
+    w = jnp.array([1.0, jnp.nan, 2])
+    np.testing.assert_array_equal(
+        scores.lamp(w, jnp.ones(3, bool)), np.float32([0.2, np.nan, 1])
+    )
+    assert scores.lamp(w, jnp.array([True, False, True])).tolist()[1] == 0
+
+
+def test_lamp_is_accurate_and_in_the_order_of_many_weights():
+    w = jax.random.normal(jax.random.key(0), (300, 400))
+    found = np.asarray(scores.lamp(w, jnp.ones(w.shape, bool)))
+    np.testing.assert_allclose(found, lamp(w, np.ones(w.shape, bool)), rtol=1e-5)
+    order = np.argsort(-np.abs(w).ravel(), stable=True)
+    assert (np.diff(found.ravel()[order]) <= 0).all()
+
+
+SHAPES = [(4, 3), (7,), (1,)]
+
+
+@settings(max_examples=60)
+@given(
+    st.tuples(
+        *(
+            hnp.arrays(
+                np.float32,
+                shape,
+                elements=st.sampled_from([0.0, 1.0, -1.0]) | st.floats(-9, 9, width=32),
+            )
+            for shape in SHAPES
+        )
+    ),
+    st.tuples(*(hnp.arrays(bool, shape) for shape in SHAPES)),
+    st.integers(0, 20),
+)
+def test_lamp_keeps_a_weight_of_every_layer_as_long_as_it_can(params, kept, n):
+    found = scores.lamp(params, kept)
+    for got, w, m in zip(found, params, kept):
+        np.testing.assert_allclose(got, lamp(w, m), rtol=1e-5, atol=1e-30)
+    left = prune.drop(found, kept, n)
+    alive = sum(bool(m.any()) for m in kept)
+    if masks.count(left)[0] >= alive:
+        assert sum(bool(m.any()) for m in left) == alive
