@@ -1,6 +1,8 @@
 """Drop: pruning to exact numbers of weights, given or counted on the host."""
 
+import math
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from functools import partial
 from typing import Any, Literal
 
@@ -134,6 +136,24 @@ def shrunk(
         lambda path, _: numbers[masks_lib.name(path)], masks
     )
     return drop(scores, masks, by_layer)
+
+
+def after_fraction(kept: int, fraction: float | Fraction) -> int:
+    """Return how many of `kept` weights are left when a fraction of them is removed.
+
+    >>> after_fraction(266_200, 0.2)
+    212960
+    """
+    return kept - math.ceil(Fraction(str(fraction)) * kept)
+
+
+def at_density(total: int, density: float | Fraction) -> int:
+    """Return how many of `total` weights are left at a density.
+
+    >>> at_density(7, 0.5)
+    3
+    """
+    return total - math.ceil((1 - Fraction(str(density))) * total)
 
 
 def by_part(

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from lth_jax import masks as masks_lib
-from lth_jax.prune import at_density
+from lth_jax._drop import at_density
 
 Shapes = Mapping[str, tuple[int, ...]]  # by path of the layer
 

@@ -52,7 +52,7 @@ def work(config: ConfigDict, asked: Any) -> None:
 
             print(dry_run.describe(config))
         elif asked.earliest_rewind:
-            from lth_jax.lottery import search
+            from lth_jax import search
 
             found = search.earliest_rewind(
                 config, folder, asked.earliest_rewind, **accept
@@ -67,8 +67,8 @@ def work(config: ConfigDict, asked: Any) -> None:
 
 def names() -> dict[str, list[str]]:
     """Return what a config can name, by field."""
+    from lth_jax.branches import BRANCHES
     from lth_jax.data import KNOWN, SOURCES  # when help is asked for, alone
-    from lth_jax.lottery.branches import BRANCHES
     from lth_jax.lottery.methods import METHODS
     from lth_jax.models import MODELS
     from lth_jax.optim.optimizers import OPTIMIZERS

@@ -6,7 +6,6 @@ survives, leaves taken in sorted path order, whatever the compilation and shardi
 pruned mask never grows. A layer may become empty; a network does not.
 """
 
-import math
 from collections.abc import Mapping
 from fractions import Fraction
 from functools import partial
@@ -20,7 +19,9 @@ from lth_jax import scores as scores_lib
 from lth_jax._blocks import highest
 from lth_jax._drop import (
     Scope,
+    after_fraction,
     aligned,
+    at_density,
     by_part,
     check_numbers,
     check_scope,
@@ -156,24 +157,6 @@ def n_of_m(scores: Scores, masks: Masks, n: int, m: int, axis: int = -2) -> Mask
         check_numbers(scored, marks)
     kept = {p: highest(scored[p], mask, n, m, axis) for p, mask in marks.items()}
     return laid_out(kept, masks)
-
-
-def after_fraction(kept: int, fraction: float | Fraction) -> int:
-    """Return how many of `kept` weights are left when a fraction of them is removed.
-
-    >>> after_fraction(266_200, 0.2)
-    212960
-    """
-    return kept - math.ceil(Fraction(str(fraction)) * kept)
-
-
-def at_density(total: int, density: float | Fraction) -> int:
-    """Return how many of `total` weights are left at a density.
-
-    >>> at_density(7, 0.5)
-    3
-    """
-    return total - math.ceil((1 - Fraction(str(density))) * total)
 
 
 def magnitude(

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from trees import assert_same
 
+from lth_jax import branches, models, prune, rewind, scores
 from lth_jax import masks as masks_lib
-from lth_jax import models, prune, rewind
-from lth_jax.lottery import branches
-from lth_jax.lottery.branches import BRANCHES
+from lth_jax.branches import BRANCHES
 from lth_jax.optim import optimizers as optim
 from lth_jax.rule import Rule
 from lth_jax.train import state
@@ -57,21 +56,40 @@ def trained():
     return rewind.to(dataclasses.replace(final, params=doubled), masks())
 
 
+@functools.cache
+def before():
+    """What the ticket of the level before came to: of all weights."""
+    tripled = jax.tree.map(lambda w: 3 * w, dense(LENGTH).params)
+    return dataclasses.replace(dense(LENGTH), params=tripled)
+
+
 TICKET = Member(0, REWIND_STEP, 1, "ticket", 0, learning_rate=0.1)
 
 
-def run(fresh=(), key=7):
+def run(fresh=(), key=7, weights="k", clock="k"):
     """What a branch asks of a run, answered from the states above."""
     sweep = SimpleNamespace(learning_rate=(0.1, 0.2))
-    config = SimpleNamespace(rewind=SimpleNamespace(fresh=fresh), sweep=sweep)
+    rewinding = SimpleNamespace(fresh=fresh, weights=weights, clock=clock)
+    pruning = SimpleNamespace(scope="global")
+    config = SimpleNamespace(rewind=rewinding, sweep=sweep, prune=pruning)
+    seeds = [TICKET.dense, TICKET.dense._replace(replicate=1)]
     return SimpleNamespace(
         config=config,
         rule=Rule(0.2),
-        plan=SimpleNamespace(length=LENGTH),
+        plan=SimpleNamespace(
+            length=LENGTH,
+            lengths=lambda branch, level: branch.lengths or 0.4,
+            dense=seeds,
+            table=[("^fc1", 0.5), (".", 1.0)],
+        ),
         dense=lambda member, step: dense(step),
         initial=lambda member, key: initialise(int(jax.random.bits(key))),
-        masks=lambda ticket: masks(int(ticket.learning_rate != 0.1)),
+        masks=lambda ticket: masks(
+            int(ticket.learning_rate != 0.1) + 2 * ticket.replicate
+        ),
         trained=lambda ticket: trained(),
+        previous=lambda ticket: before(),
+        score=lambda ticket: scores.magnitude(before().params),
         key=lambda member, *purposes: jax.random.key(key),
     )
 
@@ -183,6 +201,8 @@ def test_every_branch_stops_where_its_schedule_says():
     """A second schedule counts on from the first only where the step does."""
     stops = {name: branch.lengths for name, branch in BRANCHES.items()}
     assert stops.pop("fine_tune_small") == 2
+    assert stops.pop("rigl_3") == 3
+    assert stops.pop("dense_equal_bill") is None
     assert set(stops.values()) == {1}
     assert [name for name, branch in BRANCHES.items() if branch.after] == ["long"]
 

@@ -21,7 +21,7 @@ CHANGES = {
         1,
         [
             (
-                "lottery/branches.py",
+                "branches.py",
                 '    "rewind_0": Branch("0", "0"),\n',
                 '    "rewind_0": Branch("0", "0"),\n    "late": Branch("end", "k"),\n',
             )

@@ -238,7 +238,7 @@ OWN = """
 from functools import partial
 from flax import linen as nn
 from lth_jax import config as config_lib
-from lth_jax.lottery.branches import BRANCHES, Branch
+from lth_jax.branches import BRANCHES, Branch
 from lth_jax.lottery.methods import METHODS, by_score
 from lth_jax.studies import STUDIES
 from lth_jax.models import MODELS

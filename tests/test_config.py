@@ -7,10 +7,10 @@ from ml_collections import ConfigDict
 
 from lth_jax import config as config_lib
 from lth_jax import lottery, models
+from lth_jax.branches import BRANCHES, Branch
 from lth_jax.config.table import FIELDS
 from lth_jax.data import sources
 from lth_jax.errors import ConfigError
-from lth_jax.lottery.branches import BRANCHES, Branch
 
 
 def config(**changes):
@@ -88,8 +88,8 @@ def test_an_unknown_name_is_answered_with_the_known_ones(answer, field, value, k
 @pytest.mark.parametrize(
     ("field", "value", "known"),
     [
-        ("branches", "shuffle", "random_reinit, rewind_0, shuffled_mask, ticket"),
-        ("branches", "dense", "random_reinit, rewind_0, shuffled_mask, ticket"),
+        ("branches", "shuffle", "set, shuffled_mask, sibling_mask"),
+        ("branches", "dense", "set, shuffled_mask, sibling_mask"),
         ("dense_branches", "ticket", "dense, long"),
         ("copied_branches", "rewind_0", "random_reinit"),
         ("studies", "distance", "instability, last_weights, onset, stability"),
@@ -214,6 +214,7 @@ def test_lengths_in_epochs_become_steps():
         "optim.milestones": (7, 17),
         "rewind.steps": (0, 7),
         "prune.admm.interval": 21,
+        "move.every": 100,
     }
 
 

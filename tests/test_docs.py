@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lth_jax import config as config_lib
-from lth_jax.lottery.branches import BRANCHES
+from lth_jax.branches import BRANCHES
 from lth_jax.lottery.methods import METHODS
 from lth_jax.optim.optimizers import OPTIMIZERS
 from lth_jax.optim.schedules import SCHEDULES

@@ -12,7 +12,7 @@ import lth_jax
 
 ROOT = Path(lth_jax.__file__).parent
 PURE = {"masks", "stacked", "_lowest", "_drop", "scores", "prune", "rewind", "measures"}
-PURE |= {"_blocks", "densities", "movers", "rule"}
+PURE |= {"_blocks", "ablate", "densities", "movers", "rule"}
 # A layer imports itself and those above it.
 LAYERS = [
     PURE,
@@ -24,9 +24,9 @@ LAYERS = [
     {"named"},
     {"train"},
     {"workdir"},
-    {"studies"},
+    {"studies", "branches", "branch_masks"},
     {"lottery", "export", "tensorboard"},
-    {"check", "dry_run"},
+    {"check", "dry_run", "search"},
     {"advice", "job"},
     {"main"},
 ]

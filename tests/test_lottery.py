@@ -21,12 +21,12 @@ from small import build
 from tqdm.auto import tqdm
 from trees import assert_same
 
-from lth_jax import check, export, measures, prune, report, studies
+from lth_jax import branches, check, export, measures, prune, report, studies
 from lth_jax import config as config_lib
 from lth_jax import masks as masks_lib
 from lth_jax.config.table import FIELDS
 from lth_jax.errors import Diverged
-from lth_jax.lottery import branches, loop, methods, training
+from lth_jax.lottery import loop, methods, training
 from lth_jax.lottery.plan import Plan
 from lth_jax.train import experiment as experiment_lib
 from lth_jax.train import progress, state

@@ -415,6 +415,7 @@ def test_synflow_fetches_numbers_but_no_weights(configure, monkeypatch):
         config=plan.config,
         flow=made.program.flow,
         dense=lambda ticket, step: initial,
+        scored=lambda ticket: initial,
         previous=lambda ticket: initial,
         shrink=lambda ticket, scores: plan.rule(1).shrink(scores, initial.masks),
         rule=plan.rule(1),

@@ -13,12 +13,12 @@ from lth_jax import (
     lottery,
     report,
     save_ticket,
+    search,
     tensorboard,
 )
 from lth_jax import config as config_lib
 from lth_jax.errors import RunError
 from lth_jax.export import __main__ as export_command
-from lth_jax.lottery import search
 from lth_jax.paths import local
 from lth_jax.train import experiment
 from lth_jax.workdir import Workdir

@@ -6,9 +6,9 @@ from trees import assert_same
 
 from lth_jax import config as config_lib
 from lth_jax import masks, prune, scores
+from lth_jax.branches import BRANCHES, Branch
 from lth_jax.errors import ConfigError
-from lth_jax.lottery import plan as plan_lib
-from lth_jax.lottery.branches import BRANCHES, Branch
+from lth_jax.lottery import checks
 from lth_jax.lottery.methods import METHODS
 from lth_jax.lottery.plan import Plan
 from lth_jax.workdir import Member
@@ -227,7 +227,7 @@ def test_a_plan_is_json_that_names_what_comes_after_what():
 def test_a_branch_that_cannot_be_is_named(monkeypatch, branch, said):
     monkeypatch.setitem(BRANCHES, "mine", branch)
     with pytest.raises(ConfigError) as caught:
-        plan_lib.check(configure(branches=("ticket", "mine")))
+        checks.check(configure(branches=("ticket", "mine")), METHODS["magnitude"])
     assert str(caught.value).startswith(said)
 
 

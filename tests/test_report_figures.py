@@ -9,7 +9,7 @@ from matplotlib import colors
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from lth_jax import report
-from lth_jax.lottery.branches import BRANCHES
+from lth_jax.branches import BRANCHES
 from lth_jax.report import drawing, figures
 from lth_jax.workdir.records import Member, row
 

@@ -8,9 +8,9 @@ import pytest
 from small import build
 
 from lth_jax import config as config_lib
-from lth_jax import lottery, report
+from lth_jax import lottery, report, search
 from lth_jax.errors import ConfigError
-from lth_jax.lottery import loop, search
+from lth_jax.lottery import loop
 from lth_jax.report import Results
 from lth_jax.train import experiment
 from lth_jax.workdir import records

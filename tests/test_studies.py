@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lth_jax import studies
-from lth_jax.lottery.branches import BRANCHES
+from lth_jax.branches import BRANCHES
 from lth_jax.tasks import Classification
 from lth_jax.train.state import TrainState
 from lth_jax.workdir import Member

@@ -127,7 +127,8 @@ def training_lengths(config: ConfigDict, steps_per_epoch: int) -> dict[str, Any]
     Raises ConfigError where one has no step, or too many, or a rewind step is its end.
     """
     found = lengths(config, steps_per_epoch)
-    for name in ("train.length", "train.evaluate_every", "prune.admm.interval"):
+    every = "train.evaluate_every", "prune.admm.interval", "move.every"
+    for name in ("train.length", *every):
         if found.get(name, 1) < 1:
             raise ConfigError(f"config.{name}: must be at least one step")
     for name, given in found.items():

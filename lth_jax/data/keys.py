@@ -7,7 +7,8 @@ from jaxtyping import Array, Integer, Key
 
 Count = Integer[ArrayLike, ""]  # a seed, step or epoch: a Python, NumPy or JAX integer
 
-ORDER, AUGMENTATION, DROPOUT = 0, 1, 2  # counted in epochs, in steps, in steps
+# Counted in epochs, and all others in steps.
+ORDER, AUGMENTATION, DROPOUT, MOVES = range(4)
 
 
 def derive(data_seed: Count, purpose: int, count: Count) -> Key[Array, ""]:

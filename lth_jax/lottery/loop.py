@@ -17,12 +17,12 @@ from ml_collections import ConfigDict
 from tqdm.auto import tqdm
 
 from lth_jax import masks as masks_lib
+from lth_jax.branches import BRANCHES, MASKS
 from lth_jax.config import fields
 from lth_jax.config.fields import known
 from lth_jax.devices import processes
 from lth_jax.errors import Diverged, ProcessError
-from lth_jax.lottery import plan as plan_lib
-from lth_jax.lottery.branches import BRANCHES, MASKS
+from lth_jax.lottery import bill, checks
 from lth_jax.lottery.costs import costs
 from lth_jax.lottery.fleets import settled
 from lth_jax.lottery.methods import METHODS
@@ -75,13 +75,15 @@ def run(
     grow(config, Workdir(directory), accept_code_change)
     with opened(config, directory, built, accept_code_change) as run:
         fit_dense(run)
-        for level in range(run.plan.levels + 1):
+        plan = run.plan
+        for level in range(plan.levels + 1):
             run.at(level)
             if not resumed(run):
                 prune(run)
-                for fleet in run.plan.waves(level):
-                    stop, done = fleet[0].stop, run.networks
-                    run.networks = done | train(run, rewind(run, fleet), stop, done)
+                for fleet in plan.waves(level):
+                    stop, done, moves = fleet[0].stop, run.networks, plan.moves(fleet)
+                    starts = rewind(run, fleet)
+                    run.networks = done | train(run, starts, stop, done, moves=moves)
                 study(run)
             if not run.tickets:
                 break
@@ -108,12 +110,13 @@ def build(config: ConfigDict) -> tuple[Plan, Experiment]:
     known("prune.method", config.prune.method, METHODS)
     for name in config.studies:
         known("studies", name, STUDIES)
-    plan_lib.check(config)
+    checks.check(config, METHODS[config.prune.method])
     sketch = Plan(config, 1, tuple(range(len(config.rewind.steps))))
     together = max(sketch.largest(), config.study.points if config.studies else 0)
     made = experiment_lib.build(config, together)
     method = METHODS[config.prune.method]
-    plan = Plan(config, made.length, made.rewind_steps, made.admm_interval, method)
+    admm, every = made.intervals
+    plan = Plan(config, made.length, made.rewind_steps, admm, method, every)
     plan.check(made.prunable, made.program.schedule)
     with fields.field("prune.method", Exception):
         method.check(made.program, made.like.params)
@@ -153,7 +156,9 @@ def opened(
             processes.by_first(lambda: progress.write(line, file=sys.stderr))
 
         experiment = settled(plan, experiment, workdir, say)
-        yield Run(config, plan, experiment, workdir, progress, interruption, diverged)
+        run = Run(config, plan, experiment, workdir, progress, interruption, diverged)
+        run.bills |= bill.recorded(workdir.records.rows())
+        yield run
 
 
 def precision(config: ConfigDict) -> contextlib.AbstractContextManager[None]:
@@ -235,6 +240,8 @@ def study(run: Run) -> None:
     for training in run.plan.trainings(run.level):
         if network := run.trained(training.member):
             rows += costs(run, training, network)
+            bills = bill.rows(run, training, network)
+            rows += numbered(training.member, network, bills)
     if run.plan.is_studied(run.level) and run.networks:
         found = itertools.chain(*(STUDIES[name](run) for name in run.config.studies))
         for member, numbers in itertools.groupby(found, operator.itemgetter(0)):

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from lth_jax import masks as masks_lib
 from lth_jax import prune, scores
 from lth_jax.lottery import admm
 from lth_jax.masks import Masks, Params, Patterns
+from lth_jax.rule import Rule
 from lth_jax.scores import Scores
 from lth_jax.train import state as state_lib
 from lth_jax.workdir.member import Member, Training
@@ -33,6 +35,12 @@ class Method:
 
     Attributes:
         masks: from a run and its tickets that are to be pruned to their masks.
+        score: from a run and a ticket to a score for every weight, if that decides.
+        at: the step whose weights are scored, "0", "k" or the "end", where `prune.at`
+            may say another; else "".
+        rounds: of scoring, where `prune.rounds` may say another number; else 0.
+        passes: what a round costs, of a batch of so many examples: as many times what
+            one example takes forward. A gradient is as much as three.
         trainings: what is trained before that, of a plan and a level.
         nested: whether what a level keeps was kept by the level before.
         check: raises ValueError for a network that it cannot score, before anything is
@@ -40,34 +48,86 @@ class Method:
     """
 
     masks: Callable[["Run", list[Member]], dict[Member, Masks]]
+    score: Callable[["Run", Member], Scores] | None = None
+    at: str = ""
+    rounds: int = 0
+    passes: Callable[[int], float] = lambda batch: 0
     trainings: Callable[["Plan", int], list[Training]] = lambda plan, level: []
     nested: bool = True
     check: Callable[["Program", Params], object] = lambda program, params: None
 
 
-def by_score(score: Callable[["Run", Member], Scores]) -> Method:
+def by_score(
+    score: Callable[["Run", Member], Scores],
+    at: str = "",
+    passes: Callable[[int], float] = lambda batch: 0,
+) -> Method:
     """Return the method that prunes every network by scores of its own.
 
     Args:
         score: from a run and a ticket to a score for every weight; the lowest of those
             that `run.previous(ticket)` has left are pruned.
+        at: as of `Method`, where it scores what `run.scored(ticket)` is.
+        passes: as of `Method`.
     """
 
     def masks(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
-        return {ticket: _shrunk(run, ticket, score(run, ticket)) for ticket in tickets}
+        return {ticket: _shrunk(run, ticket, score) for ticket in tickets}
 
-    return Method(masks)
+    return Method(masks, score, at, 1, passes)
 
 
-def _shrunk(run: "Run", ticket: Member, scores: Scores) -> Masks:
-    masks, rule = run.shrink(ticket, scores), run.rule
-    before, after = map(rule.others, (run.previous(ticket).masks, masks))
-    settled(scores, before, after, rule.scope, rule.stacked_in(after))
+def _shrunk(
+    run: "Run", ticket: Member, score: Callable[["Run", Member], Scores]
+) -> Masks:
+    """Return a ticket's masks, in rounds that each score what the last has left."""
+    before, rule = run.previous(ticket).masks, run.rule
+    found = score(run, ticket)
+    for remaining in range(max(1, run.config.prune.rounds) - 1, 0, -1):
+        left = run.left.get(ticket, before)
+        wanted = rule.shrink(found, before)
+        run.left[ticket] = _towards(found, left, wanted, 1 / (remaining + 1), rule)
+        # What is gone does not come back.
+        found = jax.tree.map(_out, score(run, ticket), run.left[ticket])
+    run.left.pop(ticket, None)
+    masks = rule.shrink(found, before)
+    others, after = map(rule.others, (before, masks))
+    settled(found, others, after, rule.scope, rule.stacked_in(after))
     return masks
 
 
+def _out(scores: Array, mask: Array | None) -> Array:
+    return scores if mask is None else jnp.where(mask, scores, -jnp.inf)
+
+
+def _towards(
+    scores: Scores, left: Masks, wanted: Masks, share: float, rule: Rule
+) -> Masks:
+    """Return masks that keep fewer than what is left, on the way to what is wanted.
+
+    Of the logarithm of how many weights are kept, that is a share of the way.
+    """
+
+    def some(now: int, then: int) -> int:
+        return max(then, int(now * (then / now) ** share)) if now else 0
+
+    def by(masks: Masks) -> Masks:
+        now, then = masks_lib.by_layer(masks), masks_lib.by_layer(rule.others(wanted))
+        if rule.scope == "layer":
+            counts = {path: some(n, then[path][0]) for path, (n, _) in now.items()}
+            return prune.to_counts(scores, masks, counts)
+        kept, goal = (sum(n for n, _ in layers.values()) for layers in (now, then))
+        return prune.drop(scores, masks, kept - some(kept, goal))
+
+    return rule.beside(left, by)
+
+
 def _magnitude(run: "Run", ticket: Member) -> Scores:
-    return scores.magnitude(run.previous(ticket).params)
+    return scores.magnitude(run.scored(ticket).params)
+
+
+def _lamp(run: "Run", ticket: Member) -> Scores:
+    return scores.lamp(run.scored(ticket).params, run.previous(ticket).masks)
 
 
 def _random(run: "Run", ticket: Member) -> Scores:
@@ -76,14 +136,14 @@ def _random(run: "Run", ticket: Member) -> Scores:
 
 
 def _snip(run: "Run", ticket: Member) -> Scores:
-    initial = run.dense(ticket, 0)
-    return scores.snip(run.loss(initial), opened(initial.params))
+    scored = run.scored(ticket)
+    return scores.snip(run.loss(scored), opened(scored.params))
 
 
 def _grasp(run: "Run", ticket: Member) -> Scores:
-    initial = run.dense(ticket, 0)
-    loss = run.loss(initial, GRASP_TEMPERATURE)
-    return scores.grasp(loss, opened(initial.params), initial.masks)
+    scored = run.scored(ticket)
+    loss = run.loss(scored, GRASP_TEMPERATURE)
+    return scores.grasp(loss, opened(scored.params), scored.masks)
 
 
 def opened(params: Params) -> Params:
@@ -100,7 +160,7 @@ def opened(params: Params) -> Params:
     )
 
 
-magnitude = by_score(_magnitude)
+magnitude = by_score(_magnitude, at="end")
 
 
 def synflow(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
@@ -112,12 +172,12 @@ def synflow(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
     """
 
     def masks(ticket: Member, wanted: Masks) -> Masks:
-        flow = scores.synflow_shares(run.flow, run.dense(ticket, 0).params)
+        flow = scores.synflow_shares(run.flow, run.scored(ticket).params)
         kept, total = masks_lib.count(wanted)
         masks = dense = jax.tree.map(jnp.ones_like, wanted)
         stacked = run.rule.stacked_in(wanted)
-        for i in range(1, _SYNFLOW_ROUNDS):
-            left = max(kept, int(total * (kept / total) ** (i / _SYNFLOW_ROUNDS)))
+        for i in range(1, rounds):
+            left = max(kept, int(total * (kept / total) ** (i / rounds)))
             share = Fraction(left, total)
             masks = prune.to_density(flow(masks), masks, share, scope, stacked)
         found = flow(masks)
@@ -125,8 +185,14 @@ def synflow(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
         settled(found, dense, masks, scope, stacked)
         return masks
 
-    scope, sparse = run.config.prune.scope, magnitude.masks(run, tickets)
+    rounds = run.config.prune.rounds or _SYNFLOW_ROUNDS
+    scope, sparse = run.config.prune.scope, _by_magnitude(run, tickets)
     return {t: run.rule.beside(m, partial(masks, t)) for t, m in sparse.items()}
+
+
+def _by_magnitude(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
+    """Return masks of which only is looked at how many weights they keep."""
+    return {t: run.shrink(t, scores.magnitude(run.previous(t).params)) for t in tickets}
 
 
 def _flows(program: "Program", params: Params) -> None:
@@ -136,7 +202,7 @@ def _flows(program: "Program", params: Params) -> None:
 
 def _admm(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
     """Prune by magnitude what ADMM has drawn towards as few weights."""
-    scope, sparse = run.config.prune.scope, magnitude.masks(run, tickets)
+    scope, sparse = run.config.prune.scope, _by_magnitude(run, tickets)
     drawn = admm.draw(run, {t: run.rule.others(m) for t, m in sparse.items()})
 
     def masks(ticket: Member, wanted: Masks) -> Masks:
@@ -169,9 +235,17 @@ def settled(
 
 METHODS: dict[str, Method] = {
     "magnitude": magnitude,
+    "lamp": by_score(_lamp, at="end"),
     "random": by_score(_random),
-    "snip": by_score(_snip),
-    "grasp": by_score(_grasp),
-    "synflow": Method(synflow, nested=False, check=_flows),
-    "admm": Method(_admm, admm.trainings, nested=False),
+    "snip": by_score(_snip, at="0", passes=lambda batch: 3 * batch),
+    "grasp": by_score(_grasp, at="0", passes=lambda batch: 9 * batch),
+    "synflow": Method(
+        synflow,
+        at="0",
+        rounds=_SYNFLOW_ROUNDS,
+        passes=lambda batch: 3,  # of one example
+        nested=False,
+        check=_flows,
+    ),
+    "admm": Method(_admm, trainings=admm.trainings, nested=False),
 }

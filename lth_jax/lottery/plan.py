@@ -8,37 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
-from lth_jax.config.fields import known
-from lth_jax.errors import ConfigError
-from lth_jax.lottery.branches import BRANCHES, CLOCKS, MASKS, WEIGHTS
+from lth_jax import densities
+from lth_jax.branches import BRANCHES, Branch, origins
+from lth_jax.config.fields import field
+from lth_jax.errors import ConfigError, one_line
+from lth_jax.movers import MOVERS
 from lth_jax.rule import Counts, Rule
+from lth_jax.train.moves import Moves
 from lth_jax.workdir.member import Member, Training
 
 if TYPE_CHECKING:
     from lth_jax.lottery.methods import Method
-
-
-def check(config: ConfigDict) -> None:
-    """Raise ConfigError unless branches are known, and can be."""
-    sparse = [name for name, branch in BRANCHES.items() if not branch.first_copy]
-    unmasked = [n for n, b in BRANCHES.items() if b.masks == "none" or b.after]
-    for name in config.branches:
-        known("branches", name, sparse)
-    for name in config.dense_branches:
-        known("dense_branches", name, unmasked)
-    for name in config.copied_branches:
-        known("copied_branches", name, (*config.branches, *config.dense_branches))
-    for name in (*config.branches, *config.dense_branches):
-        branch = BRANCHES[name]
-        known(f"branches: weights of {name!r}", branch.weights, WEIGHTS)
-        known(f"branches: clock of {name!r}", branch.clock, CLOCKS)
-        known(f"branches: masks of {name!r}", branch.masks, MASKS)
-        if branch.masks == "other_rate" and len(config.sweep.learning_rate) != 2:
-            raise ConfigError(
-                f"config.branches: {name!r} needs two sweep.learning_rate"
-            )
-    if "ticket" not in config.branches:
-        raise ConfigError("config.branches: 'ticket' is what is pruned, add it")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,6 +31,7 @@ class Plan:
         rewind_steps: the steps k of the rewind states, rising.
         interval: steps between the Z- and U-steps of ADMM pruning.
         method: how masks are made, which may train something, too.
+        move_every: steps between two moves of masks.
     """
 
     config: ConfigDict
@@ -58,11 +39,26 @@ class Plan:
     rewind_steps: tuple[int, ...]
     interval: int = 0
     method: "Method | None" = None
+    move_every: int = 0
 
     @property
     def levels(self) -> int:
         """The number of pruning rounds."""
         return len(self.config.prune.densities) or self.config.prune.levels
+
+    @property
+    def table(self) -> list[tuple[str, float]]:
+        """Densities of layers by regular expression, as the config has them.
+
+        Raises ConfigError unless there is a number behind each.
+        """
+        pairs = [text.rpartition("=") for text in self.config.prune.table]
+        try:
+            return [(pattern, float(density)) for pattern, _, density in pairs]
+        except ValueError as error:
+            raise ConfigError(
+                f"config.prune.table: {one_line(error)}; write 'pattern=0.1'"
+            ) from error
 
     @property
     def dense_steps(self) -> list[int]:
@@ -111,28 +107,70 @@ class Plan:
             branch = BRANCHES[name]
             # Copies of dense networks part from them at every k.
             parts = member.level == 0 and "k" in (branch.weights, branch.clock)
-            for k in self.rewind_steps if parts else (member.rewind_step,):
+            steps = self.rewind_steps if parts else (member.rewind_step,)
+            if branch.once and member.rewind_step not in self.rewind_steps[:1]:
+                steps = ()
+            for k in steps:
                 for copy in range(branch.first_copy, self.copies(member.level, name)):
                     named = member._replace(rewind_step=k, branch=name, copy=copy)
                     yield self._training(named, k, ticket)
 
     def _training(self, member: Member, k: int, ticket: Training | None) -> Training:
         """Return the training of a member whose rewind step is k, beside a ticket."""
-        branch, fresh = BRANCHES[member.branch], self.config.rewind.fresh
+        branch = BRANCHES[member.branch]
+        part = origins(branch, member.level, self.config.rewind)
         at = {"k": k, "0": 0, "end": self.length, "init": 0}
-        begin = 0 if "step" in fresh and branch.clock == "k" else at[branch.clock]
-        after = ticket if branch.after else None
-        had = after.had + after.steps if after else at[branch.weights]
-        if "params" in fresh and branch.weights == "k":
-            had = 0
-        return Training(member, begin, branch.lengths * self.length, had, after)
+        begin, after = at[part["step"]], ticket if branch.after else None
+        stop = round(self.lengths(branch, member.level) * self.length)
+        if part["step"] == "end" and branch.clock == "k":
+            stop += self.length - k  # as many steps as from k
+        levels = member.level - 1 if self.config.prune.schedule == "iterative" else 0
+        again = self.length - (0 if "step" in self.config.rewind.fresh else k)
+        at["before"] = self.length + levels * again  # of tickets
+        had = after.had + after.steps if after else at[part["params"]]
+        return Training(member, begin, stop, had, after)
+
+    def lengths(self, branch: Branch, level: int) -> int | float:
+        """Return at which step a branch stops, in full trainings."""
+        if branch.lengths is not None:
+            return branch.lengths
+        densities = self.config.prune.densities
+        left = (1 - self.config.prune.fraction) ** level
+        return max(1 / self.length, densities[level - 1] if densities else left)
+
+    def _stretch(self, member: Member) -> int | float:
+        """Return how many times as many steps the schedule of a network takes."""
+        branch = BRANCHES.get(member.branch)
+        if branch is None or not branch.stretched:
+            return 1
+        return self.lengths(branch, member.level)
+
+    def moves(self, fleet: Sequence[Training]) -> Moves | None:
+        """Return how the masks of a fleet move, all by one mover; None if they do not.
+
+        Raises ConfigError if there would be no move, or one after training.
+        """
+        mover, options = BRANCHES[fleet[0].member.branch].mover, self.config.move
+        if not mover:
+            return None
+        begin, stop = max(t.begin for t in fleet), fleet[0].stop
+        last = min(int(options.until * stop), stop - 1) // self.move_every
+        last *= self.move_every
+        if last <= begin:
+            raise ConfigError(
+                f"config.move.every: {options.every!r} is {self.move_every} steps, but "
+                f"{mover!r} moves between steps {begin} and {options.until:g} of {stop}"
+            )
+        return Moves(MOVERS[mover], self.move_every, last, options.fraction)
 
     def waves(self, level: int) -> list[list[Training]]:
         """Return the trainings of a level's branches as fleets, in their order."""
-        fleets: dict[tuple[bool, int], list[Training]] = {}
+        fleets: dict[tuple[Any, ...], list[Training]] = {}
         for training in self.trainings(level):
             if training.member.branch in BRANCHES and training.member not in self.dense:
+                branch = BRANCHES[training.member.branch]
                 key = training.after is not None, training.stop
+                key = (*key, branch.has_course, branch.mover)
                 fleets.setdefault(key, []).append(training)
         return [fleets[key] for key in sorted(fleets)]
 
@@ -153,6 +191,9 @@ class Plan:
         """Return the training steps of a run until a ticket's masks are known."""
         if ticket.level == 0:
             return 0
+        at = self.config.prune.at or self.method and self.method.at
+        if at in ("0", "k"):
+            return ticket.rewind_step if at == "k" else 0
         first = ticket.level if self.config.prune.schedule == "one_shot" else 1
         found = self.length
         for level in range(first, ticket.level + 1):
@@ -201,7 +242,16 @@ class Plan:
         """Raise ConfigError if a level would be empty, or a training stand still."""
         *_, _ = self.densities(layers)
         trainings = [*self.trainings(0), *self.trainings(self.levels)]
-        later = [t.member.branch for t in trainings if t.stop > self.length]
+        later = [
+            t.member.branch
+            for t in trainings
+            if t.stop > self.length * self._stretch(t.member)
+        ]
+        for fleet in self.waves(self.levels):
+            self.moves(fleet)
+        if any(BRANCHES[name].masks == "table" for name in self.config.branches):
+            with field("prune.table"):
+                densities.table({path: (n,) for path, n in layers.items()}, self.table)
         if later and not schedule(self.length):
             raise ConfigError(
                 f"config.optim.schedule: ends at 0, where {later[0]!r} goes on; see "

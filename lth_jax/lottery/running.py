@@ -11,9 +11,10 @@ from jaxtyping import Array, Key, PyTree
 from ml_collections import ConfigDict
 from tqdm.auto import tqdm
 
+from lth_jax import branches
+from lth_jax import masks as masks_lib
 from lth_jax.devices import memory, processes
 from lth_jax.errors import one_line
-from lth_jax.lottery import branches
 from lth_jax.masks import Masks
 from lth_jax.rule import Rule
 from lth_jax.scores import Scores
@@ -23,7 +24,8 @@ from lth_jax.train.step import next_loss
 from lth_jax.workdir.member import Member, Networks
 
 if TYPE_CHECKING:
-    from lth_jax.lottery.branches import Branch
+    from lth_jax.branches import Branch
+    from lth_jax.lottery.bill import Bill
     from lth_jax.lottery.plan import Plan
     from lth_jax.train.evaluate import Evaluation
     from lth_jax.train.experiment import Experiment
@@ -50,6 +52,8 @@ class Run:
         before: the tickets of the level before.
         kept: the masks of the level's tickets, those that diverged among them.
         networks: what the level's networks came to.
+        bills: what networks of all levels took to be trained.
+        left: what earlier rounds of scoring have left of tickets that are scored.
     """
 
     config: ConfigDict
@@ -63,6 +67,8 @@ class Run:
     before: Networks = field(default_factory=dict)
     kept: dict[Member, Masks] = field(default_factory=dict)
     networks: Networks = field(default_factory=dict)
+    left: dict[Member, Masks] = field(default_factory=dict)
+    bills: dict[Member, "Bill"] = field(default_factory=dict)
     _is_halved: bool = False
     _loaded: dict[int, Networks] = field(default_factory=dict)
     _begun: dict[Member, TrainState | None] = field(default_factory=dict)
@@ -101,6 +107,27 @@ class Run:
         if self.config.prune.schedule == "iterative":
             return found
         return replace(self.dense(ticket, self.plan.length), masks=found.masks)
+
+    def scored(self, ticket: Member) -> TrainState:
+        """Return the network whose weights decide on a ticket's masks.
+
+        The dense one at step 0 or k, or `previous`, as `prune.at` or the method says;
+        in a round of scoring, under what the rounds before have left.
+        """
+        at = self.config.prune.at or getattr(self.plan.method, "at", "end")
+        if at in ("", "end"):
+            found = self.previous(ticket)
+        else:
+            found = self.dense(ticket, ticket.rewind_step if at == "k" else 0)
+        if (left := self.left.get(ticket)) is None:
+            return found
+        return replace(found, params=masks_lib.apply(found.params, left), masks=left)
+
+    def score(self, ticket: Member) -> Scores:
+        """Return what the method thinks of a ticket's weights, if it scores them."""
+        method = self.plan.method
+        assert method is not None and method.score is not None  # `checks` said so
+        return method.score(self, ticket)
 
     def masks(self, member: Member) -> Masks | None:
         """Return the masks of a member's ticket; None if nothing is left of it."""
@@ -246,7 +273,7 @@ class Run:
 
     @cached_property
     def _like(self) -> TrainState:
-        """The structure, shapes and types of every network."""
+        """The structure, shapes and types of every network that is saved for good."""
         key, setting = jax.random.key(0), self.plan.dense[0].setting
         return jax.eval_shape(lambda: self.experiment.initialise(key, *setting))
 

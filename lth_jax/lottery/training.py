@@ -16,6 +16,7 @@ from lth_jax.workdir.records import DIVERGED, numbered
 
 if TYPE_CHECKING:
     from lth_jax.lottery.running import Run
+    from lth_jax.train.moves import Moves
 
 
 def train(
@@ -24,6 +25,7 @@ def train(
     stop: int,
     done: Networks | None = None,
     begin: int | None = None,
+    moves: "Moves | None" = None,
 ) -> Networks:
     """Fit: train a fleet to step `stop`, recording and saving on the way.
 
@@ -33,6 +35,7 @@ def train(
         stop: step at which to stop.
         done: other networks of the level, to be saved together.
         begin: step at which its members began; by default where each of them is.
+        moves: how their masks move, if they do.
 
     Returns:
         Those that are at `stop`; others have diverged.
@@ -51,7 +54,7 @@ def train(
         together = [member for member in members if member in trained]
         while any(_is_behind(trained[member], until) for member in together):
             networks = [trained[member] for member in together]
-            networks = _fit(run, networks, until)
+            networks = _fit(run, networks, until, moves)
             trained.update(zip(together, networks))
             if not any(_is_behind(network, until) for network in networks):
                 together = _finish_leg(run, together, trained)
@@ -59,10 +62,12 @@ def train(
     return trained
 
 
-def _fit(run: "Run", networks: list[TrainState], stop: int) -> list[TrainState]:
-    observers = run.progress.update, run.interruption.due
+def _fit(
+    run: "Run", networks: list[TrainState], stop: int, moves: "Moves | None"
+) -> list[TrainState]:
+    others = run.progress.update, run.interruption.due, moves
     number = len(networks)
-    return run.with_room(number, lambda e: fit(networks, stop, e.program, *observers))
+    return run.with_room(number, lambda e: fit(networks, stop, e.program, *others))
 
 
 def _finish_leg(run: "Run", together: list[Member], trained: Networks) -> list[Member]:

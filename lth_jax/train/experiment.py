@@ -47,7 +47,7 @@ class Experiment:
     length: int  # steps of a full training
     rewind_steps: tuple[int, ...]  # the steps k of the rewind states, rising
     evaluate_every: int  # steps between evaluations, `length` for the end only
-    admm_interval: int  # steps between the Z- and U-steps of ADMM pruning
+    intervals: tuple[int, int]  # steps between ADMM's updates, and moves of masks
     path: dict[str, Evaluator]  # evaluate networks on a path
     refresh: Refresher  # recomputes batch statistics there
     close: Callable[[], None]  # ends what makes batches ahead, until it is asked again
@@ -178,7 +178,7 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         length=steps["train.length"],
         rewind_steps=tuple(sorted({*steps["rewind.steps"]})),
         evaluate_every=steps.get("train.evaluate_every", steps["train.length"]),
-        admm_interval=steps["prune.admm.interval"],
+        intervals=(steps["prune.admm.interval"], steps["move.every"]),
         close=input.close,
         path=evaluators(without="validation", most=few),
         refresh=refresher(

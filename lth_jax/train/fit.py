@@ -2,12 +2,16 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lth_jax.devices import processes
 from lth_jax.train.state import TrainState
 from lth_jax.train.step import Program
+
+if TYPE_CHECKING:
+    from lth_jax.train.moves import Moves
 
 # Whether to pause is asked after few steps first, and more while they take little time.
 _STEPS, _MOST, _SECONDS = 16, 500, 0.5
@@ -19,6 +23,7 @@ def fit(
     program: Program,
     progress: Callable[[int], object] = lambda steps: None,
     pause: Callable[[], bool] = lambda: False,
+    moves: "Moves | None" = None,
 ) -> list[TrainState]:
     """Train members to step `stop`.
 
@@ -33,6 +38,7 @@ def fit(
         pause: asked between compiled calls, about twice a second, and gives one answer
             in all processes; where it returns True, members are returned as they are:
             groups at `stop`, on their way, or not begun.
+        moves: when masks move, and how; members have a `course` then.
 
     Returns:
         The members at `stop`, if there was no pause. One whose loss is not finite any
@@ -57,6 +63,10 @@ def fit(
             while step < until:
                 steps = min(program.steps_per_call, until - step)
                 arrays = program.supply(data_seed, step)
+                if moves:
+                    steps = min(steps, moves.until(step))
+                    if moves.due(step):
+                        states = moves.make(program, states, arrays, step)
                 states, now = program.advance(states, (arrays, steps))
                 # This call waits for no answer of the one before: what it says is read
                 # while this one computes. No more than these two are under way, so that

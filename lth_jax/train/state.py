@@ -29,6 +29,19 @@ class Proximal:
     updates: Int[Array, ""]  # Z- and U-steps taken
 
 
+@no_type_check
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Course:
+    """How a network trains whose masks move, or whose schedule is stretched."""
+
+    stretch: Float[Array, ""]  # steps for a step of the schedule
+    # How many weights each layer is to keep in the end; None where masks do not move.
+    goal: PyTree
+    since: Int[Array, ""]  # step at which masks moved last, or training began
+    spent: PyTree  # sum, over the steps before that, of a layer's density; as masks
+
+
 @no_type_check  # JAX also builds states of stacked arrays, shapes and shardings
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +65,7 @@ class TrainState:
     proximal: Proximal | None = None  # what ADMM draws prunable weights to
     # Moving averages of `params` and `batch_stats`, by these names, 0 where pruned.
     average: dict[str, Params] | None = None
+    course: Course | None = None
 
 
 @partial(
@@ -103,6 +117,23 @@ def with_average(state: TrainState) -> TrainState:
     """Return a state whose moving averages begin at what it is."""
     begun = {name: getattr(state, name) for name in ("params", "batch_stats")}
     return dataclasses.replace(state, average=begun)
+
+
+def on_course(state: TrainState, goal: PyTree, stretch: int | float) -> TrainState:
+    """Return a state whose masks begin to move, or whose schedule is stretched.
+
+    Args:
+        state: where its training begins.
+        goal: as of `Course`.
+        stretch: as many times as many steps the schedule takes.
+    """
+    course = Course(
+        stretch=jnp.float32(stretch),
+        goal=goal,
+        since=state.step,
+        spent=jax.tree.map(lambda m: jnp.float32(0), state.masks),
+    )
+    return dataclasses.replace(state, course=course)
 
 
 def evaluated(state: TrainState) -> TrainState:

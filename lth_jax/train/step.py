@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import jax
@@ -76,10 +76,20 @@ class Program:
     @cached_property
     def advance(self) -> "Spread":
         """Map (states, (arrays, steps)) to (states, whether they are finite)."""
-        return self.layout.spread(
-            partial(advance, program=self),
-            axes=(0 if self.feed.divided else None, None),
-            donate=True,
+        return self.spread(advance)
+
+    @cached_property
+    def spread(self) -> "Callable[[Callable[..., Any]], Spread]":
+        """Map a function to a program of (states, (arrays, others)), compiled once.
+
+        Of (state, part, (arrays, others), program), on one device and member.
+        """
+        return cache(
+            lambda fn: self.layout.spread(
+                partial(fn, program=self),
+                axes=(0 if self.feed.divided else None, None),
+                donate=True,
+            )
         )
 
     @cached_property
@@ -128,11 +138,14 @@ def train_step(
     Where the loss is not finite, the step does not count: nor does any later one.
     """
     loss, grads, batch_stats = gradients(state, batch, part, program)
-    loss, grads, batch_stats = averaged((loss, grads, batch_stats), program.layout.axis)
     if state.proximal is not None:
         grads = _attracted(grads, state, state.proximal)
-        grads = masks_lib.apply(grads, state.masks)
-    learning_rate = program.schedule(state.step) * state.learning_rate
+    # As if masks were multiplied into weights, which are 0 there already.
+    grads = masks_lib.apply(grads, state.masks)
+    at = state.step
+    if state.course is not None:
+        at = (at / state.course.stretch).astype(at.dtype)
+    learning_rate = program.schedule(at) * state.learning_rate
     optimizer = program.optimizer(learning_rate, state.weight_decay)
     if program.guard is not None:
         optimizer = program.guard(optimizer, state.masks)
@@ -163,8 +176,7 @@ def gradients(
 ) -> tuple[Float[Array, ""], PyTree, PyTree]:
     """Return a batch's mean loss, its gradients and the batch statistics after it.
 
-    Gradients are 0 where a weight is pruned, as if masks were multiplied in here: since
-    such weights are 0 already, that would only be a copy of all weights.
+    Averaged over the devices that share the batch; gradients of pruned weights, too.
     """
     graded = jax.value_and_grad(batch_loss, has_aux=True)
 
@@ -192,8 +204,8 @@ def gradients(
     else:
         totals, _ = lax.scan(add, totals, numbered)
     loss, grads, batch_stats = totals
-    grads = masks_lib.apply(grads, state.masks)
-    return loss / number, jax.tree.map(lambda g: g / number, grads), batch_stats
+    found = loss / number, jax.tree.map(lambda g: g / number, grads), batch_stats
+    return averaged(found, program.layout.axis)
 
 
 def batch_loss(

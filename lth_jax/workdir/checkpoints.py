@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -111,13 +111,19 @@ class Series:
                 old.replace(old.with_suffix(""))
             shutil.rmtree(old, ignore_errors=True)
 
-    def restore(self, number: int, like: Tree) -> Tree:
+    def restore(
+        self, number: int, like: Tree, places: Sequence[int] | None = None
+    ) -> Tree:
         """Return a saved pytree, like another in structure, shapes and types.
+
+        Of a saved list, only what is at some places, if they are given.
 
         Raises:
             CheckpointError: it is damaged, or of another network.
         """
         packed, saved = jax.eval_shape(_packed, like), self.raw(number)
+        if places is not None:
+            saved = [saved[i] for i in places]
         found = dict(masks_lib.leaves(saved))
         there, here = (
             {path: f"{x.dtype}{[*x.shape]}" for path, x in masks_lib.leaves(tree)}

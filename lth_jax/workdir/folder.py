@@ -116,10 +116,14 @@ class Workdir:
         numbers = self.paused.numbers()
         if not numbers or not starts:
             return dict(starts)
-        if starts.keys().isdisjoint(self.members(self.paused, numbers[-1])):
-            return dict(starts)  # another training's, perhaps of another structure
-        like = next(iter(starts.values()))
-        paused = self.load(self.paused, numbers[-1], like)
+        # Others of the level, perhaps of another structure, were paused with them.
+        members = self.members(self.paused, numbers[-1])
+        places = [i for i, member in enumerate(members) if member in starts]
+        if not places:
+            return dict(starts)
+        like = [starts[members[i]] for i in places]
+        found = self.paused.restore(numbers[-1], like, places)
+        paused = dict(zip([members[i] for i in places], found))
         return {
             member: paused[member]
             if member in paused and not _is_before(paused[member], start)

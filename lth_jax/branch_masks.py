@@ -1,0 +1,134 @@
+"""Branch masks: under which masks a branch trains."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key
+
+from lth_jax import densities, prune, scores
+from lth_jax import masks as masks_lib
+from lth_jax.masks import Masks
+from lth_jax.workdir.member import Member
+
+if TYPE_CHECKING:
+    from lth_jax.lottery.running import Run
+
+# From a run, a ticket and a key to masks; None if those of a network that diverged.
+Source = Callable[["Run", Member, Key[Array, ""]], Masks | None]
+Shapes = dict[str, tuple[int, ...]]
+
+
+def _shuffled(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks:
+    """Return random masks that keep as many weights of every layer."""
+    masks = run.masks(ticket)
+    return prune.shuffle(key, masks, stacked=run.rule.stacked_in(masks))
+
+
+def _random(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks:
+    """Return random masks that keep as many weights in all."""
+    shuffle = partial(prune.shuffle, key, scope="global")
+    return run.rule.beside(run.masks(ticket), shuffle)
+
+
+def allocated(divide: Callable[["Run", Shapes, Fraction], dict[str, int]]) -> Source:
+    """Return a source of random masks of which layers keep given numbers of weights.
+
+    Args:
+        divide: from a run, the layers' shapes, and what tickets keep of all their
+            weights, to how many each layer keeps.
+    """
+
+    def source(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks:
+        def drawn(masks: Masks) -> Masks:
+            shapes = {path: m.shape for path, m in masks_lib.leaves(masks)}
+            kept = divide(run, shapes, Fraction(*masks_lib.count(masks)))
+            dense = jax.tree.map(jnp.ones_like, masks)
+            return prune.to_counts(scores.random(key, masks), dense, kept)
+
+        return run.rule.beside(run.masks(ticket), drawn)
+
+    return source
+
+
+def _other_rate(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks | None:
+    """Return the masks of the same seed and decay at the other learning rate."""
+    del key
+    (rate,) = {*run.config.sweep.learning_rate} - {ticket.learning_rate}
+    return run.masks(ticket._replace(learning_rate=rate))
+
+
+def _inverted(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks:
+    """Return masks of as many weights, of which the method thinks least.
+
+    The ablation of Frankle et al. (2021), Section 5: the highest scores are pruned.
+    """
+    del key
+    lowest = jax.tree.map(jnp.negative, run.score(ticket))
+    scope, masks = run.config.prune.scope, run.masks(ticket)
+
+    def by(others: Masks) -> Masks:
+        return prune.as_many(lowest, others, scope, run.rule.stacked_in(others))
+
+    return run.rule.beside(masks, by)
+
+
+def _sibling_of(run: "Run", ticket: Member) -> Member:
+    """Return the ticket of the next replicate; after the last comes the first."""
+    seeds = sorted({member.replicate for member in run.plan.dense})
+    after = seeds[(seeds.index(ticket.replicate) + 1) % len(seeds)]
+    return ticket._replace(replicate=after)
+
+
+def _mixed(choose: Callable[[Array, Array], Array]) -> Source:
+    """Return a source of masks, of a ticket's number, mixed of two replicates'.
+
+    Args:
+        choose: from the masks of a leaf, the ticket's and its sibling's, to which
+            weights come first. Of these, and then of all others, those whose magnitudes
+            in both trained networks have the highest sum.
+    """
+
+    def source(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks | None:
+        del key
+        sibling = _sibling_of(run, ticket)
+        if run.masks(sibling) is None:
+            return None
+        both = [run.rule.others(run.masks(one)) for one in (ticket, sibling)]
+        sizes = [scores.magnitude(run.previous(t).params) for t in (ticket, sibling)]
+
+        def ranked(a: Array, b: Array, m: Any, n: Any) -> Array | None:
+            if m is None:
+                return None
+            return jnp.where(choose(m, n), a + b, -1 / (a + b))  # in the same order
+
+        def by(others: Masks) -> Masks:
+            rank = jax.tree.map(ranked, *sizes, *both)
+            scope, stacked = run.config.prune.scope, run.rule.stacked_in(others)
+            return prune.as_many(rank, others, scope, stacked)
+
+        return run.rule.beside(run.masks(ticket), by)
+
+    return source
+
+
+MASKS: dict[str, Source] = {
+    "own": lambda run, ticket, key: run.masks(ticket),
+    "none": lambda run, ticket, key: run.dense(ticket, 0).masks,
+    "shuffled": _shuffled,
+    "random": _random,
+    "uniform": allocated(lambda run, *layers: densities.uniform(*layers)),
+    "erk": allocated(lambda run, *layers: densities.erk(*layers)),
+    "table": allocated(lambda run, layers, _: densities.table(layers, run.plan.table)),
+    "other_rate": _other_rate,
+    "inverted": _inverted,
+    "sibling": lambda run, ticket, key: run.masks(_sibling_of(run, ticket)),
+    "union": _mixed(jnp.logical_or),
+    "intersection": _mixed(jnp.logical_and),
+}
+PAIRED = ("sibling", "union", "intersection")  # they need another replicate's
+# Those that look at how many weights tickets keep in all, and no further.
+COUNTED = ("none", "random", "uniform", "erk", "table")

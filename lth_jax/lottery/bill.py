@@ -1,0 +1,144 @@
+"""Bill: the multiply-adds that a network took to be found and to be trained."""
+
+import functools
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+
+from lth_jax import masks as masks_lib
+from lth_jax.branch_masks import COUNTED
+from lth_jax.branches import BRANCHES, origins
+from lth_jax.train import moves as moves_lib
+from lth_jax.train.state import TrainState
+from lth_jax.workdir.member import Member, Training
+from lth_jax.workdir.records import member as member_of
+
+if TYPE_CHECKING:
+    from lth_jax.lottery.methods import Method
+    from lth_jax.lottery.running import Run
+
+_STEP = 3  # times what a batch takes forward: as much again for each gradient
+
+
+class Bill(NamedTuple):
+    """Multiply-adds, of weights that are not pruned, and as if none were."""
+
+    sparse: float
+    dense: float
+
+    def plus(self, other: "Bill") -> "Bill":
+        return Bill(self.sparse + other.sparse, self.dense + other.dense)
+
+
+def recorded(rows: Iterable[dict[str, Any]]) -> dict[Member, Bill]:
+    """Return what networks took to be trained, as rows have it."""
+    found: dict[Member, dict[str, float]] = {}
+    for row in rows:
+        if row["measure"].endswith("multiply_adds_to_train"):
+            found.setdefault(member_of(row), {})[row["measure"]] = row["value"]
+    return {
+        member: Bill(*(numbers[f"{kind}multiply_adds_to_train"] for kind in _KINDS))
+        for member, numbers in found.items()
+    }
+
+
+_KINDS = ("", "dense_")
+
+
+def rows(
+    run: "Run", training: Training, network: TrainState
+) -> list[tuple[str, float]]:
+    """Return what a network took, as (measure, value).
+
+    `multiply_adds_to_train`: of its own training, forward and for both gradients; with
+    the dense gradients that moves of its masks look at. `multiply_adds_to_find`: what
+    was trained and scored before its masks and weights were known. Both by weights that
+    are not pruned, and with `dense_` before them as if none were. Normalisations and
+    the optimizer are not counted, nor are the comparisons of a pruning.
+    """
+    run.bills[training.member] = trained = to_train(run, training, network)
+    numbers = [*zip(_KINDS, trained)]
+    found = [(f"{kind}multiply_adds_to_train", n) for kind, n in numbers]
+    if (before := to_find(run, training)) is None:
+        return found
+    return found + [
+        (f"{kind}multiply_adds_to_find", n) for kind, n in zip(_KINDS, before)
+    ]
+
+
+def to_train(run: "Run", training: Training, network: TrainState) -> Bill:
+    """Return the bill of a training."""
+    steps, batch = training.steps, run.config.data.batch_size
+    uses = {p: n for layer in run.experiment.layers for p, n in layer.weights.items()}
+    whole, masks = sum(uses.values()), network.masks
+    course, moved = network.course, 0.0
+    if course is None:
+        layers = masks_lib.by_layer(masks)
+        kept = {path: steps * n / size for path, (n, size) in layers.items()}
+    else:
+        sums = jax.device_get(moves_lib.spent(course, masks, training.stop).spent)
+        kept = {path: float(n) for path, n in masks_lib.leaves(sums)}
+    total = sum(n * kept.get(path, steps) for path, n in uses.items())
+    moves = run.plan.moves([training]) if training.member.branch in BRANCHES else None
+    if moves and moves_lib.looks_at_gradient(moves.mover, network):
+        first = training.begin // moves.every
+        moved = moves.last // moves.every - first
+    # Backward to the activations, as forward, a gradient is of what is kept.
+    sparse = _STEP * total + moved * (2 * total / steps + whole)
+    return Bill(batch * sparse, batch * _STEP * (steps + moved) * whole)
+
+
+def to_find(run: "Run", training: Training) -> Bill | None:
+    """Return the bill of what came before a training.
+
+    None if an older version, which has not recorded it, trained earlier levels.
+    """
+    member = training.member
+    if member == member.dense:
+        return Bill(0.0, 0.0)
+    if member.branch not in BRANCHES:  # a method's own, which goes on from the dense
+        return run.bills[member.dense]
+    branch, config = BRANCHES[member.branch], run.config
+    weights = origins(branch, member.level, config.rewind)["params"]
+    steps = {"k": member.rewind_step, "end": run.plan.length}
+    of_dense, networks, bill = steps.get(weights, 0), [], Bill(0.0, 0.0)
+    if member.level and branch.masks not in COUNTED or weights == "before":
+        at = config.prune.at or _method(run).at or "end"
+        at = "end" if weights == "before" else at
+        of_dense = max(of_dense, steps.get(at, 0))
+        if config.prune.schedule == "iterative" and at == "end":
+            earlier = range(1, member.level)
+            networks += [member.ticket._replace(level=level) for level in earlier]
+        bill = _of_method(run, member.ticket)
+    if weights == "ticket":
+        networks.append(member.ticket)
+        of_dense = max(of_dense, member.rewind_step)
+    if not run.bills.keys() >= {member.dense, *networks}:
+        return None
+    whole, share = run.bills[member.dense], of_dense / run.plan.length
+    bill = bill.plus(Bill(share * whole.sparse, share * whole.dense))
+    return functools.reduce(Bill.plus, (run.bills[m] for m in networks), bill)
+
+
+def _of_method(run: "Run", ticket: Member) -> Bill:
+    """Return the bill of scoring for, and of what a method trains of its own."""
+    config, method = run.config, _method(run)
+    iterative = config.prune.schedule == "iterative"
+    rounds = config.prune.rounds or method.rounds
+    examples = rounds * method.passes(config.data.batch_size)
+    if iterative and method.nested:
+        examples *= ticket.level
+    for level in range(1 if iterative else ticket.level, ticket.level + 1):
+        for training in run.plan.trainings(level):
+            of = training.member
+            if of.branch not in BRANCHES and of.dense == ticket.dense:
+                examples += _STEP * training.steps * config.data.batch_size
+    layers = run.experiment.layers
+    one = sum(n for layer in layers for n in layer.weights.values())
+    return Bill(float(examples * one), float(examples * one))
+
+
+def _method(run: "Run") -> "Method":
+    assert run.plan.method is not None
+    return run.plan.method

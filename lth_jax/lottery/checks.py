@@ -1,0 +1,55 @@
+"""Checks: whether what a config names is known, and can be."""
+
+from typing import TYPE_CHECKING
+
+from ml_collections import ConfigDict
+
+from lth_jax.branch_masks import MASKS, PAIRED
+from lth_jax.branches import BRANCHES, CLOCKS, WEIGHTS, Branch
+from lth_jax.config.fields import known
+from lth_jax.errors import ConfigError
+from lth_jax.movers import MOVERS
+
+if TYPE_CHECKING:
+    from lth_jax.lottery.methods import Method
+
+
+def check(config: ConfigDict, method: "Method") -> None:
+    """Raise ConfigError unless branches are known, and can be."""
+    sparse = [name for name, branch in BRANCHES.items() if not branch.first_copy]
+    unmasked = [n for n, b in BRANCHES.items() if _is_dense(b)]
+    for name in config.branches:
+        known("branches", name, sparse)
+    for name in config.dense_branches:
+        known("dense_branches", name, unmasked)
+    for name in config.copied_branches:
+        known("copied_branches", name, (*config.branches, *config.dense_branches))
+    for name in (*config.branches, *config.dense_branches):
+        branch = BRANCHES[name]
+        known(f"branches: weights of {name!r}", branch.weights, WEIGHTS)
+        known(f"branches: clock of {name!r}", branch.clock, CLOCKS)
+        known(f"branches: masks of {name!r}", branch.masks, MASKS)
+        known(f"branches: mover of {name!r}", branch.mover, ("", *MOVERS))
+        needs = {
+            "two sweep.learning_rate": len(config.sweep.learning_rate) != 2
+            and branch.masks == "other_rate",
+            "two replicates": config.replicates < 2 and branch.masks in PAIRED,
+            "prune.table": not config.prune.table and branch.masks == "table",
+            "a prune.method of scores": not method.score and branch.masks == "inverted",
+        }
+        for need in (need for need, is_missing in needs.items() if is_missing):
+            raise ConfigError(f"config.branches: {name!r} needs {need}")
+    for name in ("at", "rounds"):
+        if config.prune[name] and not getattr(method, name):
+            raise ConfigError(
+                f"config.prune.{name}: {config.prune.method!r} has its own; leave it "
+                "out"
+            )
+    if "ticket" not in config.branches:
+        raise ConfigError("config.branches: 'ticket' is what is pruned, add it")
+
+
+def _is_dense(branch: Branch) -> bool:
+    """Return whether a branch may start from dense networks, at level 0."""
+    trains = branch.masks == "none" and not branch.mover and branch.lengths
+    return bool(trains or branch.after)
