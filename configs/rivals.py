@@ -2,8 +2,7 @@
 
     python -m lth_jax.main --config=configs/rivals.py --workdir=runs/rivals
     python -m lth_jax.main --config=configs/rivals.py:snip --workdir=runs/rivals_snip
-    python -m lth_jax.main --config=configs/rivals.py:resnet20,short \
-        --workdir=runs/rivals20
+    python -m lth_jax.main --config=configs/rivals.py:short --workdir=runs/rivals_short
 
 LeNet-300-100 on MNIST as in `lenet.py` (24K steps), n = 10, at 21, 10 and 3.5 % of the
 weights; `resnet20` on CIFAR-10 as in `resnet20_stabilizing.py` (30K steps), n = 5, at
@@ -36,7 +35,7 @@ pruning less ticket; ticket less random reinit and less shuffled mask; three tim
 steps less once; late less step 0; trained less ticket (Holm over the three densities of
 each). All other differences are shown and decide nothing.
 
-`short`: `resnet20` for two CPU cores and two hours: depth 8, width 8, batch 64, 850
+`short`: `resnet20` for two CPU cores and two hours, depth 8, width 8, batch 64, 850
 steps with the drops in proportion, pruned at once; late is step 20. The weight decay is
 that of the whole protocol, 1e-4.
 
@@ -46,8 +45,8 @@ of a layer at first: RigL's numbers, not searched.
 Run time on two CPU cores: the default 75 minutes, its variants 10 to 15, `short` 80;
 `--dry_run` says it for other devices.
 
-Variants: one of `lenet` (default) `resnet20`; one of `late early snip grasp synflow
-trained fine_tuned`; `short` (of `resnet20`); `smoke` (seconds).
+Variants: one of `lenet` (default) `resnet20 short`; one of `late early snip grasp
+synflow trained fine_tuned`; `smoke` (seconds).
 """
 
 from ml_collections import ConfigDict
@@ -64,13 +63,12 @@ def get_config(variant: str = "") -> ConfigDict:
     """Return the config."""
     variants = config_lib.variants(
         variant,
-        ("lenet", "resnet20"),
+        ("lenet", "resnet20", "short"),
         ("late", "early", *SCORED, "trained", "fine_tuned"),
-        "short",
         "smoke",
     )
     config = config_lib.default()
-    if "resnet20" in variants:
+    if variants & {"resnet20", "short"}:
         papers.cifar(config, variants)
         config.replicates = 5
         config.data.validation = 5_000
@@ -123,7 +121,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
 def _smoke(config: ConfigDict, variants: set[str]) -> None:
     """Shrink everything to seconds."""
-    if "resnet20" in variants:
+    if variants & {"resnet20", "short"}:
         papers.resnet20_smoke(config)
         config.data.validation = 8
     config.replicates = 2

@@ -115,8 +115,9 @@ class Check:
         yield from self._same(where, now, [m for m in wanted if m != m.dense])
         for member, (saved, masks) in now.items():
             who = f"{where}: {member}"
-            if saved["step"] != self.plan.length:
-                yield f"{who}: is at step {saved['step']}, not {self.plan.length}"
+            planned = self.trainings.get(member)
+            if planned and saved["step"] != planned.stop:
+                yield f"{who}: is at step {saved['step']}, not {planned.stop}"
             origin = dense.get(0, {}).get(member.dense)
             seed = origin.saved["data_seed"] if origin else None
             own = level and self.plan.config.rewind.reorder
@@ -124,14 +125,20 @@ class Check:
                 yield f"{who}: data come in another order than they should"
             parent = before.get(member.previous) if level else None
             if parent:
-                trained = dense.get(self.plan.length, {}).get(member.dense, parent)
-                found = self._pruned(level, masks, parent, trained)
+                scored = dense.get(self._scored(member), {}).get(member.dense, parent)
+                found = self._pruned(level, masks, parent, scored)
                 yield from (f"{who}: {problem}" for problem in found)
 
+    def _scored(self, ticket: Member) -> int | None:
+        """Return the step of the dense network whose weights masks are made from."""
+        options = self.plan.config.prune
+        whole = self.plan.length if options.schedule == "one_shot" else None
+        return {"0": 0, "k": ticket.rewind_step}.get(options.at, whole)
+
     def _pruned(
-        self, level: int, masks: Masks, parent: Network, trained: Network
+        self, level: int, masks: Masks, parent: Network, scored: Network
     ) -> Iterator[str]:
-        """Yield what is wrong with masks, beside the ticket before and the dense."""
+        """Yield what is wrong with masks, beside those before and what was scored."""
         options = self.plan.config.prune
         was, now = (dict(masks_lib.leaves(m)) for m in (parent.masks, masks))
         for path in now if self.nested else ():
@@ -144,8 +151,7 @@ class Check:
             if kept != wanted[path][0]:
                 where, n = path or "in all", wanted[path][0]
                 yield f"{where}: {kept} of {total} weights are kept, not {n}"
-        if options.method == "magnitude":
-            scored = trained if options.schedule == "one_shot" else parent
+        if options.method == "magnitude" and options.rounds < 2:
             magnitudes = scores.magnitude(scored.saved["params"])
             smallest = rule.shrink(magnitudes, parent.masks)
             if masks_lib.checksum(smallest) != masks_lib.checksum(masks):
@@ -156,7 +162,8 @@ class Check:
     ) -> Iterator[str]:
         for member, (saved, masks) in networks.items():
             origin = dense.get(member.rewind_step, {}).get(member.dense)
-            fresh = "params" in self.plan.config.rewind.fresh
+            options = self.plan.config.rewind
+            fresh = "params" in options.fresh or options.weights != "k"
             rewound = member.branch == "ticket" and saved["step"] == member.rewind_step
             if not origin or fresh or not rewound:
                 continue

@@ -49,7 +49,7 @@ MODELS: dict[str, Callable[..., nn.Module | Network]] = {
     "transformer": partial(Transformer),
     "vit": partial(ViT),
     "cifar_resnet": partial(CifarResNet),
-    **{f"resnet{n}": partial(CifarResNet, depth=n) for n in (20, 32, 44, 56, 110)},
+    **{f"resnet{n}": partial(CifarResNet, depth=n) for n in (8, 20, 32, 44, 56, 110)},
     "vgg11": partial(VGG, stage_sizes=(1, 1, 2, 2, 2)),
     "vgg13": partial(VGG, stage_sizes=(2, 2, 2, 2, 2)),
     "vgg16": partial(VGG, stage_sizes=(2, 2, 3, 3, 3)),
