@@ -68,12 +68,7 @@ def _inverted(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks:
     """
     del key
     lowest = jax.tree.map(jnp.negative, run.score(ticket))
-    scope, masks = run.config.prune.scope, run.masks(ticket)
-
-    def by(others: Masks) -> Masks:
-        return prune.as_many(lowest, others, scope, run.rule.stacked_in(others))
-
-    return run.rule.beside(masks, by)
+    return run.rule.as_many(lowest, run.masks(ticket))
 
 
 def _sibling_of(run: "Run", ticket: Member) -> Member:
@@ -105,12 +100,8 @@ def _mixed(choose: Callable[[Array, Array], Array]) -> Source:
                 return None
             return jnp.where(choose(m, n), a + b, -1 / (a + b))  # in the same order
 
-        def by(others: Masks) -> Masks:
-            rank = jax.tree.map(ranked, *sizes, *both)
-            scope, stacked = run.config.prune.scope, run.rule.stacked_in(others)
-            return prune.as_many(rank, others, scope, stacked)
-
-        return run.rule.beside(run.masks(ticket), by)
+        rank = jax.tree.map(ranked, *sizes, *both)
+        return run.rule.as_many(rank, run.masks(ticket))
 
     return source
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import jax
+import jax.numpy as jnp
 
 from lth_jax import masks as masks_lib
 from lth_jax import prune, stacked
@@ -27,7 +28,8 @@ class Rule:
     Attributes:
         fraction: of the weights that remain, in (0, 1), which goes.
         density: in (0, 1], which remains instead, if it is given.
-        scope: as of `prune.by_fraction`; a share of every layer is the same in each.
+        scope: as of `prune.by_fraction`; a share of every layer is the same in each. Or
+            as "2:4": of every 4 along the input axis, 2 remain (`prune.n_of_m`).
         keep: regular expressions for the paths of layers that are kept whole. Then the
             share of the others is such that all weights together have the rule's.
         stacked: as of `prune.by_fraction`; here an expression may find no layer.
@@ -40,12 +42,14 @@ class Rule:
 
     fraction: float
     density: float | None = None
-    scope: prune.Scope = "global"
+    scope: str = "global"
     keep: tuple[str, ...] = ()
     stacked: tuple[str, ...] = ()
 
     def shrink(self, scores: Scores, masks: Masks) -> Masks:
         """Return smaller masks: the lowest scores are pruned. Raises as `share`."""
+        if self.block:
+            return self.beside(masks, lambda m: prune.n_of_m(scores, m, *self.block))
         share = self.share(self.counts(masks))
         by = prune.by_fraction if self.density is None else prune.to_density
 
@@ -53,6 +57,22 @@ class Rule:
             return by(scores, others, share, self.scope, self.stacked_in(others))
 
         return self.beside(masks, shrunk)
+
+    def as_many(self, scores: Scores, masks: Masks) -> Masks:
+        """Return masks of the highest scores anywhere, of as many weights as others."""
+
+        def highest(others: Masks) -> Masks:
+            if self.block:
+                dense = jax.tree.map(jnp.ones_like, others)
+                return prune.n_of_m(scores, dense, *self.block)
+            return prune.as_many(scores, others, self.scope, self.stacked_in(others))
+
+        return self.beside(masks, highest)
+
+    @property
+    def block(self) -> tuple[int, ...]:
+        """Return how many remain, and of how many, of a scope like "2:4"."""
+        return tuple(map(int, self.scope.split(":"))) if ":" in self.scope else ()
 
     def counts(self, masks: Masks) -> Counts:
         """Return what masks keep of each layer, those that are stacked one by one."""
@@ -85,6 +105,12 @@ class Rule:
         >>> Rule(0.2, keep=("fc",)).left({"a": (4, 4), "b": (4, 4), "fc": (2, 2)})
         {'': (6, 8), 'fc': (2, 2)}
         """
+        if self.block:
+            (others, whole), (n, m) = self._apart(before), self.block
+            return {
+                **{p: (n * size // m, size) for p, (_, size) in others.items()},
+                **whole,
+            }
         share, (_, whole) = self.share(before), self._apart(before)
         pruned = {
             path: (

@@ -164,6 +164,21 @@ def onset(run: "Run") -> Numbers:
         yield member, "reached", float(member in first)
 
 
+def supermask(run: "Run") -> Numbers:
+    """What networks reach before they are trained, by their masks alone.
+
+    The task's error of where each sparse network starts (Zhou et al., 2019, Section 5),
+    `untrained_test_accuracy` of classification: of copy 0, whose starts are all alike.
+    """
+    members = [m for m in run.networks if m.level and not m.copy]
+    starts = {m: start for m in members if (start := run.start(m)) is not None}
+    name, some = run.experiment.program.task.error, [*starts.values()]
+    for split in run.experiment.evaluators if some else ():
+        found = run.with_room(len(some), lambda e, s=split: e.evaluators[s](some))
+        for member, numbers in zip(starts, found):
+            yield member, f"untrained_{split}_{name}", numbers[name]
+
+
 STUDIES: dict[str, Callable[["Run"], Numbers]] = {
     "stability": stability,
     "instability": instability,
@@ -172,6 +187,7 @@ STUDIES: dict[str, Callable[["Run"], Numbers]] = {
     "correlation": correlation,
     "last_weights": last_weights,
     "onset": onset,
+    "supermask": supermask,
 }
 
 

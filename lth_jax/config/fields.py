@@ -227,10 +227,26 @@ def _check_limits(name: str, value: Any, wanted: Field) -> None:
         raise ConfigError(f"config.{name}: {value} is above {wanted.most}")
 
 
+def _check_scope(prune: ConfigDict) -> None:
+    block = re.fullmatch(r"([1-9]\d*):([1-9]\d*)", prune.scope)
+    if not block:
+        known("prune.scope", prune.scope, ("global", "layer"), ("2:4",), "as '2:4'")
+        return
+    n, m = map(int, block.groups())
+    if n > m:
+        raise ConfigError(f"config.prune.scope: {n} of every {m} weights are not there")
+    if tuple(prune.densities) != (n / m,):
+        raise ConfigError(
+            f"config.prune.densities: scope {prune.scope!r} needs ({n / m},), and no "
+            "other level"
+        )
+
+
 def _check_relations(config: ConfigDict) -> None:
     """Raise ConfigError where fields do not go together."""
     if config.optim.schedule == "exponential" and not config.optim.end_value > 0:
         raise ConfigError("config.optim.end_value: 'exponential' needs it above 0")
+    _check_scope(config.prune)
     above = 1.0
     for density in config.prune.densities:
         if not 0 < density <= above:

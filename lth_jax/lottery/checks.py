@@ -39,6 +39,11 @@ def check(config: ConfigDict, method: "Method") -> None:
         }
         for need in (need for need, is_missing in needs.items() if is_missing):
             raise ConfigError(f"config.branches: {name!r} needs {need}")
+    if ":" in config.prune.scope and (not method.score or config.prune.rounds > 1):
+        raise ConfigError(
+            f"config.prune.scope: {config.prune.method!r} needs 'global' or 'layer'; "
+            f"{config.prune.scope!r} is of methods that score once"
+        )
     for name in ("at", "rounds"):
         if config.prune[name] and not getattr(method, name):
             raise ConfigError(

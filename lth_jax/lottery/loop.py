@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from tqdm.auto import tqdm
 
 from lth_jax import masks as masks_lib
+from lth_jax import scores
 from lth_jax.branches import BRANCHES, MASKS
 from lth_jax.config import fields
 from lth_jax.config.fields import known
@@ -118,6 +119,10 @@ def build(config: ConfigDict) -> tuple[Plan, Experiment]:
     admm, every = made.intervals
     plan = Plan(config, made.length, made.rewind_steps, admm, method, every)
     plan.check(made.prunable, made.program.schedule)
+    if plan.levels and (rule := plan.rule(1)).block:
+        with fields.field("prune.scope"):
+            like = made.like.params, made.like.masks
+            jax.eval_shape(lambda w, m: rule.shrink(scores.magnitude(w), m), *like)
     with fields.field("prune.method", Exception):
         method.check(made.program, made.like.params)
     return plan, made

@@ -91,8 +91,9 @@ def _shrunk(
         found = jax.tree.map(_out, score(run, ticket), run.left[ticket])
     run.left.pop(ticket, None)
     masks = rule.shrink(found, before)
-    others, after = map(rule.others, (before, masks))
-    settled(found, others, after, rule.scope, rule.stacked_in(after))
+    if not rule.block:
+        others, after = map(rule.others, (before, masks))
+        settled(found, others, after, rule.scope, rule.stacked_in(after))
     return masks
 
 
