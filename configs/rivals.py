@@ -1,4 +1,4 @@
-"""What competes with a ticket: as many weights from elsewhere, trained and billed alike.
+"""What competes with a ticket: as many weights, trained and billed alike.
 
     python -m lth_jax.main --config=configs/rivals.py --workdir=runs/rivals
     python -m lth_jax.main --config=configs/rivals.py:snip --workdir=runs/rivals_snip
@@ -9,9 +9,9 @@ weights; `resnet20` on CIFAR-10 as in `resnet20_stabilizing.py` (30K steps), n =
 20, 10 and 5 %. Beside the ticket of step 0, with its controls: random masks, uniform or
 ERK; SET and RigL, which move them; RigL in three times the steps; gradual magnitude
 pruning; and a dense network in as many steps as have the multiply-adds of a ticket's.
-Each of the others is a run of its own, since its masks are:
+Each of the others is a run of its own, with its controls at the lowest density:
 
-`late`: tickets of step 500, and their controls. `early`: magnitudes at step 500.
+`late`: tickets of step 500. `early`: magnitudes at step 500.
 `snip`, `grasp`, `synflow`: scores of step 0. `trained`: the trained weights go on under
 their masks with the learning rate of step 0 (learning-rate rewinding, Renda et al.,
 2020, iterative), and `fine_tuned`: as many steps at the rate of the last.
@@ -101,6 +101,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
     if variants & {"late", "early", *SCORED, "trained", "fine_tuned"}:
         config.branches = CONTROLS
+        config.branch_levels = (len(config.prune.densities),)
     if variants & {"late", "early"}:
         config.rewind.steps = (late,)
     if "early" in variants:
@@ -109,6 +110,8 @@ def get_config(variant: str = "") -> ConfigDict:
         config.prune.method = method
     if variants & {"early", *SCORED}:
         config.prune.schedule = "one_shot"
+        config.prune.densities = tuple(config.prune.densities[-3:])
+        config.branch_levels = (3,)
     if variants & {"trained", "fine_tuned"}:
         config.branches = ("ticket",)
         config.prune.schedule = "iterative"

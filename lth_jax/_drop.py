@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from lth_jax.masks import Masks, Patterns
 from lth_jax.scores import Scores
 from lth_jax.stacked import apart, together
 
-Scope = Literal["global", "layer"]
+Scope = str  # "global" or "layer"
 NETWORK = "the network"  # what scope "global" counts
 
 
