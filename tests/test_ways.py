@@ -369,15 +369,14 @@ def test_what_is_free_is_that_of_the_fullest_device():
     assert memory.free([Device(10), Device(70)]) == 30
 
 
-def exhausted(monkeypatch, times):
-    """Let training fail for want of room, where several members go at a time."""
-    left, sizes = [times], []
+def exhausted(monkeypatch, *calls):
+    """Let training fail for want of room, at calls of these numbers."""
+    sizes = []
 
     def failing(states, stop, program, *observers):
         each = program.layout.each(len(states))
         sizes.append(each)
-        if left[0]:
-            left[0] -= 1
+        if len(sizes) - 1 in calls:
             observers[0](7)  # steps that come to nothing
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GiB")
         return fit(states, stop, program, *observers)
@@ -389,7 +388,7 @@ def exhausted(monkeypatch, times):
 def test_a_fleet_that_fails_for_want_of_room_halves_itself(
     monkeypatch, tmp_path, capsys
 ):
-    sizes = exhausted(monkeypatch, 1)
+    sizes = exhausted(monkeypatch, 0)
     config = configure(**{"train.way": "vmapped"})
     lottery.run(config, tmp_path / "failing")
     assert sizes == [2, 1, 1]
@@ -401,11 +400,15 @@ def test_a_fleet_that_fails_for_want_of_room_halves_itself(
     assert_same_rows(tmp_path / "failing", tmp_path / "whole")
 
 
-@pytest.mark.parametrize(("way", "times"), [("vmapped", 2), ("in_turn", 1)])
-def test_it_halves_itself_once_if_it_can(way, times, monkeypatch, tmp_path):
-    exhausted(monkeypatch, times)
+@pytest.mark.parametrize(
+    ("way", "calls"), [("vmapped", (0, 1)), ("vmapped", (0, 2)), ("in_turn", (0,))]
+)
+def test_it_halves_itself_once_if_it_can(way, calls, monkeypatch, tmp_path):
+    """Of four members on a device it does not go to two, and then to one."""
+    exhausted(monkeypatch, *calls)
+    config = configure(**{"train.way": way, "replicates": 4, "train.devices": 1})
     with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
-        lottery.run(configure(**{"train.way": way}), tmp_path)
+        lottery.run(config, tmp_path)
 
 
 # ---------------------------------------------------------------------- the precision
