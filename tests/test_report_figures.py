@@ -433,3 +433,36 @@ def test_a_measure_is_what_there_is():
     assert report.table([*losses, *ROWS]).startswith("test accuracy in %, mean")
     assert report.table(losses, "error") == "no error in %; there are train_loss"
     assert report.table([]) == "no test accuracy in %"
+
+
+def ranked(*names, level=1):
+    """Rows of branches at one level, of two replicates."""
+    return [
+        {
+            **{"replicate": i, "rewind_step": 0, "level": level, "branch": name},
+            **{"copy": 0, "density": 0.5, "step": 9, "measure": "test_accuracy"},
+            "value": 0.9 - 0.1 * number - 0.01 * i,
+        }
+        for number, name in enumerate(names)
+        for i in range(2)
+    ]
+
+
+def test_many_branches_of_a_level_have_a_line_each():
+    names = ["ticket", "signs", "magnitudes", "permuted", "noise_1", "random_reinit"]
+    figure = figures.by_branch(ranked(*names))
+    (ax,) = figure.axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        name.replace("_", " ") for name in names
+    ]
+    means = [bar.lines[0].get_xdata()[0] for bar in ax.containers]
+    assert sorted(means, reverse=True) == pytest.approx(
+        [89.5, 79.5, 69.5, 59.5, 49.5, 39.5]
+    )
+    assert figure.get_supxlabel().endswith("mean ± standard deviation, n = 2")
+    across = next(line for line in ax.lines if line.get_color() == "#0072B2")
+    assert across.get_xdata()[0] == pytest.approx(89.5)
+
+
+def test_few_branches_have_no_ranking():
+    assert figures.by_branch(ranked("ticket", "random_reinit")) is None
