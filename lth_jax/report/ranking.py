@@ -34,9 +34,8 @@ def by_branch(rows: Rows, measure: str = "", **where: Any) -> Figure | None:
     density = numbers.groupby(shared, dropna=False)["density"].transform("first")
     columns = [*shared[:3], "density"]
     panels = pd.Series(in_words(numbers.assign(density=density), columns))
-    numbers = numbers.assign(
-        panel=panels.to_numpy(), value=shown.factor * numbers["value"]
-    )
+    value = shown.factor * numbers["value"]
+    numbers = numbers.assign(panel=panels.to_numpy(), value=value)
     names = sorted({*numbers["branch"]}, key=order.index)
     titles = [*numbers["panel"].unique()]
     size = (4.2, 0.4 + 0.2 * len(names))
@@ -46,13 +45,15 @@ def by_branch(rows: Rows, measure: str = "", **where: Any) -> Figure | None:
         ax.axvline(ticket, color=drawing.STYLES["ticket"][0], linewidth=0.8)
         for name, values in points.groupby("branch")["value"]:
             look, y = drawing.style(str(name), order), names.index(str(name))
+            look |= {"linestyle": "", "capsize": 3}
             spread = 0.0 if len(values) == 1 else values.std()
-            ax.errorbar(
-                values.mean(), y, xerr=spread, capsize=3, **look | {"linestyle": ""}
-            )
+            ax.errorbar(values.mean(), y, xerr=spread, **look)
             ax.plot(values, [y] * len(values), ".", color=look["color"], alpha=0.3)
         ax.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
         ax.grid(visible=False, axis="x")
     axes[0].invert_yaxis()
-    figure.supxlabel(f"{title(rows, measure, **where)}: mean ± standard deviation")
+    n = numbers.groupby(["panel", "branch"])["value"].count()
+    of = " to ".join(map(str, sorted({n.min(), n.max()})))
+    name = title(rows, measure, **where)
+    figure.supxlabel(f"{name}: mean ± standard deviation, n = {of}")
     return figure
