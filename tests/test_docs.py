@@ -48,7 +48,7 @@ def config_of(guide):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("guide", ["data", "model", "score", "branch"])
+@pytest.mark.parametrize("guide", ["data", "model", "score", "branch", "mover"])
 def test_the_config_of_a_guide_runs_by_itself(guide, tmp_path):
     (tmp_path / "my_config.py").write_text(config_of(guide))
     command = [sys.executable, "-m", "lth_jax.main", "--config=my_config.py"]
@@ -64,6 +64,12 @@ def test_the_config_of_a_guide_runs_by_itself(guide, tmp_path):
 def test_what_a_guide_adds_takes_less_than_30_lines(guide):
     for block in config_of(guide).split("# my_config.py")[1:]:
         assert 1 < len(block.partition("def get_config")[0].splitlines()) < 30
+
+
+@pytest.mark.parametrize("guide", ["branch", "mover"])
+def test_a_branch_and_a_mover_take_15_lines(guide):
+    first = config_of(guide).split("# my_config.py")[1]
+    assert 1 < sum(bool(line.strip()) for line in first.splitlines()) <= 15
 
 
 def test_all_that_a_config_can_name_stands_on_one_page():
