@@ -57,6 +57,10 @@ VARIANTS = {
     "resnet50": ((*SCHEDULES, *INSTABILITY),),
     "inception_v3": ((*SCHEDULES, *INSTABILITY), ("tpu_code",)),
     "squeezenet": ((*SCHEDULES, "stability"), ("tpu_code",)),
+    "rivals": (
+        ("lenet", "resnet20", "short"),
+        ("", "late", "early", "snip", "grasp", "synflow", "trained", "fine_tuned"),
+    ),
     "grokking": (("transformer",), ("decay",)),
     "bytes": (("short",),),
     "vit": (("cifar100",),),
@@ -85,6 +89,7 @@ PARAMETERS = {
     "resnet50": 25_557_032,
     "inception_v3": 27_161_264,
     "squeezenet": 1_248_424,
+    "rivals": 266_610,
     "grokking": 67 * 500 + 500 * 48 + 48 * 500 + 500 * 67,
     "bytes": 867_328,  # that of 64 positions
     "vit": 2_697_610,
@@ -326,6 +331,17 @@ def test_the_smallest_run_on_cifar(variants, cifar, tmp_path):
     rows = run(get(*variants, "smoke"), cifar, tmp_path)
     assert {row["branch"] for row in rows} >= {"dense", "ticket"}
     assert {row["level"] for row in rows} == {0, 1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["", "early", "snip", "fine_tuned"])
+def test_the_smallest_run_of_what_competes_with_a_ticket(variant, cifar, tmp_path):
+    config = get("rivals", "short", variant, "smoke")
+    rows = run(config, cifar, tmp_path)
+    assert {row["branch"] for row in rows} == {"dense", *config.branches}
+    bills = [row for row in rows if "multiply_adds_to_" in row["measure"]]
+    trained = {row["branch"] for row in bills if row["value"] > 0}
+    assert trained == {"dense", *config.branches}
 
 
 @pytest.mark.slow
