@@ -84,13 +84,8 @@ class Program:
 
         Of (state, part, (arrays, others), program), on one device and member.
         """
-        return cache(
-            lambda fn: self.layout.spread(
-                partial(fn, program=self),
-                axes=(0 if self.feed.divided else None, None),
-                donate=True,
-            )
-        )
+        axes, of = (0 if self.feed.divided else None, None), self.layout.spread
+        return cache(lambda fn: of(partial(fn, program=self), axes=axes, donate=True))
 
     @cached_property
     def flow(self) -> Callable[[PyTree], Any]:
