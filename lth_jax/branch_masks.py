@@ -15,6 +15,7 @@ from lth_jax.masks import Masks
 from lth_jax.workdir.member import Member
 
 if TYPE_CHECKING:
+    from lth_jax.lottery.plan import Plan
     from lth_jax.lottery.running import Run
 
 # From a run, a ticket and a key to masks; None if those of a network that diverged.
@@ -54,11 +55,22 @@ def allocated(divide: Callable[["Run", Shapes, Fraction], dict[str, int]]) -> So
     return source
 
 
-def _other_rate(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks | None:
-    """Return the masks of the same seed and decay at the other learning rate."""
-    del key
-    (rate,) = {*run.config.sweep.learning_rate} - {ticket.learning_rate}
-    return run.masks(ticket._replace(learning_rate=rate))
+def _other_rate(plan: "Plan", ticket: Member) -> Member:
+    """Return the ticket of the same seed and decay at the other learning rate."""
+    (rate,) = {*plan.config.sweep.learning_rate} - {ticket.learning_rate}
+    return ticket._replace(learning_rate=rate)
+
+
+def _sibling(plan: "Plan", ticket: Member) -> Member:
+    """Return the ticket of the next replicate; after the last comes the first."""
+    seeds = sorted({member.replicate for member in plan.dense})
+    after = seeds[(seeds.index(ticket.replicate) + 1) % len(seeds)]
+    return ticket._replace(replicate=after)
+
+
+def _of(other: Callable[["Plan", Member], Member]) -> Source:
+    """Return a source of another ticket's masks."""
+    return lambda run, ticket, key: run.masks(other(run.plan, ticket))
 
 
 def _inverted(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks:
@@ -69,13 +81,6 @@ def _inverted(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks:
     del key
     lowest = jax.tree.map(jnp.negative, run.score(ticket))
     return run.rule.as_many(lowest, run.masks(ticket))
-
-
-def _sibling_of(run: "Run", ticket: Member) -> Member:
-    """Return the ticket of the next replicate; after the last comes the first."""
-    seeds = sorted({member.replicate for member in run.plan.dense})
-    after = seeds[(seeds.index(ticket.replicate) + 1) % len(seeds)]
-    return ticket._replace(replicate=after)
 
 
 def _mixed(choose: Callable[[Array, Array], Array]) -> Source:
@@ -89,7 +94,7 @@ def _mixed(choose: Callable[[Array, Array], Array]) -> Source:
 
     def source(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks | None:
         del key
-        sibling = _sibling_of(run, ticket)
+        sibling = _sibling(run.plan, ticket)
         if run.masks(sibling) is None:
             return None
         both = [run.rule.others(run.masks(one)) for one in (ticket, sibling)]
@@ -114,12 +119,14 @@ MASKS: dict[str, Source] = {
     "uniform": allocated(lambda run, *layers: densities.uniform(*layers)),
     "erk": allocated(lambda run, *layers: densities.erk(*layers)),
     "table": allocated(lambda run, layers, _: densities.table(layers, run.plan.table)),
-    "other_rate": _other_rate,
+    "other_rate": _of(_other_rate),
     "inverted": _inverted,
-    "sibling": lambda run, ticket, key: run.masks(_sibling_of(run, ticket)),
+    "sibling": _of(_sibling),
     "union": _mixed(jnp.logical_or),
     "intersection": _mixed(jnp.logical_and),
 }
 PAIRED = ("sibling", "union", "intersection")  # they need another replicate's
+# From a plan and a ticket to the other one at which masks look.
+OTHERS = {"other_rate": _other_rate, **dict.fromkeys(PAIRED, _sibling)}
 # Those that look at how many weights tickets keep in all, and no further.
 COUNTED = ("none", "random", "uniform", "erk", "table")

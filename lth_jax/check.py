@@ -49,7 +49,7 @@ class Check:
     trainings: dict[Member, Training]  # of the plan that the run has written
     nested: bool  # whether masks of a level are among those of the level before
     measures: list[str]  # of every network
-    crossing: list[str]  # branches under masks of the other learning rate
+    others: dict[Member, Member]  # on which other tickets masks depend
 
     @cached_property
     def diverged(self) -> dict[Member, int]:  # and at which step
@@ -87,9 +87,8 @@ class Check:
                 networks[member] = Network(saved, masks)
                 if masks_lib.checksum(masks) != about["masks"][i]:
                     yield f"{where}: {member}: masks have another checksum"
-                if not np.isfinite(saved["loss"]):
-                    continue  # its weights are no numbers any more
-                for path in _alive(saved, masks):
+                # Of one whose loss is not finite, weights are no numbers any more.
+                for path in _alive(saved, masks) if np.isfinite(saved["loss"]) else ():
                     yield f"{where}: {member}: {path} is not 0 where pruned"
         except CheckpointError as error:
             yield str(error)
@@ -110,9 +109,8 @@ class Check:
         self, level: int, now: Found, before: Found, dense: dict[int, Found]
     ) -> Iterator[str]:
         where, branch = f"level {level}", "ticket" if level else "dense"
-        here = (member for member in self.trainings if member.level == level)
-        wanted = [member for member in here if member.branch == branch]
-        yield from self._same(where, now, [m for m in wanted if m != m.dense])
+        here = [m for m in self.trainings if (m.level, m.branch) == (level, branch)]
+        yield from self._same(where, now, [m for m in here if m != m.dense])
         for member, (saved, masks) in now.items():
             who = f"{where}: {member}"
             planned = self.trainings.get(member)
@@ -129,10 +127,10 @@ class Check:
                 found = self._pruned(level, masks, parent, scored)
                 yield from (f"{who}: {problem}" for problem in found)
 
-    def _scored(self, ticket: Member) -> int | None:
-        """Return the step of the dense network whose weights masks are made from."""
+    def _scored(self, ticket: Member) -> int:
+        """Return which step's dense network masks are made from; -1: the ticket's."""
         options = self.plan.config.prune
-        whole = self.plan.length if options.schedule == "one_shot" else None
+        whole = self.plan.length if options.schedule == "one_shot" else -1
         return {"0": 0, "k": ticket.rewind_step}.get(options.at, whole)
 
     def _pruned(
@@ -148,9 +146,8 @@ class Check:
         rule = self.plan.rule(level)
         wanted = rule.left(rule.counts(parent.masks))
         for path, (kept, total) in rule.together(rule.counts(masks)).items():
-            if kept != wanted[path][0]:
-                where, n = path or "in all", wanted[path][0]
-                yield f"{where}: {kept} of {total} weights are kept, not {n}"
+            if kept != (n := wanted[path][0]):
+                yield f"{path or 'in all'}: {kept} of {total} weights are kept, not {n}"
         if options.method == "magnitude" and options.rounds < 2:
             magnitudes = scores.magnitude(scored.saved["params"])
             smallest = rule.shrink(magnitudes, parent.masks)
@@ -234,10 +231,8 @@ class Check:
         training = self.trainings.get(member)
         if training and training.after:
             yield training.after.member
-        crosses = member.branch in self.crossing
-        rates = self.plan.config.sweep.learning_rate if crosses else ()
-        for rate in rates or (member.learning_rate,):
-            ticket = member._replace(branch="ticket", copy=0, learning_rate=rate)
+        for one in {member, self.others.get(member, member)}:
+            ticket = one._replace(branch="ticket", copy=0)
             yield ticket.dense
             for level in range(1, member.level + 1):
                 if level < member.level:
@@ -275,9 +270,9 @@ def _opened(directory: Path | str) -> Check:
     fields.check(config)
     written = read(workdir.directory / "plan.json")
     plan = Plan(config, written["length"], tuple(written["rewind_steps"]))
-    trainings = planned(written["trainings"])
-    own = (written[name] for name in ("nested", "measures", "crossing"))
-    return Check(workdir, plan, trainings, *own)
+    trainings, nested = planned(written["trainings"]), written["nested"]
+    others = {Member(*one): Member(*other) for one, other in written["others"]}
+    return Check(workdir, plan, trainings, nested, written["measures"], others)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from lth_jax import check, lottery
 from lth_jax import config as config_lib
 from lth_jax.train import experiment as experiment_lib
 from lth_jax.workdir import Workdir
-from lth_jax.workdir.records import Member
+from lth_jax.workdir.records import Member, member, row
 
 TICKET = Member(1, 2, 2, "ticket", 0)
 CALLED = "replicate 1, rewind_step 2, level 2, branch ticket, copy 0"
@@ -128,6 +128,22 @@ def test_rows_of_measures_on_the_way_and_of_studies_are_missed_too(workdir):
     edit(workdir, lambda lines: lines[1:])
     (said,) = problems(workdir)
     assert said.endswith(f"copy 0, step 2, measure {first['measure']}")
+
+
+def test_rows_without_another_ticket_are_missed_by_nobody(workdir):
+    """Of a branch whose masks depend on a ticket that diverged."""
+    lost, left = (Member(i, 0, 2, "rewind_0", 0) for i in (0, 1))
+    marked = Member(1, 0, 1, "ticket", 0)
+    numbers = {"density": 0.8, "step": 19, "measure": "diverged", "value": 19.0}
+    rows = [one for one in workdir.records.rows() if member(one) != lost]
+    rows += [row(marked, **numbers)]
+    edit(workdir, lambda _: [json.dumps(one) + "\n" for one in rows])
+    assert any("branch rewind_0" in problem for problem in problems(workdir))
+    path = workdir.directory / "plan.json"
+    plan = json.loads(path.read_text())
+    others = [[list(lost), list(left.ticket)]]
+    path.write_text(json.dumps(plan | {"others": others}))
+    assert problems(workdir) == []
 
 
 def test_rows_that_are_there_twice_are_named(workdir):

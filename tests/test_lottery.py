@@ -31,7 +31,7 @@ from lth_jax.lottery.plan import Plan
 from lth_jax.train import experiment as experiment_lib
 from lth_jax.train import progress, state
 from lth_jax.train.fit import fit
-from lth_jax.workdir import Member, Workdir, environment, growth
+from lth_jax.workdir import Member, Workdir, environment, growth, records
 from lth_jax.workdir import checkpoints as checkpoint
 from lth_jax.workdir.checkpoints import Series
 from lth_jax.workdir.pauses import Interrupted, Interruption
@@ -319,7 +319,7 @@ def test_there_is_one_row_for_every_number(finished):
     rows = [
         row
         for row in finished.workdir.records.rows()
-        if row["measure"] not in (*COSTS, "density", *STEPS)
+        if row["measure"] not in (*COSTS, "density", *STEPS, *BILLS)
     ]
     dense, levels = (
         [row for row in rows if (row["level"] == 0) == is_dense]
@@ -353,6 +353,11 @@ def test_there_is_one_row_for_every_number(finished):
 
 COSTS = ("parameters", "multiply_adds", "bytes")
 STEPS = ("steps_trained", "steps_to_find")
+BILLS = tuple(
+    f"{kind}multiply_adds_to_{what}"
+    for what in ("train", "find")
+    for kind in ("", "dense_")
+)
 
 
 def test_what_a_ticket_costs_is_recorded_once(finished):
@@ -402,6 +407,23 @@ def test_the_steps_that_weights_went_through_are_recorded(finished):
     assert taken["random_reinit", 2] == {4}
     names = {Member(*(row[f] for f in Member._fields[:5])) for row in rows}
     assert len(names) == len(rows)
+
+
+def test_what_every_network_took_is_recorded_once(finished):
+    """In multiply-adds: three times those of an example, of 20 a step."""
+    rows = [row for row in finished.workdir.records.rows() if row["measure"] in BILLS]
+    found = {(records.member(row), row["measure"]): row["value"] for row in rows}
+    everyone = {t.member for n in range(4) for t in finished.run.plan.trainings(n)}
+    assert found.keys() == {*itertools.product(everyone, BILLS)}
+    assert len(found) == len(rows)
+    for member in everyone:
+        steps, earlier = 6 - member.rewind_step, range(1, member.level)
+        sparse = [6 * KEPT[0], *(steps * KEPT[level] for level in earlier)]
+        dense = [6 * KEPT[0], *(steps * KEPT[0] for _ in earlier)]
+        to_find = (sum(sparse), sum(dense)) if member.level else (0, 0)
+        wanted = (steps * KEPT[member.level], steps * KEPT[0], *to_find)
+        numbers = [found[member, measure] for measure in BILLS]
+        assert numbers == pytest.approx([3 * 20 * n for n in wanted])
 
 
 def stability(branch, copy):
@@ -870,6 +892,16 @@ def test_a_finished_run_takes_in_more_replicates(before_growth, tmp_path):
     now = contents(grown.directory)
     loop.run(more, grown.directory)
     assert contents(grown.directory) == now
+
+
+def test_a_run_whose_masks_are_of_other_replicates_takes_in_none(configure, tmp_path):
+    few, more = (
+        configure(branches=("ticket", "sibling_mask"), replicates=n) for n in (2, 3)
+    )
+    (tmp_path / "config.json").write_text(few.to_json())
+    with pytest.raises(config_lib.ConfigError, match=r"^config\.replicates: masks of"):
+        loop.run(more, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
 @pytest.mark.slow

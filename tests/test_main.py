@@ -1,6 +1,7 @@
 """The command line: a run on real digits, and what it says of every mistake."""
 
 import ast
+import itertools
 import json
 import os
 import re
@@ -104,7 +105,9 @@ def test_results_are_one_number_a_row(digits):
         for level in range(5)
         for branch in (branches if level else ("dense",))
     }
-    measures = ("train_loss", "test_accuracy", "test_loss", "steps_trained")
+    measures = ["train_loss", "test_accuracy", "test_loss", "steps_trained"]
+    for kind, what in itertools.product(("", "dense_"), ("train", "find")):
+        measures.append(f"{kind}multiply_adds_to_{what}")
     numbers = {
         (*network, measure, None) for network in networks for measure in measures
     }
@@ -120,7 +123,7 @@ def test_results_are_one_number_a_row(digits):
     }
     keys = ("replicate", "level", "branch", "measure", "layer")
     assert {tuple(row.get(key) for key in keys) for row in rows} == numbers
-    assert len(rows) == len(numbers) == 2 * ((1 + 4 * 3) * 4 + 5 * 7)
+    assert len(rows) == len(numbers) == 2 * ((1 + 4 * 3) * 8 + 5 * 7)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")

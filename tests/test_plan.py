@@ -191,13 +191,26 @@ def test_a_method_that_trains_is_planned_too():
     assert plan((0, 7), **once).steps_to_find(ticket) == 100 + 140
 
 
+def test_a_plan_names_the_other_tickets_on_which_masks_depend():
+    rates = {"sweep.learning_rate": (0.1, 0.2), "first_replicate": 5}
+    branches = ("ticket", "cross_lr", "sibling_mask", "union_mask", "shuffled_mask")
+    made = plan(replicates=2, branches=branches, **rates, **{"prune.levels": 1})
+    others = {Member(*one): Member(*other) for one, other in made.to_json()["others"]}
+    ticket = Member(5, 0, 1, "ticket", 0, 0.1)
+    assert len(others) == 3 * 2 * 2
+    of = ticket._replace
+    assert others[of(branch="cross_lr")] == of(learning_rate=0.2)
+    assert others[of(branch="sibling_mask")] == of(replicate=6)
+    assert others[of(branch="union_mask", replicate=6)] == ticket
+
+
 def test_a_plan_is_json_that_names_what_comes_after_what():
     made = plan(replicates=1, branches=("ticket", "long"), **{"prune.levels": 1})
     assert made.to_json() == {
         "length": 100,
         "rewind_steps": [0],
         "nested": True,
-        "crossing": ["cross_lr"],
+        "others": [],
         "trainings": [
             [[0, 0, 0, "dense", 0, None, None], 0, 100, 0, None],
             [[0, 0, 1, "ticket", 0, None, None], 0, 100, 0, None],

@@ -19,7 +19,7 @@ from lth_jax.train import state
 from lth_jax.workdir import Member, Workdir, identity, records
 
 PLAN = {"length": 1, "rewind_steps": [0], "trainings": []}
-PLAN |= {"nested": True, "crossing": [], "measures": []}
+PLAN |= {"nested": True, "others": [], "measures": []}
 PACKAGE = Path(lth_jax.__path__[0])
 EXECUTING = {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib", "yaml"}
 

@@ -54,6 +54,16 @@ def check(config: ConfigDict, method: "Method") -> None:
         raise ConfigError("config.branches: 'ticket' is what is pruned, add it")
 
 
+def grows(config: ConfigDict) -> None:
+    """Raise ConfigError if a run is another one with further replicates."""
+    for name in config.branches:
+        if name in BRANCHES and BRANCHES[name].masks in PAIRED:
+            raise ConfigError(
+                f"config.replicates: masks of {name!r} are of other replicates, too; "
+                "take another --workdir"
+            )
+
+
 def _is_dense(branch: Branch) -> bool:
     """Return whether a branch may start from dense networks, at level 0."""
     trains = branch.masks == "none" and not branch.mover and branch.lengths

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ml_collections import ConfigDict
 
 from lth_jax import densities
+from lth_jax.branch_masks import OTHERS
 from lth_jax.branches import BRANCHES, Branch, origins
 from lth_jax.config.fields import field
 from lth_jax.errors import ConfigError, one_line
@@ -264,9 +265,16 @@ class Plan:
             "length": self.length,
             "rewind_steps": list(self.rewind_steps),
             "nested": bool(self.method and self.method.nested),
-            "crossing": [n for n, b in BRANCHES.items() if b.masks == "other_rate"],
+            "others": [[list(one) for one in pair] for pair in self._others()],
             "trainings": [
                 [list(t.member), *t[1:4], t.after and list(t.after.member)]
                 for t in itertools.chain(*self._trainings)
             ],
         }
+
+    def _others(self) -> Iterator[tuple[Member, Member]]:
+        """Yield networks whose masks depend on another ticket's, and that ticket."""
+        for training in itertools.chain(*self._trainings):
+            branch = BRANCHES.get(training.member.branch)
+            if branch and (other := OTHERS.get(branch.masks)):
+                yield training.member, other(self, training.member.ticket)
