@@ -61,8 +61,8 @@ CHANGES = {
             ),
             (
                 "train/experiment.py",
-                "given = {name: config.optim[name] for name in names}",
-                'given = {"label_smoothing": config.train.smoother}',
+                "**{n: config.optim[n] for n in own}",
+                "label_smoothing=config.train.smoother",
             ),
         ],
         ["train.smoother=0.9"],
@@ -96,10 +96,10 @@ CHANGES = {
             ),
             (
                 "train/step.py",
-                "    learning_rate = program.schedule(state.step)",
+                "    learning_rate = program.schedule(at)",
                 "    noise = 0.0 if state.noise is None else state.noise\n"
                 "    grads = jax.tree.map(lambda g: g * (1 + noise), grads)\n"
-                "    learning_rate = program.schedule(state.step)",
+                "    learning_rate = program.schedule(at)",
             ),
         ],
         ["sweep.noise=(0.0,0.5)"],
