@@ -77,9 +77,18 @@ def _inverted(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks:
     """Return masks of as many weights, of which the method thinks least.
 
     The ablation of Frankle et al. (2021), Section 5: the highest scores are pruned.
+    What went before comes first; where its score is 0, the smaller it was when dense.
     """
     del key
-    lowest = jax.tree.map(jnp.negative, run.score(ticket))
+    before = run.previous(ticket).masks
+    dense = run.dense(ticket, run.plan.length).params
+
+    def least(score: Array, w: Array, m: Array | None) -> Array:
+        if m is None:
+            return -score
+        return jnp.where(m | (score != 0), -score, 1 / jnp.abs(w))
+
+    lowest = jax.tree.map(least, run.score(ticket), dense, before)
     return run.rule.as_many(lowest, run.masks(ticket))
 
 

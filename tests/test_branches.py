@@ -66,21 +66,26 @@ def before():
 TICKET = Member(0, REWIND_STEP, 1, "ticket", 0, learning_rate=0.1)
 
 
-def run(fresh=(), key=7, weights="k", clock="k"):
+TABLE = [("^fc1", 0.5), (".", 1.0)]
+
+
+def run(
+    fresh=(), key=7, weights="k", clock="k", scope="global", keep=(), table=TABLE
+):
     """What a branch asks of a run, answered from the states above."""
     sweep = SimpleNamespace(learning_rate=(0.1, 0.2))
     rewinding = SimpleNamespace(fresh=fresh, weights=weights, clock=clock)
-    pruning = SimpleNamespace(scope="global")
+    pruning = SimpleNamespace(scope=scope)
     config = SimpleNamespace(rewind=rewinding, sweep=sweep, prune=pruning)
     seeds = [TICKET.dense, TICKET.dense._replace(replicate=1)]
     return SimpleNamespace(
         config=config,
-        rule=Rule(0.2),
+        rule=Rule(0.2, scope=scope, keep=keep),
         plan=SimpleNamespace(
             length=LENGTH,
             lengths=lambda branch, level: branch.lengths or 0.4,
             dense=seeds,
-            table=[("^fc1", 0.5), (".", 1.0)],
+            table=table,
         ),
         dense=lambda member, step: dense(step),
         initial=lambda member, key: initialise(int(jax.random.bits(key))),
@@ -264,3 +269,312 @@ def test_masks_of_a_rate_that_diverged_are_none():
     lost = run()
     lost.masks = lambda ticket: masks() if ticket.learning_rate == 0.1 else None
     assert branches.start(lost, TICKET._replace(branch="cross_lr")) is None
+
+
+# ----------------------------------------------------- masks of other origins
+
+SIZE, KEPT = 24 + 18, 16  # fc1 4 x 6 and fc 6 x 3, at density 0.4
+SIBLING = TICKET._replace(replicate=1)
+
+
+def numbers(mask):
+    """How many weights of a tree fc1 and fc keep."""
+    counts = masks_lib.by_layer(mask)
+    return counts["fc1/kernel"][0], counts["fc/kernel"][0]
+
+
+@pytest.mark.parametrize(
+    ("branch", "wanted"),
+    [
+        ("uniform_mask", (9, 7)),  # 9.14 and 6.86
+        ("erk_mask", (8, 8)),  # 16 * 10 / 19 and 16 * 9 / 19
+        ("set", (8, 8)),
+        ("rigl", (8, 8)),
+        ("rigl_3", (8, 8)),
+        ("table_mask", (12, 18)),  # as the config has it, whatever the ticket's
+        ("gmp", (24, 18)),
+        ("dense_equal_bill", (24, 18)),
+    ],
+)
+def test_masks_have_their_layers_numbers_exactly(branch, wanted):
+    assert masks_lib.count(masks())[0] == KEPT
+    started = start(branch)
+    assert numbers(started.masks) == wanted
+    assert int(started.step) == 0
+    assert_masked(started, dense(0), started.masks)
+
+
+@pytest.mark.parametrize("branch", ["uniform_mask", "erk_mask", "table_mask", "rigl"])
+def test_allocated_masks_are_drawn_by_the_key(branch):
+    first, again, other = (start(branch, key=key).masks for key in (7, 7, 8))
+    assert_same(first, again)
+    assert masks_lib.checksum(first) != masks_lib.checksum(other)
+
+
+def test_branches_with_the_same_masks_draw_them_by_their_names():
+    """ERK's, SET's and RigL's first masks are others, of the run's own keys."""
+    asked = []
+    noted = run()
+    noted.key = lambda member, *purposes: asked.append(purposes) or jax.random.key(0)
+    for branch in ("erk_mask", "set", "rigl"):
+        branches.start(noted, TICKET._replace(branch=branch))
+    assert len({*asked}) == 3
+
+
+def sizes(state):
+    return np.abs(np.concatenate([state.params[x]["kernel"].ravel() for x in FLAT]))
+
+
+def flat(mask):
+    return np.concatenate([mask[x]["kernel"].ravel() for x in FLAT])
+
+
+FLAT = ("fc", "fc1")
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_inverted_masks_keep_the_lowest_scores_and_as_many(scope):
+    started = start("inverted_mask", scope=scope)
+    if scope == "global":
+        lowest = np.sort(sizes(before()))[:KEPT]
+        np.testing.assert_array_equal(
+            np.sort(sizes(before())[flat(started.masks)]), lowest
+        )
+        return
+    assert numbers(started.masks) == numbers(masks())
+    for layer, number in zip(("fc1", "fc"), numbers(masks())):
+        weights = np.abs(before().params[layer]["kernel"])
+        kept = np.asarray(started.masks[layer]["kernel"])
+        np.testing.assert_array_equal(
+            np.sort(weights[kept]), np.sort(weights.ravel())[:number]
+        )
+
+
+def test_inverted_masks_keep_first_what_went_before_the_smallest_first():
+    """All of it scores 0, and yet the place in the network does not decide."""
+    wide = prune.random(jax.random.key(5), initialise(0).masks, 0.5)
+    pruned = rewind.to(dataclasses.replace(before(), masks=wide), wide)
+    later = run()
+    later.previous = lambda ticket: pruned
+    later.score = lambda ticket: scores.magnitude(pruned.params)
+    kept = branches.start(later, TICKET._replace(branch="inverted_mask")).masks
+    gone = ~flat(wide)
+    assert gone.sum() == 21 > flat(kept).sum() == KEPT
+    assert gone[flat(kept)].all()
+    whole = sizes(dense(LENGTH))
+    np.testing.assert_array_equal(
+        np.sort(whole[flat(kept)]), np.sort(whole[gone])[:KEPT]
+    )
+
+
+@functools.cache
+def before_of(replicate):
+    """Another trained network a replicate."""
+    params = jax.tree.map(lambda w: w * (1 + replicate), initialise(replicate).params)
+    return dataclasses.replace(before(), params=params)
+
+
+def paired(branch, scope="global", keep=()):
+    """The masks of a branch, the ticket's own and its sibling's; and both weights."""
+    both = run(scope=scope, keep=keep)
+    both.previous = lambda ticket: before_of(ticket.replicate)
+    found = branches.start(both, TICKET._replace(branch=branch)).masks
+    return found, both.masks(TICKET), both.masks(SIBLING)
+
+
+def test_a_sibling_is_the_next_replicate_and_the_first_of_the_last():
+    found, _, sibling = paired("sibling_mask")
+    assert_same(found, sibling)
+    last = branches.start(run(), SIBLING._replace(branch="sibling_mask"))
+    assert_same(last.masks, masks())
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_a_union_is_part_of_both_and_of_a_tickets_number(scope):
+    found, one, other = paired("union_mask", scope)
+    kept, either = flat(found), flat(one) | flat(other)
+    assert KEPT < either.sum()
+    assert not kept[~either].any()
+    assert masks_lib.count(found) == masks_lib.count(one)
+    if scope == "layer":
+        assert masks_lib.by_layer(found) == masks_lib.by_layer(one)
+        return
+    total = sizes(before_of(0)) + sizes(before_of(1))
+    np.testing.assert_array_equal(
+        np.sort(total[kept]), np.sort(total[either])[-KEPT:]
+    )
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_an_intersection_is_filled_up_to_a_tickets_number(scope):
+    found, one, other = paired("intersection_mask", scope)
+    kept, shared = flat(found), flat(one) & flat(other)
+    assert masks_lib.count(found) == masks_lib.count(one)
+    if scope == "layer":
+        assert masks_lib.by_layer(found) == masks_lib.by_layer(one)
+    else:
+        assert 0 < shared.sum() < KEPT
+        assert kept[shared].all()
+        total = sizes(before_of(0)) + sizes(before_of(1))
+        rest = np.sort(total[kept & ~shared])
+        np.testing.assert_array_equal(rest, np.sort(total[~shared])[-len(rest) :])
+
+
+@pytest.mark.parametrize("branch", ["sibling_mask", "union_mask", "intersection_mask"])
+def test_without_its_siblings_masks_none_starts(branch):
+    lost = run()
+    lost.masks = lambda ticket: None if ticket.replicate else masks()
+    assert branches.start(lost, TICKET._replace(branch=branch)) is None
+
+
+@pytest.mark.parametrize(
+    "branch",
+    [name for name, branch in BRANCHES.items() if branch.masks not in ("own", "none")],
+)
+@pytest.mark.parametrize("layer", ["fc", "fc1"])
+def test_what_is_kept_whole_no_source_prunes(branch, layer):
+    keep = (f"^{layer}/",)
+    held = run(keep=keep, table=[(".", 0.5)])
+    held.masks = lambda ticket: jax.tree_util.tree_map_with_path(
+        lambda path, m: m | masks_lib.name(path).startswith(f"{layer}/"),
+        masks(2 * ticket.replicate),
+    )
+    started = branches.start(held, TICKET._replace(branch=branch))
+    assert started.masks[layer]["kernel"].all()
+    if branch not in ("table_mask", "sibling_mask", "cross_lr"):
+        assert masks_lib.count(started.masks) == masks_lib.count(held.masks(TICKET))
+    if started.course:
+        assert started.course.goal[layer]["kernel"] is None
+
+
+# --------------------------------------------------------------------- courses
+
+
+def test_only_what_moves_or_is_stretched_is_on_a_course():
+    on_course = {name for name in BRANCHES if start(name).course}
+    assert on_course == {"set", "rigl", "rigl_3", "gmp", "dense_equal_bill"}
+
+
+@pytest.mark.parametrize(
+    ("branch", "stretch"),
+    [("set", 1), ("rigl", 1), ("rigl_3", 3), ("gmp", 1), ("dense_equal_bill", 0.4)],
+)
+def test_a_course_goes_to_the_tickets_numbers_from_where_it_begins(branch, stretch):
+    course = start(branch).course
+    goal = {path: int(n) for path, n in masks_lib.leaves(course.goal)}
+    assert goal == {p: kept for p, (kept, _) in masks_lib.by_layer(masks()).items()}
+    assert float(course.stretch) == np.float32(stretch)
+    assert int(course.since) == 0
+    assert [float(x) for x in jax.tree.leaves(course.spent)] == [0, 0]
+
+
+def test_a_branch_of_ones_own_may_move_from_k(monkeypatch):
+    monkeypatch.setitem(BRANCHES, "mine", branches.Branch("k", "k", mover="rigl"))
+    started = start("mine")
+    assert_same(started.masks, masks())
+    assert int(started.course.since) == REWIND_STEP
+
+
+# --------------------------------------------------------------------- origins
+
+
+def test_what_is_the_same_whatever_the_rewind_step():
+    once = {name for name, branch in BRANCHES.items() if branch.once}
+    assert once == {
+        "uniform_mask",
+        "erk_mask",
+        "table_mask",
+        "set",
+        "rigl",
+        "rigl_3",
+        "gmp",
+        "dense_equal_bill",
+    }
+
+
+PARTS = ("params", "batch_stats", "opt_state", "step")
+K, END, FIRST = ("k",) * 4, ("end",) * 4, ("0",) * 4
+
+
+@pytest.mark.parametrize(
+    ("branch", "level", "fields", "wanted"),
+    [
+        ("ticket", 1, {}, K),
+        ("rewind_0", 1, {"weights": "trained", "clock": "end"}, FIRST),
+        ("dense", 0, {"weights": "trained", "clock": "end"}, K),
+        ("random_reinit", 1, {}, ("init", "init", "init", "k")),
+        ("random_reinit", 1, {"clock": "end"}, ("init", "init", "init", "end")),
+        ("ticket", 1, {"weights": "trained"}, ("before", "before", "before", "k")),
+        ("ticket", 1, {"clock": "end"}, ("k", "k", "end", "end")),
+        (
+            "shuffled_mask",
+            2,
+            {"weights": "trained", "clock": "end"},
+            ("before", "before", "before", "end"),
+        ),
+        ("fine_tune", 1, {"weights": "trained"}, ("end", "end", "0", "0")),
+        ("fine_tune_small", 1, {"clock": "end"}, END),
+        ("long", 1, {"weights": "trained"}, ("ticket", "ticket", "0", "0")),
+        ("ticket", 1, {"fresh": ("step",)}, ("k", "k", "k", "0")),
+        ("ticket", 1, {"fresh": PARTS}, FIRST),
+        ("fine_tune", 1, {"fresh": PARTS}, ("end", "end", "0", "0")),
+        (
+            "ticket",
+            1,
+            {"weights": "trained", "fresh": ("opt_state",)},
+            ("before", "before", "0", "k"),
+        ),
+        (
+            "ticket",
+            1,
+            {"weights": "trained", "clock": "end", "fresh": ("step", "params")},
+            ("0", "before", "before", "end"),
+        ),
+    ],
+)
+def test_every_part_of_a_start_has_its_origin(branch, level, fields, wanted):
+    rewinding = run(**fields).config.rewind
+    found = branches.origins(BRANCHES[branch], level, rewinding)
+    assert tuple(found[part] for part in PARTS) == wanted
+
+
+def test_trained_weights_go_on_from_the_step_of_the_rewind_state():
+    started = start("ticket", weights="trained")
+    assert_masked(started, before(), masks())
+    assert int(started.step) == REWIND_STEP
+    assert_same(started.batch_stats, before().batch_stats)
+
+
+def test_rewound_weights_may_go_on_at_the_end_of_the_schedule():
+    started = start("ticket", clock="end")
+    mixed = dataclasses.replace(
+        dense(REWIND_STEP), opt_state=dense(LENGTH).opt_state, step=dense(LENGTH).step
+    )
+    assert_masked(started, mixed, masks())
+    assert int(started.step) == LENGTH
+
+
+@pytest.mark.parametrize(
+    "branch", ["signs", "magnitudes", "permuted", "noise_0.5", "noise_1", "noise_2"]
+)
+def test_ablated_weights_start_where_the_ticket_does(branch):
+    started, ticket = start(branch), start("ticket")
+    assert_same(started.masks, masks())
+    assert_same(started.opt_state, ticket.opt_state)
+    assert_same(started.step, ticket.step)
+    for layer in FLAT:
+        now, was = (one.params[layer] for one in (started, ticket))
+        kept = masks()[layer]["kernel"]
+        assert not now["kernel"][~kept].any()
+        assert_same(now["bias"], was["bias"])
+        assert (now["kernel"][kept] != was["kernel"][kept]).any()
+    if branch == "permuted":
+        np.testing.assert_array_equal(np.sort(sizes(started)), np.sort(sizes(ticket)))
+
+
+def test_noise_of_twice_the_share_is_twice_as_much():
+    """Of one key: that of the branch's name is another in a run."""
+    of = {n: sizes(start(f"noise_{n}")) for n in ("0.5", "1", "2")}
+    ticket = sizes(start("ticket"))
+    moved = {n: np.abs(x - ticket).sum() for n, x in of.items()}
+    assert moved["0.5"] < moved["1"] < moved["2"]
