@@ -2,7 +2,10 @@
 
 import dataclasses
 import itertools
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +13,7 @@ from ml_collections import ConfigDict
 
 from lth_jax import densities
 from lth_jax.branch_masks import OTHERS
+from lth_jax import masks as masks_lib
 from lth_jax.branches import BRANCHES, Branch, origins
 from lth_jax.config.fields import field
 from lth_jax.errors import ConfigError, one_line
@@ -109,7 +113,8 @@ class Plan:
             # Copies of dense networks part from them at every k.
             parts = member.level == 0 and "k" in (branch.weights, branch.clock)
             steps = self.rewind_steps if parts else (member.rewind_step,)
-            if branch.once and member.rewind_step not in self.rewind_steps[:1]:
+            first = not member.level or member.rewind_step == self.rewind_steps[0]
+            if branch.once and not first:
                 steps = ()
             for k in steps:
                 for copy in range(branch.first_copy, self.copies(member.level, name)):
@@ -126,7 +131,8 @@ class Plan:
         if part["step"] == "end" and branch.clock == "k":
             stop += self.length - k  # as many steps as from k
         levels = member.level - 1 if self.config.prune.schedule == "iterative" else 0
-        again = self.length - (0 if "step" in self.config.rewind.fresh else k)
+        ticket_from = origins(BRANCHES["ticket"], 1, self.config.rewind)["step"]
+        again = self.length - (0 if ticket_from == "0" else k)
         at["before"] = self.length + levels * again  # of tickets
         had = after.had + after.steps if after else at[part["params"]]
         return Training(member, begin, stop, had, after)
@@ -155,7 +161,8 @@ class Plan:
         if not mover:
             return None
         begin, stop = max(t.begin for t in fleet), fleet[0].stop
-        last = min(int(options.until * stop), stop - 1) // self.move_every
+        last = math.floor(Fraction(str(options.until)) * stop)
+        last = min(last, stop - 1) // self.move_every
         last *= self.move_every
         if last <= begin:
             raise ConfigError(
@@ -252,7 +259,11 @@ class Plan:
             self.moves(fleet)
         if any(BRANCHES[name].masks == "table" for name in self.config.branches):
             with field("prune.table"):
-                densities.table({path: (n,) for path, n in layers.items()}, self.table)
+                # Those that are stacked are one layer here.
+                sizes = {re.sub(r"\[\d+\]$", "", p): (n,) for p, n in layers.items()}
+                for path in masks_lib.matching(self.config.prune.keep, [*sizes]):
+                    del sizes[path]
+                densities.table(sizes, self.table)
         if later and not schedule(self.length):
             raise ConfigError(
                 f"config.optim.schedule: ends at 0, where {later[0]!r} goes on; see "
