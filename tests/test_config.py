@@ -11,6 +11,7 @@ from lth_jax.branches import BRANCHES, Branch
 from lth_jax.config.table import FIELDS
 from lth_jax.data import sources
 from lth_jax.errors import ConfigError
+from lth_jax.lottery import loop
 
 
 def config(**changes):
@@ -163,6 +164,107 @@ def test_held_out_examples_can_be_measured(answer):
 )
 def test_a_number_out_of_range_is_named_by_its_field(field, value):
     assert complaint(**{field: value}).startswith(f"config.{field}: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"move.fraction": 0.0}, "move.fraction: 0.0 is not above 0"),
+        ({"move.fraction": 1.5}, "move.fraction: 1.5 is above 1"),
+        ({"move.until": 0.0}, "move.until: 0.0 is not above 0"),
+        ({"move.until": 2.0}, "move.until: 2.0 is above 1"),
+        ({"move.every": "often"}, "move.every: 'often' is not a length like '160ep',"),
+        ({"prune.rounds": -1}, "prune.rounds: -1 is below 0"),
+        ({"prune.at": "1"}, "prune.at: '1' is not known; choose from , 0, end, k."),
+        ({"rewind.weights": "end"}, "rewind.weights: 'end' is not known; choose fr"),
+        ({"rewind.clock": "0"}, "rewind.clock: '0' is not known; choose from end, k."),
+        ({"prune.table": (0.5,)}, "prune.table: 0.5 is not of type str"),
+        (
+            {"branches": ("ticket", "rigl", "rigl")},
+            "branches: ['ticket', 'rigl', 'rigl'] names one twice",
+        ),
+        (
+            {"branches": ("ticket", "table_mask")},
+            "branches: 'table_mask' needs prune.table",
+        ),
+        *(
+            (
+                {"branches": ("ticket", name), "replicates": 1},
+                f"branches: {name!r} needs two replicates",
+            )
+            for name in ("sibling_mask", "union_mask", "intersection_mask")
+        ),
+        *(
+            (
+                {"branches": ("ticket", "inverted_mask"), "prune.method": method},
+                "branches: 'inverted_mask' needs a prune.method of scores",
+            )
+            for method in ("admm", "synflow")
+        ),
+        *(
+            (
+                {"prune.method": method, f"prune.{name}": value},
+                f"prune.{name}: {method!r} has its own; leave it out",
+            )
+            for method in ("admm", "random")
+            for name, value in (("at", "0"), ("rounds", 3))
+        ),
+        *(
+            (
+                {"dense_branches": (name,)},
+                f"dense_branches: {name!r} is not known; choose from dense, long.",
+            )
+            for name in ("rigl", "gmp", "dense_equal_bill", "erk_mask")
+        ),
+    ],
+    ids=str,
+)
+def test_what_masks_cannot_be_made_or_moved_by_is_named(answer, changes, said):
+    assert answer(**changes).startswith(f"config.{said}")
+
+
+def test_a_mover_that_nobody_knows_is_named(answer, monkeypatch):
+    monkeypatch.setitem(BRANCHES, "mine", Branch("0", "0", mover="rigel"))
+    said = answer(branches=("ticket", "mine"))
+    known = "choose from , gmp, rigl, set. Did you mean 'rigl'?"
+    assert said == f"config.branches: mover of 'mine': 'rigel' is not known; {known}"
+
+
+@pytest.fixture
+def untrained(tmp_path, monkeypatch):
+    """What is said when digits are there, before anything is trained or written."""
+    monkeypatch.setattr(loop, "fit_dense", lambda run: pytest.fail("it is trained"))
+
+    def answer(**changes):
+        here = {"data.dir": str(tmp_path), "train.length": "20it"}
+        with pytest.raises(ConfigError) as caught:
+            lottery.run(config(**here | changes), tmp_path / "run")
+        assert len(str(caught.value).splitlines()) == 1
+        assert not (tmp_path / "run").exists()
+        return str(caught.value)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"move.every": "0it"}, "move.every: must be at least one step"),
+        (
+            {"move.every": "16it", "branches": ("ticket", "set")},
+            "move.every: '16it' is 16 steps, but 'set' moves between steps 0 and 0.75 ",
+        ),
+        ({"prune.table": ("fc1",)}, "prune.table: could not convert string to float:"),
+        ({"prune.table": ("fc9=1", ".=1")}, "prune.table: 'fc9' matches no prunable "),
+        ({"prune.table": ("fc1=1",)}, "prune.table: densities: no regular expression"),
+        ({"prune.table": (".=0",)}, "prune.table: density: 0.0 is not in (0, 1]"),
+        ({"prune.table": ("(=1",)}, "prune.table: "),
+    ],
+    ids=str,
+)
+def test_so_is_what_only_the_network_or_the_data_tell(untrained, changes, said):
+    table = {"branches": ("ticket", "table_mask")} if "prune.table" in changes else {}
+    assert untrained(**table | changes).startswith(f"config.{said}")
 
 
 @pytest.mark.parametrize("branches", [("shuffled_mask",), ("ticket", "cross_lr")])

@@ -45,7 +45,7 @@ def check(config: ConfigDict, method: "Method") -> None:
             f"{config.prune.scope!r} is of methods that score once"
         )
     for name in ("at", "rounds"):
-        if config.prune[name] and not getattr(method, name):
+        if config.prune[name] and not method.at:
             raise ConfigError(
                 f"config.prune.{name}: {config.prune.method!r} has its own; leave it "
                 "out"
