@@ -139,13 +139,14 @@ class Run:
 
     def twin(self, member: Member) -> TrainState | None:
         """Return the dense network from the same weights in the same order, if any."""
-        begin, had = self._begins[member]
-        if not branches.BRANCHES[member.branch].from_dense or begin != had:
+        training, length = self._trainings[member], self.plan.length
+        begin = training.begin
+        if (begin, length) != (training.had, training.stop) or self.reorders:
             return None
-        if self.reorders:
+        if not branches.BRANCHES[member.branch].from_dense:
             return None
         if member.copy == 0:
-            return self.dense(member, self.plan.length)
+            return self.dense(member, length)
         twin = member._replace(level=0, branch="dense", rewind_step=begin)
         return self._dense_copies.get(twin)
 
@@ -238,7 +239,7 @@ class Run:
         self.level, self.kept = level, {}
         self.progress.set_description(self.plan.at(level))
         self.networks = {} if level else dict(self.before)
-        self._begins = {t.member: (t.begin, t.had) for t in self.plan.trainings(level)}
+        self._trainings = {t.member: t for t in self.plan.trainings(level)}
         self.forget()
 
     def forget(self) -> None:
