@@ -25,8 +25,10 @@ from lth_jax.errors import Diverged
 from lth_jax.lottery import admm, methods
 from lth_jax.lottery.methods import METHODS, by_score, settled
 from lth_jax.lottery.plan import Plan
+from lth_jax.rule import Rule
 from lth_jax.train import experiment, state, step
-from lth_jax.workdir import Workdir
+from lth_jax.train import step as step_lib
+from lth_jax.workdir import Member, Workdir
 from lth_jax.workdir.pauses import Interrupted
 
 KEPT = [888, 621, 434]  # of 64 * 12 + 12 * 10 weights, less ceil(0.3 of the rest)
@@ -99,7 +101,7 @@ def test_methods_and_replicates_choose_different_weights(runs):
         assert masks_lib.overlap(one, other) < 1
 
 
-@pytest.mark.parametrize("method", ["magnitude", "random", "snip", "grasp"])
+@pytest.mark.parametrize("method", ["magnitude", "lamp", "random", "snip", "grasp"])
 def test_masks_shrink(runs, method):
     for one, two in zip(masks(*runs[method], 1), masks(*runs[method], 2)):
         assert masks_lib.overlap(one, two) == 1
@@ -430,6 +432,147 @@ def test_synflow_fetches_numbers_but_no_weights(configure, monkeypatch):
     found = METHODS["synflow"].masks(run, [ticket])
     assert masks_lib.count(found[ticket]) == (KEPT[1], KEPT[0])
     assert {*sizes} == {1}
+
+
+# ------------------------------------------------------- when, and how often, it scores
+
+
+@pytest.fixture(scope="module")
+def scored(configure, tmp_path_factory):
+    """A function that runs a method, and gives its config, its folder and its masks."""
+
+    def scored(**changes):
+        config = configure(**{"rewind.steps": ("2it",), "replicates": 1} | changes)
+        directory = tmp_path_factory.mktemp("scored")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(experiment, "build", build)
+            lottery.run(config, directory)
+        found = [masks(config, directory, level)[0] for level in (1, 2)]
+        return config, directory, found
+
+    return scored
+
+
+def dense_at(config, directory, step):
+    workdir = Workdir(directory)
+    like = jax.eval_shape(build(config).initialise, jax.random.key(0))
+    (network,) = workdir.load(workdir.dense, step, like).values()
+    return network
+
+
+def ticket_at(config, directory, level):
+    workdir = Workdir(directory)
+    like = jax.eval_shape(build(config).initialise, jax.random.key(0))
+    return next(iter(workdir.load(workdir.levels, level, like).values()))
+
+
+@pytest.mark.parametrize("schedule", ["iterative", "one_shot"])
+@pytest.mark.parametrize(("at", "step"), [("0", 0), ("k", 2), ("end", 6), ("", 6)])
+def test_magnitudes_may_be_those_of_any_step(scored, at, step, schedule):
+    config, directory, found = scored(**{"prune.at": at, "prune.schedule": schedule})
+    first = masks_lib.full(dense_at(config, directory, step).params)
+    network = dense_at(config, directory, step)
+    one = prune.magnitude(network.params, first, 0.3)
+    assert_same(found[0], one)
+    if step == 6 and schedule == "iterative":
+        network = ticket_at(config, directory, 1)
+    assert_same(found[1], prune.magnitude(network.params, one, 0.3))
+    assert check.problems(directory) == []
+
+
+@pytest.mark.parametrize(("at", "step"), [("", 0), ("k", 2), ("end", 6)])
+def test_snip_may_score_at_any_step(scored, at, step):
+    config, directory, found = scored(**{"prune.method": "snip", "prune.at": at})
+    network, program = dense_at(config, directory, step), build(config).program
+    loss = step_lib.next_loss(network, 1.0, program=program)
+    score = scores.snip(loss, network.params)
+    assert_same(found[0], prune.by_fraction(score, network.masks, 0.3))
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+@pytest.mark.parametrize("method", ["magnitude", "snip"])
+def test_rounds_of_scoring_keep_exact_numbers_and_nothing_comes_back(
+    scored, method, scope, monkeypatch
+):
+    """Of magnitudes they change nothing; SNIP looks at what is left."""
+    options = {"prune.method": method, "prune.scope": scope, "prune.at": "0"}
+    seen, towards = [], methods._towards
+
+    def noted(*args):
+        seen.append(towards(*args))
+        return seen[-1]
+
+    monkeypatch.setattr(methods, "_towards", noted)
+    _, _, one = scored(**options | {"prune.rounds": 1})
+    assert seen == []
+    _, directory, three = scored(**options | {"prune.rounds": 3})
+    _, _, plain = scored(**options)
+    assert len(seen) == 4  # two before the last, of two levels
+    for level, (once, mine, same) in enumerate(zip(one, three, plain), 1):
+        assert_same(once, same)
+        if scope == "layer":
+            assert masks_lib.by_layer(mine) == masks_lib.by_layer(once)
+        assert masks_lib.count(mine)[0] == masks_lib.count(once)[0]
+        on_the_way = seen[2 * level - 2 : 2 * level]
+        for more, fewer in zip((*on_the_way, mine), (*on_the_way[1:], mine)):
+            assert masks_lib.overlap(more, fewer) == 1
+        if scope == "global":
+            # 888 to 621 and 434: a third, and half of the rest, of the logarithm.
+            wanted = [(788, 699), (551, 489)][level - 1]
+            assert tuple(masks_lib.count(m)[0] for m in on_the_way) == wanted
+        is_same = masks_lib.checksum(mine) == masks_lib.checksum(once)
+        assert is_same == (method == "magnitude")
+    assert masks_lib.overlap(three[0], three[1]) == 1
+    assert check.problems(directory) == []
+
+
+def test_rounds_leave_every_stacked_layer_its_number():
+    """As scores of the last round have it, though those of the first have another."""
+    first = {"scan": jnp.array([[4.0, 3, 2, 1], [8, 7, 6, 5]])}
+    rule = Rule(0.5, scope="layer", stacked=("scan",))
+    before = masks_lib.full(first, include=("scan",))
+    run = SimpleNamespace(
+        config=SimpleNamespace(prune=SimpleNamespace(rounds=2)),
+        rule=rule,
+        left={},
+        previous=lambda ticket: SimpleNamespace(masks=before),
+    )
+    asked, ticket = [], Member(0, 0, 1, "ticket", 0)
+
+    def score(run, ticket):
+        asked.append(run.left.get(ticket))
+        return first
+
+    found = methods._shrunk(run, ticket, score)
+    assert asked[0] is None
+    # 4 * 0.5 ** 0.5 is 2.8; both layers keep two, of which none came back.
+    assert_same(asked[1]["scan"], jnp.array([[1, 1, 0, 0]] * 2, bool))
+    assert_same(found["scan"], jnp.array([[1, 1, 0, 0]] * 2, bool))
+    assert run.left == {}
+
+
+def test_lamp_prunes_by_the_share_of_what_is_as_large(scored):
+    config, directory, found = scored(**{"prune.method": "lamp"})
+    before = dense_at(config, directory, 6)
+    for level, mask in enumerate(found, 1):
+        squares = {p: np.float64(w) ** 2 for p, w in kernels(before).items()}
+        kept = dict(masks_lib.leaves(before.masks))
+        shares = {}
+        for path, square in squares.items():
+            here = np.asarray(kept[path])
+            as_large = [square[here & (square >= x)].sum() for x in square[here]]
+            shares[path] = np.full(square.shape, -1.0)
+            shares[path][here] = square[here] / as_large
+        flat = np.concatenate([shares[path].ravel() for path in sorted(shares)])
+        lowest = np.sort(flat)[-KEPT[level]]
+        for path, now in masks_lib.leaves(mask):
+            np.testing.assert_array_equal(now, shares[path] >= lowest)
+        before = ticket_at(config, directory, level)
+
+
+def kernels(network):
+    paths = dict(masks_lib.leaves(network.masks))
+    return {p: w for p, w in masks_lib.leaves(network.params) if p in paths}
 
 
 class Deep(models.Classifier):

@@ -113,10 +113,10 @@ def _towards(
         return max(then, int(now * (then / now) ** share)) if now else 0
 
     def by(masks: Masks) -> Masks:
-        now, then = masks_lib.by_layer(masks), masks_lib.by_layer(rule.others(wanted))
+        now, then = rule.counts(masks), rule.counts(rule.others(wanted))
         if rule.scope == "layer":
             counts = {path: some(n, then[path][0]) for path, (n, _) in now.items()}
-            return prune.to_counts(scores, masks, counts)
+            return prune.to_counts(scores, masks, counts, rule.stacked_in(masks))
         kept, goal = (sum(n for n, _ in layers.values()) for layers in (now, then))
         return prune.drop(scores, masks, kept - some(kept, goal))
 
