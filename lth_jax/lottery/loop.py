@@ -30,6 +30,7 @@ from lth_jax.lottery.methods import METHODS
 from lth_jax.lottery.plan import Plan
 from lth_jax.lottery.running import Run
 from lth_jax.lottery.training import train
+from lth_jax.movers import MOVERS
 from lth_jax.named import give, own
 from lth_jax.optim import optimizers, schedules
 from lth_jax.prune import ScoreError
@@ -188,6 +189,7 @@ def _own(config: ConfigDict, experiment: Experiment) -> list[object]:
         *(STUDIES[name] for name in config.studies),
         *(x for owner in (*branches, method) for x in vars(owner).values()),
         *(MASKS[branch.masks] for branch in branches),
+        *(MOVERS[branch.mover] for branch in branches if branch.mover),
     ]
 
 
