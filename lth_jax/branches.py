@@ -78,7 +78,7 @@ class Branch:
     @property
     def once(self) -> bool:
         """Whether it is the same whatever the rewind step."""
-        rewound = "k" in (self.weights, self.clock) or self.after
+        rewound = {self.weights, self.clock} & {"k", "ticket", "before"}
         return not rewound and self.masks in COUNTED
 
     @property

@@ -156,9 +156,9 @@ def test_what_a_layer_draws_is_its_own_whatever_is_never_pruned(change):
     """A bias more moves no layer's key."""
     params, masks = net()
     without = {"a": {"kernel": params["a"]["kernel"]}, "b": params["b"]}
-    found = change(KEY, without, {"a": {"kernel": masks["a"]["kernel"]}} | {
-        "b": masks["b"]
-    })
+    found = change(
+        KEY, without, {"a": {"kernel": masks["a"]["kernel"]}} | {"b": masks["b"]}
+    )
     whole = change(KEY, params, masks)
     assert_same(found["a"]["kernel"], whole["a"]["kernel"])
     assert_same(found["b"], whole["b"])

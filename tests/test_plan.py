@@ -264,9 +264,13 @@ def test_a_level_is_pruned_to_its_density_however_that_is_written():
 def test_what_is_the_same_for_every_rewind_step_is_trained_at_the_first():
     made = plan((2, 5), replicates=2, branches=("ticket", "rigl", "erk_mask"), copies=2)
     found = [(m.rewind_step, m.branch) for m in members(made, 1) if m.replicate == 1]
-    assert found == [(2, "ticket")] * 2 + [(2, "rigl")] * 2 + [(2, "erk_mask")] * 2 + [
-        (5, "ticket")
-    ] * 2
+    assert (
+        found
+        == [(2, "ticket")] * 2
+        + [(2, "rigl")] * 2
+        + [(2, "erk_mask")] * 2
+        + [(5, "ticket")] * 2
+    )
 
 
 def test_a_dense_branch_that_is_the_same_for_every_k_is_trained(monkeypatch):

@@ -1,17 +1,25 @@
 """Checks: whether what a config names is known, and can be."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+import jax
 from ml_collections import ConfigDict
 
+from lth_jax import masks as masks_lib
+from lth_jax import scores
 from lth_jax.branch_masks import MASKS, PAIRED
 from lth_jax.branches import BRANCHES, CLOCKS, WEIGHTS, Branch
-from lth_jax.config.fields import known
+from lth_jax.config.fields import field, known
 from lth_jax.errors import ConfigError
 from lth_jax.movers import MOVERS
+from lth_jax.train import moves
+from lth_jax.train import state as state_lib
+from lth_jax.train.state import TrainState
 
 if TYPE_CHECKING:
     from lth_jax.lottery.methods import Method
+    from lth_jax.lottery.plan import Plan
 
 
 def check(config: ConfigDict, method: "Method") -> None:
@@ -52,6 +60,27 @@ def check(config: ConfigDict, method: "Method") -> None:
             )
     if "ticket" not in config.branches:
         raise ConfigError("config.branches: 'ticket' is what is pruned, add it")
+
+
+def check_shapes(plan: "Plan", like: TrainState) -> None:
+    """Raise ConfigError for scopes and movers that layers of these shapes do not fit.
+
+    Args:
+        plan: of a run.
+        like: the shapes of its networks.
+    """
+    if not plan.levels:
+        return
+    rule = plan.rule(1)
+    if rule.block:
+        with field("prune.scope"):
+            size = jax.eval_shape(scores.magnitude, like.params)
+            jax.eval_shape(rule.shrink, size, like.masks)
+    goal = jax.eval_shape(masks_lib.kept, rule.others(like.masks))
+    moving = jax.eval_shape(partial(state_lib.on_course, stretch=1), like, goal)
+    for mover in {BRANCHES[name].mover for name in plan.config.branches} - {""}:
+        with field(f"branches: mover {mover!r}", Exception):
+            moves.looks_at_gradient(MOVERS[mover], moving)
 
 
 def grows(config: ConfigDict) -> None:

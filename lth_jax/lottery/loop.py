@@ -17,7 +17,6 @@ from ml_collections import ConfigDict
 from tqdm.auto import tqdm
 
 from lth_jax import masks as masks_lib
-from lth_jax import scores
 from lth_jax.branches import BRANCHES, MASKS
 from lth_jax.config import fields
 from lth_jax.config.fields import known
@@ -37,7 +36,7 @@ from lth_jax.prune import ScoreError
 from lth_jax.report import Results
 from lth_jax.studies import STUDIES
 from lth_jax.train import experiment as experiment_lib
-from lth_jax.train import progress as progress_lib
+from lth_jax.lottery import progress as progress_lib
 from lth_jax.train.experiment import Experiment
 from lth_jax.workdir import environment, growth, identity
 from lth_jax.workdir.folder import Workdir
@@ -121,10 +120,7 @@ def build(config: ConfigDict) -> tuple[Plan, Experiment]:
     admm, every = made.intervals
     plan = Plan(config, made.length, made.rewind_steps, admm, method, every)
     plan.check(made.prunable, made.program.schedule)
-    if plan.levels and (rule := plan.rule(1)).block:
-        with fields.field("prune.scope"):
-            like = made.like.params, made.like.masks
-            jax.eval_shape(lambda w, m: rule.shrink(scores.magnitude(w), m), *like)
+    checks.check_shapes(plan, made.like)
     with fields.field("prune.method", Exception):
         method.check(made.program, made.like.params)
     return plan, made

@@ -237,7 +237,7 @@ def settled(
 METHODS: dict[str, Method] = {
     "magnitude": magnitude,
     "lamp": by_score(_lamp, at="end"),
-    "random": by_score(_random),
+    "random": by_score(_random, at="0"),  # it needs none
     "snip": by_score(_snip, at="0", passes=lambda batch: 3 * batch),
     "grasp": by_score(_grasp, at="0", passes=lambda batch: 9 * batch),
     "synflow": Method(

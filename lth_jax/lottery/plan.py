@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ml_collections import ConfigDict
 
 from lth_jax import densities
-from lth_jax.branch_masks import OTHERS
 from lth_jax import masks as masks_lib
+from lth_jax.branch_masks import OTHERS
 from lth_jax.branches import BRANCHES, Branch, origins
 from lth_jax.config.fields import field
 from lth_jax.errors import ConfigError, one_line
@@ -164,12 +164,13 @@ class Plan:
         last = math.floor(Fraction(str(options.until)) * stop)
         last = min(last, stop - 1) // self.move_every
         last *= self.move_every
-        if last <= begin:
+        moves = Moves(MOVERS[mover], self.move_every, last, options.fraction)
+        if not moves.number(begin):
             raise ConfigError(
                 f"config.move.every: {options.every!r} is {self.move_every} steps, but "
                 f"{mover!r} moves between steps {begin} and {options.until:g} of {stop}"
             )
-        return Moves(MOVERS[mover], self.move_every, last, options.fraction)
+        return moves
 
     def waves(self, level: int) -> list[list[Training]]:
         """Return the trainings of a level's branches as fleets, in their order."""
@@ -249,14 +250,22 @@ class Plan:
     def check(self, layers: Mapping[str, int], schedule: Any) -> None:
         """Raise ConfigError if a level would be empty, or a training stand still."""
         *_, _ = self.densities(layers)
-        trainings = [*self.trainings(0), *self.trainings(self.levels)]
+        levels = [*filter(self.is_studied, range(self.levels + 1))]
+        trainings = [t for level in levels for t in self.trainings(level)]
+        for member, begin, stop, *_ in trainings:
+            if stop <= begin:
+                raise ConfigError(
+                    f"config.branches: {member.branch!r} would train from step {begin} "
+                    f"to {stop}; see its lengths, and rewind.steps"
+                )
         later = [
             t.member.branch
             for t in trainings
             if t.stop > self.length * self._stretch(t.member)
         ]
-        for fleet in self.waves(self.levels):
-            self.moves(fleet)
+        for level in levels:
+            for fleet in self.waves(level):
+                self.moves(fleet)
         if any(BRANCHES[name].masks == "table" for name in self.config.branches):
             with field("prune.table"):
                 # Those that are stacked are one layer here.

@@ -6,8 +6,9 @@ from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
+from lth_jax import masks as masks_lib
 from lth_jax import rewind
 from lth_jax.data import keys
 from lth_jax.masks import Masks
@@ -33,6 +34,10 @@ class Moves:
     def due(self, step: int) -> bool:
         """Return whether masks move before a step."""
         return step % self.every == 0 and 0 < step <= self.last
+
+    def number(self, begin: int) -> int:
+        """Return how many moves a training has that begins at a step."""
+        return max(0, self.last // self.every - (max(begin, 1) - 1) // self.every)
 
     def make(
         self, program: Program, states: TrainState, arrays: PyTree, step: int
@@ -70,47 +75,75 @@ def move(
         arrays, state.data_seed, state.step, part, program.layout.parts
     )
     _, gradient, _ = gradients(state, batch, part, program)
-    course = state.course
-    assert course is not None
-    masks = jax.tree.map(
-        lambda m, number: None if number is None else m, state.masks, course.goal
-    )
-    now = Now(
-        weights=state.params,
-        gradient=gradient,
-        masks=masks,
-        key=keys.derive(state.data_seed, keys.MOVES, state.step),
-        step=state.step,
-        share=share,
-        goal=course.goal,
-        fraction=fraction,
-    )
+    key = keys.derive(state.data_seed, keys.MOVES, state.step)
+    now = _now(state, gradient, key, share, fraction)
     moved = jax.tree.map(
         lambda m, new: m if new is None else new, state.masks, mover(now)
     )
-    course = spent(course, state.masks, state.step)
+    assert state.course is not None
+    course = spent(state.course, state.masks, state.step)
     state = rewind.to(dataclasses.replace(state, masks=moved, course=None), moved)
     return dataclasses.replace(state, course=course)
 
 
-def looks_at_gradient(mover: Mover, network: TrainState) -> bool:
-    """Return whether a mover asks for the gradient; nothing is computed."""
-    asked = []
+def looks_at_gradient(mover: Mover, state: TrainState) -> bool:
+    """Trace a mover; return whether it looks at the gradient. Nothing is computed.
 
-    class Watched(Now):
-        @property
-        def gradient(self) -> PyTree:
-            asked.append(True)
-            return self.weights
+    Args:
+        mover: traced as for a move.
+        state: with a course, or its shapes.
 
-    def look(state: TrainState) -> Masks:
-        assert state.course is not None
-        key, share = jax.random.key(0), jnp.float32(0)
-        of = state.params, state.params, state.masks, key, state.step
-        return mover(Watched(*of, share, state.course.goal, share))
+    Raises:
+        ValueError: what it returns are no masks like those it was given. What else its
+            code raises comes through.
+    """
 
-    jax.eval_shape(look, network)
-    return bool(asked)
+    def made(gradient: PyTree, state: TrainState) -> Masks:
+        share = jnp.float32(0)
+        return mover(_now(state, gradient, jax.random.key(0), share, share))
+
+    traced, found = jax.make_jaxpr(made, return_shape=True)(state.params, state)
+    assert state.course is not None
+    masks = _movable(state.masks, state.course)
+    there, wanted = (
+        {path: (x.shape, str(x.dtype)) for path, x in masks_lib.leaves(tree)}
+        for tree in (found, masks)
+    )
+    for path in sorted(there.keys() | wanted.keys()):
+        was, now = wanted.get(path, "no mask"), there.get(path, "nothing")
+        if was != now:
+            raise ValueError(f"it returns {now} for {path}, and should {was}")
+    first = traced.jaxpr.invars[: len(jax.tree.leaves(state.params))]
+    used = [x for eqn in traced.jaxpr.eqns for x in eqn.invars]
+    used += traced.jaxpr.outvars
+    return not {*map(id, first)}.isdisjoint(map(id, used))
+
+
+def _movable(masks: Masks, course: Course) -> Masks:
+    """Return the masks that move: those that have a goal."""
+    return jax.tree.map(
+        lambda m, number: None if number is None else m, masks, course.goal
+    )
+
+
+def _now(
+    state: TrainState,
+    gradient: PyTree,
+    key: Key[Array, ""],
+    share: Float[Array, ""],
+    fraction: Float[Array, ""],
+) -> Now:
+    assert state.course is not None
+    return Now(
+        weights=state.params,
+        gradient=gradient,
+        masks=_movable(state.masks, state.course),
+        key=key,
+        step=state.step,
+        share=share,
+        goal=state.course.goal,
+        fraction=fraction,
+    )
 
 
 def spent(course: Course, masks: Masks, step: int | Int[Array, ""]) -> Course:
