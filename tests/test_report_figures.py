@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from lth_jax import report
 from lth_jax.branches import BRANCHES
-from lth_jax.report import drawing, figures
+from lth_jax.report import drawing, figures, ranking
 from lth_jax.workdir.records import Member, row
 
 
@@ -450,7 +450,7 @@ def ranked(*names, level=1):
 
 def test_many_branches_of_a_level_have_a_line_each():
     names = ["ticket", "signs", "magnitudes", "permuted", "noise_1", "random_reinit"]
-    figure = figures.by_branch(ranked(*names))
+    figure = ranking.by_branch(ranked(*names))
     (ax,) = figure.axes
     assert [label.get_text() for label in ax.get_yticklabels()] == [
         name.replace("_", " ") for name in names
@@ -465,4 +465,4 @@ def test_many_branches_of_a_level_have_a_line_each():
 
 
 def test_few_branches_have_no_ranking():
-    assert figures.by_branch(ranked("ticket", "random_reinit")) is None
+    assert ranking.by_branch(ranked("ticket", "random_reinit")) is None

@@ -20,7 +20,6 @@ from matplotlib.figure import Figure
 
 from lth_jax.report import drawing, frames
 from lth_jax.report.drawing import FEW, draw, few
-from lth_jax.report.ranking import by_branch as by_branch
 from lth_jax.report.rows import NETWORK, Rows, branches, extras, select, varying
 from lth_jax.report.titles import in_words, main, words_of
 
@@ -275,4 +274,4 @@ def _of_levels(lines: pd.DataFrame) -> pd.DataFrame:
 
 # Those that take rows.
 DRAWN = ("by_density", "by_rewind_step", "along_paths", "while_training", "layers")
-DRAWN += ("overlaps", "by_bill", "by_branch")
+DRAWN += ("overlaps", "by_bill")

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lth_jax.paths import local
-from lth_jax.report import drawing, figures, frames, tables, titles
+from lth_jax.report import drawing, figures, frames, ranking, tables, titles
 from lth_jax.report.drawing import FEW
 from lth_jax.report.rows import DIVERGED, Rows, extras, load, measures, names, select
 
@@ -105,7 +105,7 @@ def sections(rows: pd.DataFrame) -> Iterator[Section]:
             yield from _of_measure(rows, measure, where, alone)
         if measure == titles.main(rows):
             yield from _of_bills(rows, measure)
-            figure = figures.by_branch(rows, measure)
+            figure = ranking.by_branch(rows, measure)
             yield f"{titles.title(rows, measure)}, by branch", "by_branch", figure, []
     paths = select(rows, "error", **_OWN["error"])
     ends = paths.filter(["pair", "split"]).drop_duplicates()

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lth_jax.paths import local
-from lth_jax.report import figures, rows, tables
+from lth_jax.report import figures, ranking, rows, tables
 
 
 class Results:
@@ -48,6 +48,10 @@ class Results:
         return "\n".join(lines)
 
 
+_DRAWN = {name: getattr(figures, name) for name in figures.DRAWN}
+_DRAWN |= {"by_branch": ranking.by_branch}
+
+
 class Figures:
     """Figures of a run: those of `report.figures`, and a measure by density.
 
@@ -60,8 +64,8 @@ class Figures:
         self._rows = numbers
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        if name in figures.DRAWN:
-            return partial(getattr(figures, name), self._rows)
+        if name in _DRAWN:
+            return partial(_DRAWN[name], self._rows)
         there = rows.measures(self._rows)
         for measure in (name, f"test_{name}"):
             if measure in there:
@@ -70,4 +74,4 @@ class Figures:
 
     def __dir__(self) -> list[str]:
         there = (m.removeprefix("test_") for m in rows.measures(self._rows))
-        return [*figures.DRAWN, *there]
+        return [*_DRAWN, *there]
