@@ -497,10 +497,10 @@ def test_masks_move_from_the_first_multiple_of_their_interval(monkeypatch):
 @pytest.mark.parametrize(
     ("table", "keep", "said"),
     [
-        (("^a=0.5", "b=1.0"), (), ""),
-        ((".=0.5",), (), ""),
-        ((".=0.5",), ("b",), ""),
-        (("a=0.5",), ("b",), ""),  # what is kept whole needs no density
+        (("^a=0.5", "b=1.0"), (), None),
+        ((".=0.5",), (), None),
+        ((".=0.5",), ("b",), None),
+        (("a=0.5",), ("b",), None),  # what is kept whole needs no density
         (("a=0.5", "b=0.5"), ("b",), "'b' matches no prunable parameter; they are a"),
         (("a",), (), "could not convert string to float: 'a'; write 'pattern=0.1'"),
         (("a=",), (), "could not convert string to float: ''; write 'pattern=0.1'"),
@@ -519,8 +519,9 @@ def test_a_table_gives_every_layer_a_density(table, keep, said):
     changes = {"prune.table": table, "prune.keep": keep, "branches": branches}
     made = plan(**{"prune.levels": 1} | changes)
     layers = {"a": 100, "b": 4}
-    if not said and table[0] in ("^a=0.5", ".=0.5", "a=0.5"):
-        return made.check(layers, lambda step: 1.0)
+    if said is None:
+        made.check(layers, lambda step: 1.0)
+        return
     with pytest.raises(ConfigError) as caught:
         made.check(layers, lambda step: 1.0)
     assert str(caught.value).startswith(f"config.prune.table: {said}")
