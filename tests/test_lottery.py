@@ -21,11 +21,11 @@ from small import build
 from tqdm.auto import tqdm
 from trees import assert_same
 
-from lth_jax import branches, check, export, measures, prune, report, studies
+from lth_jax import branches, check, export, measures, movers, prune, report, studies
 from lth_jax import config as config_lib
 from lth_jax import masks as masks_lib
 from lth_jax.config.table import FIELDS
-from lth_jax.errors import Diverged
+from lth_jax.errors import ConfigError, Diverged
 from lth_jax.lottery import loop, methods, training
 from lth_jax.lottery.plan import Plan
 from lth_jax.train import experiment as experiment_lib
@@ -506,6 +506,22 @@ def test_a_branch_of_changed_weights_has_no_dense_one_beside_it(
     assert compared == {"ticket"}
     taken = {r["value"] for r in rows if r["measure"] == "steps_trained"}
     assert taken == {6}
+
+
+def test_what_goes_on_after_the_end_has_no_dense_one_beside_it(finished, configure):
+    """A ticket begins where the dense network is, which goes no further."""
+    goes_on = {"rewind.weights": "trained", "rewind.clock": "end"}
+    run = at_level(finished, 1, configure(**goes_on, branches=("ticket", "rewind_0")))
+    for ticket in run.plan.tickets(1):
+        assert run.twin(ticket) is None
+        assert run.twin(ticket._replace(branch="rewind_0")) is not None
+
+
+def test_a_run_is_known_by_the_code_of_its_movers(configure):
+    """Which may be the user's own."""
+    config = configure(branches=("ticket", "rigl"))
+    assert movers.rigl in loop._own(config, build(config))
+    assert movers.set_ not in loop._own(config, build(config))
 
 
 def values(finished, level, step):
