@@ -24,7 +24,7 @@ LAYERS = [
     {"named"},
     {"train"},
     {"workdir"},
-    {"studies", "branches", "branch_masks"},
+    {"studies", "branches", "branch_masks", "bill"},
     {"lottery", "export", "tensorboard"},
     {"check", "dry_run", "search"},
     {"advice", "job"},

@@ -25,7 +25,7 @@ from lth_jax import branches, check, export, measures, movers, prune, report, st
 from lth_jax import config as config_lib
 from lth_jax import masks as masks_lib
 from lth_jax.config.table import FIELDS
-from lth_jax.errors import ConfigError, Diverged
+from lth_jax.errors import Diverged
 from lth_jax.lottery import loop, methods, training
 from lth_jax.lottery.plan import Plan
 from lth_jax.train import experiment as experiment_lib

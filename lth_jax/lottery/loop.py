@@ -16,13 +16,15 @@ import jax
 from ml_collections import ConfigDict
 from tqdm.auto import tqdm
 
+from lth_jax import bill
 from lth_jax import masks as masks_lib
 from lth_jax.branches import BRANCHES, MASKS
 from lth_jax.config import fields
 from lth_jax.config.fields import known
 from lth_jax.devices import processes
 from lth_jax.errors import Diverged, ProcessError
-from lth_jax.lottery import bill, checks
+from lth_jax.lottery import checks
+from lth_jax.lottery import progress as progress_lib
 from lth_jax.lottery.costs import costs
 from lth_jax.lottery.fleets import settled
 from lth_jax.lottery.methods import METHODS
@@ -36,7 +38,6 @@ from lth_jax.prune import ScoreError
 from lth_jax.report import Results
 from lth_jax.studies import STUDIES
 from lth_jax.train import experiment as experiment_lib
-from lth_jax.lottery import progress as progress_lib
 from lth_jax.train.experiment import Experiment
 from lth_jax.workdir import environment, growth, identity
 from lth_jax.workdir.folder import Workdir

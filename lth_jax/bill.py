@@ -82,11 +82,10 @@ def to_train(run: "Run", training: Training, network: TrainState) -> Bill:
     total = sum(n * kept.get(path, steps) for path, n in uses.items())
     moves = run.plan.moves([training]) if training.member.branch in BRANCHES else None
     if moves and moves_lib.looks_at_gradient(moves.mover, network):
-        first = training.begin // moves.every
-        moved = moves.last // moves.every - first
+        moved = moves.number(training.begin)
     # Backward to the activations, as forward, a gradient is of what is kept.
     sparse = _STEP * total + moved * (2 * total / steps + whole)
-    return Bill(batch * sparse, batch * _STEP * (steps + moved) * whole)
+    return Bill(float(batch * sparse), float(batch * _STEP * (steps + moved) * whole))
 
 
 def to_find(run: "Run", training: Training) -> Bill | None:
@@ -98,11 +97,15 @@ def to_find(run: "Run", training: Training) -> Bill | None:
     if member == member.dense:
         return Bill(0.0, 0.0)
     if member.branch not in BRANCHES:  # a method's own, which goes on from the dense
-        return run.bills[member.dense]
+        return run.bills.get(member.dense)
     branch, config = BRANCHES[member.branch], run.config
     weights = origins(branch, member.level, config.rewind)["params"]
+    networks = []
+    if weights == "ticket":
+        networks.append(member.ticket)
+        weights = origins(BRANCHES["ticket"], member.level, config.rewind)["params"]
     steps = {"k": member.rewind_step, "end": run.plan.length}
-    of_dense, networks, bill = steps.get(weights, 0), [], Bill(0.0, 0.0)
+    of_dense, bill = steps.get(weights, 0), Bill(0.0, 0.0)
     if member.level and branch.masks not in COUNTED or weights == "before":
         at = config.prune.at or _method(run).at or "end"
         at = "end" if weights == "before" else at
@@ -111,9 +114,6 @@ def to_find(run: "Run", training: Training) -> Bill | None:
             earlier = range(1, member.level)
             networks += [member.ticket._replace(level=level) for level in earlier]
         bill = _of_method(run, member.ticket)
-    if weights == "ticket":
-        networks.append(member.ticket)
-        of_dense = max(of_dense, member.rewind_step)
     if not run.bills.keys() >= {member.dense, *networks}:
         return None
     whole, share = run.bills[member.dense], of_dense / run.plan.length
