@@ -24,8 +24,8 @@ from lth_jax.train.step import next_loss
 from lth_jax.workdir.member import Member, Networks
 
 if TYPE_CHECKING:
+    from lth_jax.bill import Bill
     from lth_jax.branches import Branch
-    from lth_jax.lottery.bill import Bill
     from lth_jax.lottery.plan import Plan
     from lth_jax.train.evaluate import Evaluation
     from lth_jax.train.experiment import Experiment
