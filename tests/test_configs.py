@@ -61,6 +61,7 @@ VARIANTS = {
         ("lenet", "resnet20", "short"),
         ("", "late", "early", "snip", "grasp", "synflow", "trained", "fine_tuned"),
     ),
+    "ablations": (),
     "grokking": (("transformer",), ("decay",)),
     "bytes": (("short",),),
     "vit": (("cifar100",),),
@@ -90,6 +91,7 @@ PARAMETERS = {
     "inception_v3": 27_161_264,
     "squeezenet": 1_248_424,
     "rivals": 266_610,
+    "ablations": 266_610,
     "grokking": 67 * 500 + 500 * 48 + 48 * 500 + 500 * 67,
     "bytes": 867_328,  # that of 64 positions
     "vit": 2_697_610,
