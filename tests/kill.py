@@ -2,6 +2,7 @@
 
     python tests/kill.py --kills=50
     python tests/kill.py --kills=50 --signal=TERM
+    python tests/kill.py --kills=20 --moving
 
 A lottery on digits (three replicates, branches, copies that are compared, two rewind
 steps) runs once in peace.
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,6 +49,14 @@ OVERRIDES = (
     "study.points=3",
     "study.examples=60",
 )
+# Beside tickets, networks whose masks move: shorter, of one copy each.
+MOVING = (
+    *OVERRIDES[1:6],
+    "replicates=2",
+    f"prune.levels={LEVELS}",
+    "branches=('ticket','rigl','set','gmp')",
+    "move.every=10it",
+)
 
 
 class Outcome(NamedTuple):
@@ -65,11 +75,11 @@ class Outcome(NamedTuple):
     seconds: list[float]
 
 
-def start(folder: Path) -> subprocess.Popen:
+def start(folder: Path, overrides: Sequence[str] = OVERRIDES) -> subprocess.Popen:
     """Start a run, or go on with it, in a process of its own."""
     command = [sys.executable, "-m", "lth_jax.main"]
     command += [f"--config={ROOT / 'configs' / 'digits.py'}", f"--workdir={folder}"]
-    command += [f"--config.{override}" for override in OVERRIDES]
+    command += [f"--config.{override}" for override in overrides]
     # With its programs at hand, a run spends its time on what could go wrong.
     settings = {"JAX_COMPILATION_CACHE_DIR": str(folder.parent / "compiled")}
     settings["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
@@ -121,7 +131,13 @@ def assert_same(one: Path, other: Path) -> None:
     assert not problems, problems
 
 
-def attack(folder: Path, kills: int, number: signal.Signals, seed: int = 0) -> Outcome:
+def attack(
+    folder: Path,
+    kills: int,
+    number: signal.Signals,
+    seed: int = 0,
+    overrides: Sequence[str] = OVERRIDES,
+) -> Outcome:
     """Kill runs in a folder, and compare each with one that was left in peace.
 
     Raises:
@@ -130,7 +146,7 @@ def attack(folder: Path, kills: int, number: signal.Signals, seed: int = 0) -> O
     peaceful, run, moments = folder / "peaceful", folder / "run", random.Random(seed)
     for _ in range(2):  # the second time as fast as those that follow
         shutil.rmtree(peaceful, ignore_errors=True)
-        process = start(peaceful)
+        process = start(peaceful, overrides)
         begun(process, peaceful)
         since = time.monotonic()
         trained(process, peaceful)
@@ -139,7 +155,7 @@ def attack(folder: Path, kills: int, number: signal.Signals, seed: int = 0) -> O
     saves = number != signal.SIGKILL
     killed, runs, levels, seconds = 0, 0, {}, []
     while killed < kills or run.exists():
-        process = start(run)
+        process = start(run, overrides)
         begun(process, run)
         hit = killed < kills
         if hit:
@@ -171,10 +187,12 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--signal", choices=["KILL", "TERM", "INT"], default="KILL")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--moving", action="store_true", help="masks move, too")
     asked = parser.parse_args()
     number = signal.Signals[f"SIG{asked.signal}"]
     with tempfile.TemporaryDirectory() as folder:
-        found = attack(Path(folder), asked.kills, number, asked.seed)
+        overrides = MOVING if asked.moving else OVERRIDES
+        found = attack(Path(folder), asked.kills, number, asked.seed, overrides)
     done = ", ".join(f"{found.levels[n]} after {n}" for n in sorted(found.levels))
     print(f"{found.kills} kills (by levels done: {done}) of {found.runs} runs:")
     print("rows, masks and parameters are those of a run in peace, to the last bit")
