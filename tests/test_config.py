@@ -76,6 +76,7 @@ def test_a_misspelt_field_is_no_field():
         ("prune.method", "size", "magnitude, random"),
         ("prune.schedule", "gradual", "iterative, one_shot"),
         ("prune.scope", "block", "global, layer"),
+        ("prune.scope", "2:", "global, layer"),
         ("study.tensors", "kernels", "all, masked"),
         ("study.batch_stats", "keep", "interpolate, recompute"),
     ],
@@ -206,9 +207,26 @@ def test_a_number_out_of_range_is_named_by_its_field(field, value):
                 {"prune.method": method, f"prune.{name}": value},
                 f"prune.{name}: {method!r} has its own; leave it out",
             )
-            for method in ("admm", "random")
+            for method in ("admm",)
             for name, value in (("at", "0"), ("rounds", 3))
         ),
+        *(
+            (
+                {"prune.scope": "2:4", "prune.densities": (0.5,)} | changes,
+                f"prune.scope: {changes.get('prune.method', 'magnitude')!r} needs",
+            )
+            for changes in (
+                {"prune.method": "synflow"},
+                {"prune.method": "admm"},
+                {"prune.at": "0", "prune.rounds": 2},
+            )
+        ),
+        ({"prune.scope": "5:4"}, "prune.scope: 5 of every 4 weights are not there"),
+        (
+            {"prune.scope": "2:4", "prune.densities": (0.5, 0.2)},
+            "prune.densities: scope '2:4' needs (0.5,), and no other level",
+        ),
+        ({"prune.scope": "2:4"}, "prune.densities: scope '2:4' needs (0.5,), and no"),
         *(
             (
                 {"dense_branches": (name,)},
@@ -259,6 +277,10 @@ def untrained(tmp_path, monkeypatch):
         ({"prune.table": ("fc1=1",)}, "prune.table: densities: no regular expression"),
         ({"prune.table": (".=0",)}, "prune.table: density: 0.0 is not in (0, 1]"),
         ({"prune.table": ("(=1",)}, "prune.table: "),
+        (
+            {"prune.scope": "2:3", "prune.densities": (2 / 3,)},
+            "prune.scope: masks: ",
+        ),
     ],
     ids=str,
 )

@@ -26,10 +26,10 @@ from lth_jax import config as config_lib
 from lth_jax import masks as masks_lib
 from lth_jax.config.table import FIELDS
 from lth_jax.errors import Diverged
-from lth_jax.lottery import loop, methods, training
+from lth_jax.lottery import loop, methods, progress, training
 from lth_jax.lottery.plan import Plan
 from lth_jax.train import experiment as experiment_lib
-from lth_jax.train import progress, state
+from lth_jax.train import state
 from lth_jax.train.fit import fit
 from lth_jax.workdir import Member, Workdir, environment, growth, records
 from lth_jax.workdir import checkpoints as checkpoint
@@ -1482,3 +1482,20 @@ def test_a_lottery_can_be_used_piece_by_piece(small, tmp_path):
         tickets = {m: network for m, network in trained.items() if m.is_ticket}
     assert list(tickets) == [Member(r, 2, 1, "ticket", 0) for r in range(2)]
     assert {masks_lib.count(t.masks)[0] for t in tickets.values()} == {KEPT[1]}
+
+
+def test_of_every_four_weights_two_remain_in_a_run(configure, tmp_path):
+    """By magnitude and at random; what is left of a run is as it should be."""
+    for method in ("magnitude", "random"):
+        config = configure(
+            **{"prune.scope": "2:4", "prune.densities": (0.5,)},
+            **{"prune.method": method, "branches": ("ticket", "inverted_mask")},
+        )
+        loop.run(config, tmp_path / method)
+        workdir = Workdir(tmp_path / method)
+        like = initial_shapes(config)
+        for network in workdir.load(workdir.levels, 1, like).values():
+            for path, mask in masks_lib.leaves(network.masks):
+                blocks = mask.reshape(-1, 4, mask.shape[-1])
+                assert (blocks.sum(1) == 2).all(), path
+        assert check.problems(tmp_path / method) == []

@@ -95,3 +95,37 @@ def test_what_cannot_be_reached_is_said(scope):
         Rule(0.5, 0.15, scope, ("fc",)).left(few)
     with pytest.raises(ValueError, match="^nothing would be left of 60 weights"):
         Rule(0.9, scope=scope).left({"a/w": (1, 60)})
+
+
+BLOCKS = {"w": boolean(1, 1, 1, 1, 1, 1, 1, 1).reshape(8, 1), "fc": boolean(1, 1)}
+HIGH = {"w": jnp.array([[5.0], [1], [6], [6], [6], [0], [0], [0]]), "fc": jnp.zeros(2)}
+
+
+def test_of_every_block_the_highest_remain_of_equals_the_first():
+    rule = Rule(0.2, 0.5, "2:4", keep=("fc",))
+    found = rule.shrink(HIGH, BLOCKS)
+    assert (
+        found["w"].ravel().tolist()
+        == [False, False, True, True] + [True] * 2 + [False] * 2
+    )
+    assert_same(found["fc"], BLOCKS["fc"])
+    counts = rule.counts(BLOCKS)
+    assert rule.left(counts) == {"w": (4, 8), "fc": (2, 2)}
+    assert rule.together(rule.counts(found)) == rule.left(counts)
+
+
+def test_as_many_weights_of_every_block_are_those_anywhere():
+    sparse = BLOCKS | {"w": boolean(0, 0, 1, 1, 0, 0, 1, 1).reshape(8, 1)}
+    found = Rule(0.2, 0.5, "2:4", keep=("fc",)).as_many(HIGH, sparse)
+    assert found["w"].ravel().tolist() == [0, 0, 1, 1, 1, 1, 0, 0]
+
+
+def test_as_many_weights_as_others_in_all_or_in_each_layer():
+    sparse = {"a": boolean(1, 0, 0, 0, 0, 0), "b": boolean(1, 1), "fc": boolean(1, 0)}
+    everywhere = Rule(0.2, keep=("fc",)).as_many(SCORES, sparse)
+    assert everywhere["a"].tolist() == [0, 0, 0, 0, 1, 1]
+    assert everywhere["b"].tolist() == [1, 0]
+    assert_same(everywhere["fc"], sparse["fc"])
+    each = Rule(0.2, scope="layer").as_many(SCORES, sparse)
+    assert each["a"].tolist() == [0, 0, 0, 0, 0, 1]
+    assert each["b"].tolist() == [1, 1]

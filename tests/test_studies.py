@@ -156,6 +156,21 @@ def test_last_weights_are_evaluated_beside_their_averages():
     assert trained[TICKET].average is average
 
 
+def test_supermasks_are_evaluated_where_they_start():
+    """Of copy 0 alone; where one has no start, the others are there."""
+    lost = TICKET._replace(branch="shuffled_mask")
+    trained = {m: network(TRAINED) for m in (TICKET, TICKET._replace(copy=1), lost)}
+    of, asked = run(trained), []
+    starts = {TICKET: network(TRAINED.at[0].set(20.0))}
+    of.start = starts.get
+    of.experiment.evaluators = {"test": lambda some: evaluate(some)["test"]}
+    of.with_room = lambda number, work: asked.append(number) or work(of.experiment)
+    ((member, measure, value),) = studies.supermask(of)
+    assert (member, measure, asked) == (TICKET, "untrained_test_accuracy", [1])
+    assert value == evaluate([starts[TICKET]])["test"][0]["accuracy"]
+    assert value != evaluate([trained[TICKET]])["test"][0]["accuracy"]
+
+
 def test_copies_of_a_dense_network_part_from_it_at_their_rewind_step():
     """It has one name, and is the other of all of them."""
     dense = Member(0, 0, 0, "dense", 0)
