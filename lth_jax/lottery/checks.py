@@ -1,6 +1,5 @@
 """Checks: whether what a config names is known, and can be."""
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import jax
@@ -76,8 +75,11 @@ def check_shapes(plan: "Plan", like: TrainState) -> None:
         with field("prune.scope"):
             size = jax.eval_shape(scores.magnitude, like.params)
             jax.eval_shape(rule.shrink, size, like.masks)
-    goal = jax.eval_shape(masks_lib.kept, rule.others(like.masks))
-    moving = jax.eval_shape(partial(state_lib.on_course, stretch=1), like, goal)
+
+    def begun(state: TrainState) -> TrainState:
+        return state_lib.on_course(state, masks_lib.kept(rule.others(state.masks)), 1)
+
+    moving = jax.eval_shape(begun, like)
     for mover in {BRANCHES[name].mover for name in plan.config.branches} - {""}:
         with field(f"branches: mover {mover!r}", Exception):
             moves.looks_at_gradient(MOVERS[mover], moving)
