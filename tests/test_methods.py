@@ -527,7 +527,7 @@ def test_rounds_of_scoring_keep_exact_numbers_and_nothing_comes_back(
 
 
 def test_rounds_leave_every_stacked_layer_its_number():
-    """As scores of the last round have it, though those of the first have another."""
+    """And what is gone does not come back, whatever its scores are then."""
     first = {"scan": jnp.array([[4.0, 3, 2, 1], [8, 7, 6, 5]])}
     rule = Rule(0.5, scope="layer", stacked=("scan",))
     before = masks_lib.full(first, include=("scan",))
@@ -541,7 +541,8 @@ def test_rounds_leave_every_stacked_layer_its_number():
 
     def score(run, ticket):
         asked.append(run.left.get(ticket))
-        return first
+        # The second time, the best are those that are gone.
+        return jax.tree.map(lambda x: x if len(asked) == 1 else -x, first)
 
     found = methods._shrunk(run, ticket, score)
     assert asked[0] is None
