@@ -80,6 +80,7 @@ def run(fresh=(), key=7, weights="k", clock="k", scope="global", keep=(), table=
         config=config,
         rule=Rule(0.2, scope=scope, keep=keep),
         plan=SimpleNamespace(
+            config=config,
             length=LENGTH,
             lengths=lambda branch, level: branch.lengths or 0.4,
             dense=seeds,

@@ -98,16 +98,17 @@ def looks_at_gradient(mover: Mover, state: TrainState) -> bool:
             code raises comes through.
     """
 
-    def made(gradient: PyTree, state: TrainState) -> Masks:
+    def made(gradient: PyTree, state: TrainState) -> tuple[PyTree, Masks]:
         share = jnp.float32(0)
-        return mover(_now(state, gradient, jax.random.key(0), share, share))
+        now = _now(state, gradient, jax.random.key(0), share, share)
+        return mover(now), now.masks
 
-    traced, found = jax.make_jaxpr(made, return_shape=True)(state.params, state)
-    assert state.course is not None
-    masks = _movable(state.masks, state.course)
+    traced, made_and_given = jax.make_jaxpr(made, return_shape=True)(
+        state.params, state
+    )
     there, wanted = (
         {path: (x.shape, str(x.dtype)) for path, x in masks_lib.leaves(tree)}
-        for tree in (found, masks)
+        for tree in made_and_given
     )
     for path in sorted(there.keys() | wanted.keys()):
         was, now = wanted.get(path, "no mask"), there.get(path, "nothing")
