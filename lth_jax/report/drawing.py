@@ -31,7 +31,7 @@ STYLES = {
     "fine_tune_small": ("#56B4E9", "X", ":"),
     "long": ("#8C564B", "<", "-"),
     "cross_lr": ("#7F7F7F", ">", "-"),
-    "dense_equal_bill": ("#000000", "s", ":"),
+    "dense_equal_bill": ("#6A3D9A", "s", ":"),
     "uniform_mask": ("#999933", "s", ":"),
     "erk_mask": ("#999933", "o", "-"),
     "table_mask": ("#999933", "^", "-."),
