@@ -169,6 +169,7 @@ def test_what_came_before_may_be_counted_as_if_dense_too(iterative):
 SCORING = STEP * WHOLE  # a gradient of one batch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "branch", "one", "two"),
     [

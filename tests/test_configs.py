@@ -223,7 +223,14 @@ def test_variants_that_exclude_each_other_are_refused(name, variants):
     )
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+# Those that take seconds to trace.
+LARGE = ("inception_v3", "mobilenet_v2", "resnet50")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n in LARGE)) for n in VARIANTS],
+)
 def test_networks_have_their_published_sizes(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where data of one's own are
     (tmp_path / "input.txt").write_text(999 * "a")

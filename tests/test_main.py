@@ -446,7 +446,7 @@ STARTS = {
 
 
 @pytest.mark.parametrize("start", STARTS)
-@pytest.mark.parametrize("option", ["-B", "-P"])
+@pytest.mark.parametrize("option", ["-P", pytest.param("-B", marks=pytest.mark.slow)])
 def test_a_config_imports_what_stands_beside_it(start, option, own, tmp_path):
     """However it is loaded; and its modules are not found instead of others."""
     code = f"import os, runpy, sys\n{STARTS[start]}"

@@ -466,7 +466,9 @@ def ticket_at(config, directory, level):
     return next(iter(workdir.load(workdir.levels, level, like).values()))
 
 
-@pytest.mark.parametrize("schedule", ["iterative", "one_shot"])
+@pytest.mark.parametrize(
+    "schedule", ["one_shot", pytest.param("iterative", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(("at", "step"), [("0", 0), ("k", 2), ("end", 6), ("", 6)])
 def test_magnitudes_may_be_those_of_any_step(scored, at, step, schedule):
     config, directory, found = scored(**{"prune.at": at, "prune.schedule": schedule})
@@ -490,7 +492,9 @@ def test_snip_may_score_at_any_step(scored, at, step):
 
 
 @pytest.mark.parametrize("scope", ["global", "layer"])
-@pytest.mark.parametrize("method", ["magnitude", "snip"])
+@pytest.mark.parametrize(
+    "method", ["magnitude", pytest.param("snip", marks=pytest.mark.slow)]
+)
 def test_rounds_of_scoring_keep_exact_numbers_and_nothing_comes_back(
     scored, method, scope, monkeypatch
 ):

@@ -266,6 +266,7 @@ def test_axis_name_averages_batch_statistics():
     np.testing.assert_allclose(halves.reshape((4, 3)), whole, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_inception_returns_auxiliary_logits_only_in_training():
     network = create("inception_v3", num_classes=5)
     for size in (75, 128, 299):

@@ -83,6 +83,7 @@ def masks_of(networks):
     return {member: masks_lib.checksum(n.masks) for member, n in networks.items()}
 
 
+@pytest.mark.slow
 def test_all_keep_as_many_weights_as_the_ticket_in_the_end(whole):
     _, directory, networks, _ = whole
     assert len(networks) == 2 + 3 * 2 * 4
@@ -94,6 +95,7 @@ def test_all_keep_as_many_weights_as_the_ticket_in_the_end(whole):
     assert check.problems(directory) == []
 
 
+@pytest.mark.slow
 def test_no_mover_compiles_after_the_first_level(whole):
     _, _, _, compiled = whole
     assert compiled[1] > 0
