@@ -376,6 +376,7 @@ def test_the_smallest_run_on_imagenet(name, imagenet, tmp_path):
     assert {"0", "1", str(end)} <= saved
 
 
+@pytest.mark.slow
 def test_imagenet_is_read_from_disk(imagenet):
     config = get("resnet50", "smoke")
     with config.unlocked():

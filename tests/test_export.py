@@ -124,6 +124,7 @@ def test_a_ticket_comes_back_as_it_was(kind, lenet, tmp_path, capsys):
     assert said.endswith(f"{path.stat().st_size:,} bytes (dense: {dense:,}): {path}\n")
 
 
+@pytest.mark.slow
 def test_a_ticket_with_batch_statistics_comes_back(resnet20, tmp_path):
     run, _, ticket = resnet20
     main([str(run), "--level=1", f"--out={tmp_path / 'a.safetensors'}"])

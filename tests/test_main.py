@@ -468,6 +468,7 @@ def test_a_config_imports_what_stands_beside_it(start, option, own, tmp_path):
     assert (called.stdout, called.stderr) == wanted
 
 
+@pytest.mark.slow
 def test_workers_get_what_a_config_defines(own, tmp_path):
     """In a process of its own, that has started none."""
     program = tmp_path / "program.py"
@@ -600,6 +601,7 @@ def test_a_mistake_is_all_that_a_user_sees(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_run_of_which_a_network_diverged_has_a_report_and_status_1(tmp_path):
     called = call(
         f"{DIGITS}:smoke",
