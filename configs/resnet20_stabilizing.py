@@ -74,17 +74,10 @@ def get_config(variant: str = "") -> ConfigDict:
         "smoke",
     )
     config = config_lib.default()
-    papers.cifar(config, variants)
-    config.data.validation = 5_000
-    config.model.name = "resnet20"
-    config.model.init = "glorot_normal"
-    config.model.options = {"width": 16}
-    config.optim.milestones = ("20000it", "25000it")
-    config.train.length = "30000it"
+    papers.resnet20_stabilizing(config, variants)
     config.rewind.steps = ("0it", "500it")
     config.prune.fraction = 0.2
     config.prune.levels = 8
-    config.prune.exclude = ("^fc/", "/shortcut/")
 
     if variants & {"low", "warmup"}:
         config.optim.learning_rate = 0.01

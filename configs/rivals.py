@@ -69,15 +69,8 @@ def get_config(variant: str = "") -> ConfigDict:
     )
     config = config_lib.default()
     if variants & {"resnet20", "short"}:
-        papers.cifar(config, variants)
+        papers.resnet20_stabilizing(config, variants)
         config.replicates = 5
-        config.data.validation = 5_000
-        config.model.name = "resnet20"
-        config.model.init = "glorot_normal"
-        config.model.options = {"width": 16}
-        config.optim.milestones = ("20000it", "25000it")
-        config.train.length = "30000it"
-        config.prune.exclude = ("^fc/", "/shortcut/")
         config.prune.densities = (0.5, 0.2, 0.1, 0.05)
     else:
         papers.lenet(config)

@@ -9,15 +9,16 @@ import jax
 from lth_jax import masks as masks_lib
 from lth_jax.branch_masks import COUNTED
 from lth_jax.branches import BRANCHES, origins
+from lth_jax.layers.summary import multiply_adds
 from lth_jax.train import moves as moves_lib
 from lth_jax.train.state import TrainState
 from lth_jax.workdir.member import Member, Training
 from lth_jax.workdir.records import member as member_of
 
 if TYPE_CHECKING:
-    from lth_jax.lottery.methods import Method
     from lth_jax.lottery.running import Run
 
+_KINDS = ("", "dense_")  # before the names of measures
 _STEP = 3  # times what a batch takes forward: as much again for each gradient
 
 
@@ -43,9 +44,6 @@ def recorded(rows: Iterable[dict[str, Any]]) -> dict[Member, Bill]:
     }
 
 
-_KINDS = ("", "dense_")
-
-
 def rows(
     run: "Run", training: Training, network: TrainState
 ) -> list[tuple[str, float]]:
@@ -58,19 +56,18 @@ def rows(
     the optimizer are not counted, nor are the comparisons of a pruning.
     """
     run.bills[training.member] = trained = to_train(run, training, network)
-    numbers = [*zip(_KINDS, trained)]
-    found = [(f"{kind}multiply_adds_to_train", n) for kind, n in numbers]
-    if (before := to_find(run, training)) is None:
-        return found
-    return found + [
-        (f"{kind}multiply_adds_to_find", n) for kind, n in zip(_KINDS, before)
+    bills = {"train": trained, "find": to_find(run, training)}
+    return [
+        (f"{kind}multiply_adds_to_{what}", number)
+        for what, bill in bills.items()
+        for kind, number in zip(_KINDS, bill or ())
     ]
 
 
 def to_train(run: "Run", training: Training, network: TrainState) -> Bill:
     """Return the bill of a training."""
     steps, batch = training.steps, run.config.data.batch_size
-    uses = {p: n for layer in run.experiment.layers for p, n in layer.weights.items()}
+    uses = multiply_adds(run.experiment.layers)
     whole, masks = sum(uses.values()), network.masks
     course, moved = network.course, 0.0
     if course is None:
@@ -81,7 +78,10 @@ def to_train(run: "Run", training: Training, network: TrainState) -> Bill:
         kept = {path: float(n) for path, n in masks_lib.leaves(sums)}
     total = sum(n * kept.get(path, steps) for path, n in uses.items())
     moves = run.plan.moves([training]) if training.member.branch in BRANCHES else None
-    if moves and moves_lib.looks_at_gradient(moves.mover, network):
+    if moves and moves.mover not in run.looks:
+        looks = moves_lib.looks_at_gradient(moves.mover, network)
+        run.looks[moves.mover] = looks
+    if moves and run.looks[moves.mover]:
         moved = moves.number(training.begin)
     # Backward to the activations, as forward, a gradient is of what is kept.
     sparse = _STEP * total + moved * (2 * total / steps + whole)
@@ -107,8 +107,7 @@ def to_find(run: "Run", training: Training) -> Bill | None:
     steps = {"k": member.rewind_step, "end": run.plan.length}
     of_dense, bill = steps.get(weights, 0), Bill(0.0, 0.0)
     if member.level and branch.masks not in COUNTED or weights == "before":
-        at = config.prune.at or _method(run).at or "end"
-        at = "end" if weights == "before" else at
+        at = "end" if weights == "before" else run.plan.scored_at
         of_dense = max(of_dense, steps.get(at, 0))
         if config.prune.schedule == "iterative" and at == "end":
             earlier = range(1, member.level)
@@ -123,7 +122,7 @@ def to_find(run: "Run", training: Training) -> Bill | None:
 
 def _of_method(run: "Run", ticket: Member) -> Bill:
     """Return the bill of scoring for, and of what a method trains of its own."""
-    config, method = run.config, _method(run)
+    config, method = run.config, run.method
     iterative = config.prune.schedule == "iterative"
     rounds = config.prune.rounds or method.rounds
     examples = rounds * method.passes(config.data.batch_size)
@@ -134,11 +133,5 @@ def _of_method(run: "Run", ticket: Member) -> Bill:
             of = training.member
             if of.branch not in BRANCHES and of.dense == ticket.dense:
                 examples += _STEP * training.steps * config.data.batch_size
-    layers = run.experiment.layers
-    one = sum(n for layer in layers for n in layer.weights.values())
-    return Bill(float(examples * one), float(examples * one))
-
-
-def _method(run: "Run") -> "Method":
-    assert run.plan.method is not None
-    return run.plan.method
+    number = float(examples * sum(multiply_adds(run.experiment.layers).values()))
+    return Bill(number, number)

@@ -40,6 +40,20 @@ def build(config, together=None):
     return _built(json.dumps(built))
 
 
+def configuring(tmp_path_factory, **settings):
+    """Return a function from changes of these settings, on digits, to a config."""
+    here = {"data.dir": str(tmp_path_factory.getbasetemp() / "tfds")}
+
+    def configure(**changes):
+        config = config_lib.default()
+        config.model.options = {"widths": (12,)}
+        fields = {"data.batch_size": 20} | here | settings | changes
+        config.update_from_flattened_dict(fields)
+        return config.lock()
+
+    return configure
+
+
 class Convolutional(models.Classifier):
     """A convolution and a batch normalisation."""
 

@@ -7,11 +7,10 @@ import os
 import signal
 
 import pytest
-from small import build
+from small import build, configuring
 from tqdm.auto import tqdm
 
 from lth_jax import check, lottery
-from lth_jax import config as config_lib
 from lth_jax.branches import BRANCHES, Branch
 from lth_jax.train import experiment
 from lth_jax.train.moves import Moves
@@ -36,26 +35,16 @@ def compile_once(monkeypatch):
 
 @pytest.fixture(scope="module")
 def configure(tmp_path_factory):
-    def configure(**changes):
-        config = config_lib.default()
-        config.model.options = {"widths": (12,)}
-        config.update_from_flattened_dict(
-            {
-                "replicates": 1,
-                "data.dir": str(tmp_path_factory.getbasetemp() / "tfds"),
-                "data.batch_size": BATCH,
-                "train.length": "12it",
-                "move.every": "2it",
-                "prune.fraction": 0.5,
-                "prune.levels": 2,
-                "rewind.steps": ("3it",),
-                "branches": ("ticket",),
-            }
-            | changes
-        )
-        return config.lock()
-
-    return configure
+    settings = {
+        "replicates": 1,
+        "train.length": "12it",
+        "move.every": "2it",
+        "prune.fraction": 0.5,
+        "prune.levels": 2,
+        "rewind.steps": ("3it",),
+        "branches": ("ticket",),
+    }
+    return configuring(tmp_path_factory, **settings)
 
 
 def bills(directory):

@@ -13,12 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
-from small import build
+from small import build, configuring
 from tqdm.auto import tqdm
 from trees import assert_same
 
 from lth_jax import check, lottery, models, prune, scores
-from lth_jax import config as config_lib
 from lth_jax import masks as masks_lib
 from lth_jax.data import Memory, Split, normalise
 from lth_jax.errors import Diverged
@@ -36,29 +35,19 @@ KEPT = [888, 621, 434]  # of 64 * 12 + 12 * 10 weights, less ceil(0.3 of the res
 
 @pytest.fixture(scope="module")
 def configure(tmp_path_factory):
-    def configure(**changes):
-        config = config_lib.default()
-        config.model.options = {"widths": (12,)}
-        config.update_from_flattened_dict(
-            {
-                "replicates": 2,
-                "data.dir": str(tmp_path_factory.getbasetemp() / "tfds"),
-                "data.batch_size": 20,
-                "optim.name": "adam",
-                "optim.learning_rate": 0.01,
-                "train.length": "6it",
-                "prune.fraction": 0.3,
-                "prune.levels": 2,
-                "prune.admm.rho": (0.1, 1.0, 10.0),
-                "prune.admm.updates": 2,
-                "prune.admm.interval": "60it",
-                "branches": ("ticket",),
-            }
-            | changes
-        )
-        return config.lock()
-
-    return configure
+    settings = {
+        "replicates": 2,
+        "optim.name": "adam",
+        "optim.learning_rate": 0.01,
+        "train.length": "6it",
+        "prune.fraction": 0.3,
+        "prune.levels": 2,
+        "prune.admm.rho": (0.1, 1.0, 10.0),
+        "prune.admm.updates": 2,
+        "prune.admm.interval": "60it",
+        "branches": ("ticket",),
+    }
+    return configuring(tmp_path_factory, **settings)
 
 
 def masks(config, directory, level):

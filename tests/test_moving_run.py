@@ -6,12 +6,11 @@ import signal
 
 import jax
 import pytest
-from small import build
+from small import build, configuring
 from tqdm.auto import tqdm
 from trees import assert_same
 
 from lth_jax import check, lottery
-from lth_jax import config as config_lib
 from lth_jax import masks as masks_lib
 from lth_jax.lottery import loop
 from lth_jax.train import experiment
@@ -23,27 +22,17 @@ MOVERS = ("rigl", "set", "gmp")
 
 @pytest.fixture(scope="module")
 def configure(tmp_path_factory):
-    def configure(**changes):
-        config = config_lib.default()
-        config.model.options = {"widths": (12,)}
-        config.update_from_flattened_dict(
-            {
-                "replicates": 2,
-                "data.dir": str(tmp_path_factory.getbasetemp() / "tfds"),
-                "data.batch_size": 20,
-                "optim.name": "adam",
-                "optim.learning_rate": 0.01,
-                "train.length": "8it",
-                "move.every": "2it",
-                "prune.fraction": 0.3,
-                "prune.levels": 3,
-                "branches": ("ticket", *MOVERS),
-            }
-            | changes
-        )
-        return config.lock()
-
-    return configure
+    settings = {
+        "replicates": 2,
+        "optim.name": "adam",
+        "optim.learning_rate": 0.01,
+        "train.length": "8it",
+        "move.every": "2it",
+        "prune.fraction": 0.3,
+        "prune.levels": 3,
+        "branches": ("ticket", *MOVERS),
+    }
+    return configuring(tmp_path_factory, **settings)
 
 
 def trained(config, directory, patch):

@@ -24,6 +24,18 @@ def cifar(config: ConfigDict, variants: set[str]) -> None:
     config.optim.learning_rate = 0.1
 
 
+def resnet20_stabilizing(config: ConfigDict, variants: set[str]) -> None:
+    """Set ResNet-20 on CIFAR-10, as Frankle et al. (2019) train and prune it."""
+    cifar(config, variants)
+    config.data.validation = 5_000
+    config.model.name = "resnet20"
+    config.model.init = "glorot_normal"
+    config.model.options = {"width": 16}
+    config.optim.milestones = ("20000it", "25000it")
+    config.train.length = "30000it"
+    config.prune.exclude = ("^fc/", "/shortcut/")
+
+
 def correlation(config: ConfigDict, variants: set[str]) -> None:
     """Set the grid of Liu et al. (2021), Sections 4 and 5, and the controls it lacks.
 

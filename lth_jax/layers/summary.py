@@ -117,6 +117,11 @@ def _multiply_adds(network: Network, made: Any, example: PyTree) -> dict[str, in
     return {path: round(n / examples) for path, n in counted.items()}
 
 
+def multiply_adds(layers: Sequence[Layer]) -> dict[str, int]:
+    """Return how many multiply-adds of an example each weight array has, by path."""
+    return {path: n for layer in layers for path, n in layer.weights.items()}
+
+
 def table(rows: Sequence[Layer]) -> str:
     """Render layers as aligned plain text, with totals in the last line.
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from lth_jax import masks as masks_lib
+from lth_jax.layers import summary
 from lth_jax.train.state import TrainState
 from lth_jax.workdir.member import Training
 from lth_jax.workdir.records import numbered
@@ -29,7 +30,7 @@ def costs(run: "Run", training: Training, network: TrainState) -> list[dict[str,
         return numbered(member, network, [taken])
     left = masks_lib.by_layer(network.masks)
     pruned = sum(total - kept for kept, total in left.values())
-    uses = {p: n for layer in run.experiment.layers for p, n in layer.weights.items()}
+    uses = summary.multiply_adds(run.experiment.layers)
     densities = {path: left[path][0] / left[path][1] for path in uses if path in left}
     weights = sum(w.size for w in jax.tree.leaves(network.params)) - pruned
     others = sum(x.size for x in jax.tree.leaves(network.batch_stats))

@@ -203,15 +203,10 @@ def _flows(program: "Program", params: Params) -> None:
 
 def _admm(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
     """Prune by magnitude what ADMM has drawn towards as few weights."""
-    scope, sparse = run.config.prune.scope, _by_magnitude(run, tickets)
+    sparse = _by_magnitude(run, tickets)
     drawn = admm.draw(run, {t: run.rule.others(m) for t, m in sparse.items()})
-
-    def masks(ticket: Member, wanted: Masks) -> Masks:
-        magnitudes = scores.magnitude(drawn[ticket].params)
-        stacked = run.rule.stacked_in(wanted)
-        return prune.as_many(magnitudes, wanted, scope, stacked)
-
-    return {t: run.rule.beside(sparse[t], partial(masks, t)) for t in drawn}
+    sizes = {t: scores.magnitude(network.params) for t, network in drawn.items()}
+    return {t: run.rule.as_many(size, sparse[t]) for t, size in sizes.items()}
 
 
 def settled(

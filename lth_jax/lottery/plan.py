@@ -52,6 +52,12 @@ class Plan:
         return len(self.config.prune.densities) or self.config.prune.levels
 
     @property
+    def scored_at(self) -> str:
+        """The step whose weights decide on masks: "0", "k" or the "end"."""
+        own = self.method.at if self.method else ""
+        return self.config.prune.at or own or "end"
+
+    @property
     def table(self) -> list[tuple[str, float]]:
         """Densities of layers by regular expression, as the config has them.
 
@@ -145,13 +151,6 @@ class Plan:
         left = (1 - self.config.prune.fraction) ** level
         return max(1 / self.length, densities[level - 1] if densities else left)
 
-    def _stretch(self, member: Member) -> int | float:
-        """Return how many times as many steps the schedule of a network takes."""
-        branch = BRANCHES.get(member.branch)
-        if branch is None or not branch.stretched:
-            return 1
-        return self.lengths(branch, member.level)
-
     def moves(self, fleet: Sequence[Training]) -> Moves | None:
         """Return how the masks of a fleet move, all by one mover; None if they do not.
 
@@ -200,9 +199,8 @@ class Plan:
         """Return the training steps of a run until a ticket's masks are known."""
         if ticket.level == 0:
             return 0
-        at = self.config.prune.at or self.method and self.method.at
-        if at in ("0", "k"):
-            return ticket.rewind_step if at == "k" else 0
+        if self.scored_at != "end":
+            return ticket.rewind_step if self.scored_at == "k" else 0
         first = ticket.level if self.config.prune.schedule == "one_shot" else 1
         found = self.length
         for level in range(first, ticket.level + 1):
@@ -258,11 +256,9 @@ class Plan:
                     f"config.branches: {member.branch!r} would train from step {begin} "
                     f"to {stop}; see its lengths, and rewind.steps"
                 )
-        later = [
-            t.member.branch
-            for t in trainings
-            if t.stop > self.length * self._stretch(t.member)
-        ]
+        stretched = {name for name, branch in BRANCHES.items() if branch.stretched}
+        later = [t.member.branch for t in trainings if t.stop > self.length]
+        later = [name for name in later if name not in stretched]
         for level in levels:
             for fleet in self.waves(level):
                 self.moves(fleet)

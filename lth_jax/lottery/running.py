@@ -26,9 +26,11 @@ from lth_jax.workdir.member import Member, Networks
 if TYPE_CHECKING:
     from lth_jax.bill import Bill
     from lth_jax.branches import Branch
+    from lth_jax.lottery.methods import Method
     from lth_jax.lottery.plan import Plan
     from lth_jax.train.evaluate import Evaluation
     from lth_jax.train.experiment import Experiment
+    from lth_jax.train.moves import Mover
     from lth_jax.workdir.checkpoints import Series
     from lth_jax.workdir.folder import Workdir
     from lth_jax.workdir.pauses import Interruption
@@ -53,6 +55,7 @@ class Run:
         kept: the masks of the level's tickets, those that diverged among them.
         networks: what the level's networks came to.
         bills: what networks of all levels took to be trained.
+        looks: whether a mover looks at the gradient, of those that were asked.
         left: what earlier rounds of scoring have left of tickets that are scored.
     """
 
@@ -68,6 +71,7 @@ class Run:
     kept: dict[Member, Masks] = field(default_factory=dict)
     networks: Networks = field(default_factory=dict)
     left: dict[Member, Masks] = field(default_factory=dict)
+    looks: dict["Mover", bool] = field(default_factory=dict)
     bills: dict[Member, "Bill"] = field(default_factory=dict)
     _is_halved: bool = False
     _loaded: dict[int, Networks] = field(default_factory=dict)
@@ -114,8 +118,7 @@ class Run:
         The dense one at step 0 or k, or `previous`, as `prune.at` or the method says;
         in a round of scoring, under what the rounds before have left.
         """
-        at = self.config.prune.at or getattr(self.plan.method, "at", "end")
-        if at in ("", "end"):
+        if (at := self.plan.scored_at) == "end":
             found = self.previous(ticket)
         else:
             found = self.dense(ticket, ticket.rewind_step if at == "k" else 0)
@@ -125,9 +128,14 @@ class Run:
 
     def score(self, ticket: Member) -> Scores:
         """Return what the method thinks of a ticket's weights, if it scores them."""
-        method = self.plan.method
-        assert method is not None and method.score is not None  # `checks` said so
-        return method.score(self, ticket)
+        assert self.method.score is not None  # `checks` said so
+        return self.method.score(self, ticket)
+
+    @property
+    def method(self) -> "Method":
+        """How masks are made."""
+        assert self.plan.method is not None
+        return self.plan.method
 
     def masks(self, member: Member) -> Masks | None:
         """Return the masks of a member's ticket; None if nothing is left of it."""
