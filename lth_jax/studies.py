@@ -20,7 +20,7 @@ from lth_jax.tasks import task as task_lib
 from lth_jax.train.evaluate import between
 from lth_jax.train.state import TrainState
 from lth_jax.workdir import records
-from lth_jax.workdir.member import Member
+from lth_jax.workdir.member import Member, Networks
 
 if TYPE_CHECKING:
     from lth_jax.lottery.running import Run
@@ -136,12 +136,8 @@ def last_weights(run: "Run") -> Numbers:
     With `train.average`, `last_test_accuracy` stands beside `test_accuracy`, which is
     of the moving averages; both are of the same trainings.
     """
-    last = [replace(network, average=None) for network in run.networks.values()]
-    name = run.experiment.program.task.error
-    for split in run.experiment.evaluators:
-        evaluated = run.with_room(len(last), lambda e, s=split: e.evaluators[s](last))
-        for member, found in zip(run.networks, evaluated):
-            yield member, f"last_{split}_{name}", found[name]
+    networks = run.networks.items()
+    yield from _errors(run, "last", {m: replace(n, average=None) for m, n in networks})
 
 
 def onset(run: "Run") -> Numbers:
@@ -172,11 +168,7 @@ def supermask(run: "Run") -> Numbers:
     """
     members = [m for m in run.networks if m.level and not m.copy]
     starts = {m: start for m in members if (start := run.start(m)) is not None}
-    name, some = run.experiment.program.task.error, [*starts.values()]
-    for split in run.experiment.evaluators if some else ():
-        found = run.with_room(len(some), lambda e, s=split: e.evaluators[s](some))
-        for member, numbers in zip(starts, found):
-            yield member, f"untrained_{split}_{name}", numbers[name]
+    yield from _errors(run, "untrained", starts)
 
 
 STUDIES: dict[str, Callable[["Run"], Numbers]] = {
@@ -189,6 +181,15 @@ STUDIES: dict[str, Callable[["Run"], Numbers]] = {
     "onset": onset,
     "supermask": supermask,
 }
+
+
+def _errors(run: "Run", called: str, networks: Networks) -> Numbers:
+    """Yield the task's error of networks on every split, under a name of its own."""
+    name, some = run.experiment.program.task.error, [*networks.values()]
+    for split in run.experiment.evaluators if some else ():
+        found = run.with_room(len(some), lambda e, s=split: e.evaluators[s](some))
+        for member, numbers in zip(networks, found):
+            yield member, f"{called}_{split}_{name}", numbers[name]
 
 
 def _copies(run: "Run") -> Iterator[tuple[Member, TrainState, dict[str, Any]]]:

@@ -164,10 +164,14 @@ def legend(
     figure: Figure, handles: list, labels: list, n: pd.Series, columns: int
 ) -> None:
     """Put the legend above, with what is drawn of how many numbers."""
-    of = " to ".join(f"{number:.0f}" for number in sorted({n.min(), n.max()}))
     look = {"loc": "outside upper center", "ncols": max(1, columns), "frameon": False}
-    text = f"mean ± standard deviation, n = {of}"
-    figure.legend(handles, labels, title=text, **look)
+    figure.legend(handles, labels, title=drawn(n), **look)
+
+
+def drawn(n: pd.Series) -> str:
+    """Say what is drawn of how many numbers."""
+    of = " to ".join(f"{number:.0f}" for number in sorted({n.min(), n.max()}))
+    return f"mean ± standard deviation, n = {of}"
 
 
 @looks()

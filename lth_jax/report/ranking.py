@@ -53,7 +53,5 @@ def by_branch(rows: Rows, measure: str = "", **where: Any) -> Figure | None:
         ax.grid(visible=False, axis="x")
     axes[0].invert_yaxis()
     n = numbers.groupby(["panel", "branch"])["value"].count()
-    of = " to ".join(map(str, sorted({n.min(), n.max()})))
-    name = title(rows, measure, **where)
-    figure.supxlabel(f"{name}: mean ± standard deviation, n = {of}")
+    figure.supxlabel(f"{title(rows, measure, **where)}: {drawing.drawn(n)}")
     return figure
