@@ -20,7 +20,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-_SAMPLE = 16_384  # numbers that are sorted for the first guesses
+# How many numbers are sorted for the first guesses: of so many one, but at least, at
+# most, and of each of several groups.
+_ONE_OF, _LEAST, _MOST, _PART = 64, 4096, 16_384, 512
 _SMALL, _FEW = 1 << 16, 8  # size of arrays that are joined, where there are more
 _ROW = 4096  # numbers in a row of copied arrays
 _GROUPS = 32  # whose samples are sorted one by one, which makes a program larger
@@ -198,14 +200,17 @@ def _narrow(
 def _first_guess(ranked: Ranked, n: UInt32[Array, " groups"]) -> Int[Array, "groups 4"]:
     """Guess the n-th rank from a sample: somewhat before, just below, at, after."""
     sizes = [m.size for m in ranked.kept]
-    step = sum(sizes) // _SAMPLE | 1  # odd, so as not to walk along one column
+    whole = sum(sizes) // min(max(sum(sizes) // _ONE_OF, _LEAST), _MOST)
     starts = itertools.accumulate(sizes, initial=0)
-    ranks, group = [], []
+    ranks, group, steps = [], [], np.zeros(n.size, np.uint32)
     for s, m, g, start in zip(*ranked, starts):
+        own = m.size // (_PART * np.unique(g).size) if n.size > 1 else whole
+        step = min(whole, own) | 1  # odd, so as not to walk along one column
         some = slice(-start % step, None, step)
         rank = ordered(s.ravel()[some])
         ranks.append(jnp.where(m.ravel()[some], rank, jnp.iinfo(rank.dtype).max))
         group += [*_each(g, m.size)[some]]
+        steps[g] = step
     ranks, number = jnp.concatenate(ranks), np.bincount(group, minlength=n.size)
     if n.size <= _GROUPS:  # XLA:CPU sorts five times as fast by one key
         parts = jnp.split(ranks, np.cumsum(number)[:-1])
@@ -213,7 +218,7 @@ def _first_guess(ranked: Ranked, n: UInt32[Array, " groups"]) -> Int[Array, "gro
     else:
         _, ranks = lax.sort((jnp.array(group), ranks), num_keys=2)
 
-    def guess(n, end, number):
+    def guess(n, step, end, number):
         error = jnp.sqrt(number).astype(jnp.int32)  # two standard errors of a median
         at = (n // step).astype(jnp.int32) + jnp.stack([-error, 0, 0, error])
         at = end - number + jnp.clip(at, 0, number - 1)
@@ -221,7 +226,7 @@ def _first_guess(ranked: Ranked, n: UInt32[Array, " groups"]) -> Int[Array, "gro
         ends = jnp.iinfo(ranks.dtype)
         return jnp.clip(off, ends.min + 1, ends.max - 1)
 
-    return jax.vmap(guess)(n, jnp.array(np.cumsum(number)), jnp.array(number))
+    return jax.vmap(guess)(n, *map(jnp.array, (steps, np.cumsum(number), number)))
 
 
 def _count(

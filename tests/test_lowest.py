@@ -50,6 +50,22 @@ def test_the_threshold_is_found_in_a_few_passes(name, share, monkeypatch):
     assert below[0] == np.sum(rank <= low[0]) <= n <= np.sum(rank <= low[0] + 1)
 
 
+def test_a_small_layer_beside_a_large_one_takes_no_more_passes(monkeypatch):
+    sizes = SIZE, SIZE // 8, 1000
+    parts = [normal()[:size] for size in sizes]
+    kept = [np.arange(size) % 10 > 0 for size in sizes]
+    ranked = Ranked([*map(jnp.abs, parts)], [*map(jnp.asarray, kept)], [0, 1, 2])
+    passes, count = [], lowest._count
+    monkeypatch.setattr(
+        lowest, "_count", lambda *args: passes.append(0) or count(*args)
+    )
+    n = [int(0.98 * mask.sum()) for mask in kept]
+    with jax.disable_jit():
+        _, below = lowest._threshold(ranked, jnp.array(n, jnp.uint32))
+    assert below.tolist() == n
+    assert len(passes) <= 8
+
+
 def test_no_copy_of_the_numbers_is_made():
     ranked = [jnp.ones((1024, 1024))], [jnp.ones((1024, 1024), bool)]
     program = jax.jit(lambda s, m, n: lowest.without(Ranked(s, m, [0]), n))
