@@ -18,8 +18,9 @@ def by_branch(rows: Rows, measure: str = "", **where: Any) -> Figure | None:
     """Draw a measure of every branch of a level: what a ticket has lost, and what then.
 
     A panel for some of the levels (and every rewind step, run and setting), a line for
-    each branch in the order of rows, from above: its mean and standard deviation, replicates
-    beside it, and the ticket's mean across. None where no level has many branches.
+    each branch in the order of rows, from above: its mean and standard deviation, the
+    replicates beside it, and the ticket's mean across. None where no level has many
+    branches.
     """
     measure = measure or main(rows)
     numbers = frames.frame(rows, measure, **where)
