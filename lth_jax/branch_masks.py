@@ -11,6 +11,7 @@ from jaxtyping import Array, Key
 
 from lth_jax import densities, prune, scores
 from lth_jax import masks as masks_lib
+from lth_jax.given import GIVEN
 from lth_jax.masks import Masks
 from lth_jax.workdir.member import Member
 
@@ -23,16 +24,33 @@ Source = Callable[["Run", Member, Key[Array, ""]], Masks | None]
 Shapes = dict[str, tuple[int, ...]]
 
 
-def _shuffled(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks:
-    """Return random masks that keep as many weights of every layer."""
-    masks = run.masks(ticket)
-    return prune.shuffle(key, masks, stacked=run.rule.stacked_in(masks))
+def _own(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks:
+    return run.masks(ticket)
 
 
-def _random(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks:
-    """Return random masks that keep as many weights in all."""
-    shuffle = partial(prune.shuffle, key, scope="global")
-    return run.rule.beside(run.masks(ticket), shuffle)
+def _given(run: "Run", ticket: Member, key: Key[Array, ""], after: int = 0) -> Masks:
+    """Return masks from elsewhere, of the replicate or of one that comes after it."""
+    return GIVEN[run.config.given].of(ticket.replicate + after)
+
+
+def shuffled(source: Source) -> Source:
+    """Return a source of random masks that keep as many weights of every layer."""
+
+    def drawn(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks:
+        masks = source(run, ticket, key)
+        return prune.shuffle(key, masks, stacked=run.rule.stacked_in(masks))
+
+    return drawn
+
+
+def random(source: Source) -> Source:
+    """Return a source of random masks that keep as many weights in all."""
+
+    def drawn(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks:
+        shuffle = partial(prune.shuffle, key, scope="global")
+        return run.rule.beside(source(run, ticket, key), shuffle)
+
+    return drawn
 
 
 def allocated(divide: Callable[["Run", Shapes, Fraction], dict[str, int]]) -> Source:
@@ -121,10 +139,10 @@ def _mixed(choose: Callable[[Array, Array], Array]) -> Source:
 
 
 MASKS: dict[str, Source] = {
-    "own": lambda run, ticket, key: run.masks(ticket),
+    "own": _own,
     "none": lambda run, ticket, key: run.dense(ticket, 0).masks,
-    "shuffled": _shuffled,
-    "random": _random,
+    "shuffled": shuffled(_own),
+    "random": random(_own),
     "uniform": allocated(lambda run, *layers: densities.uniform(*layers)),
     "erk": allocated(lambda run, *layers: densities.erk(*layers)),
     "table": allocated(lambda run, layers, _: densities.table(layers, run.plan.table)),
@@ -133,8 +151,13 @@ MASKS: dict[str, Source] = {
     "sibling": _of(_sibling),
     "union": _mixed(jnp.logical_or),
     "intersection": _mixed(jnp.logical_and),
+    "given": _given,
+    "given_shuffled": shuffled(_given),
+    "given_random": random(_given),
+    "given_sibling": partial(_given, after=1),
 }
 PAIRED = ("sibling", "union", "intersection")  # they need another replicate's
+FROM_ELSEWHERE = ("given", "given_shuffled", "given_random", "given_sibling")
 # From a plan and a ticket to the other one at which masks look.
 OTHERS = {"other_rate": _other_rate, **dict.fromkeys(PAIRED, _sibling)}
 # Those that look at how many weights tickets keep in all, and no further.

@@ -16,6 +16,7 @@ from jaxtyping import Array, Key
 from lth_jax import ablate, rewind
 from lth_jax import masks as masks_lib
 from lth_jax.branch_masks import COUNTED, MASKS
+from lth_jax.given import GIVEN
 from lth_jax.masks import Masks, Params
 from lth_jax.train import state as state_lib
 from lth_jax.train.state import TrainState
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 
 CLOCKS = ("k", "0", "end")
-WEIGHTS = (*CLOCKS, "init", "ticket", "before")
+NEW = ("init", "given", "before")  # not of the dense network: they have other moments
+WEIGHTS = (*CLOCKS, *NEW, "ticket")
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,11 @@ class Branch:
 
     Attributes:
         weights: of the dense network after "k" steps (W_k), at step "0" or at the
-            "end"; a new "init"ialisation; of the level's trained "ticket", or of that
-            of the level "before". With them come the batch statistics.
+            "end"; a new "init"ialisation; "given"; of the level's trained "ticket", or
+            of that of the level "before". With them come the batch statistics.
         clock: of the dense network at "k", "0" or "end": the step, on which learning
-            rate and data depend, and the moments. New weights have new moments, those
-            "before" keep theirs.
+            rate and data depend, and the moments. New and given weights have new ones,
+            those "before" keep theirs.
         masks: a key of MASKS.
         mover: a key of MOVERS: how masks move during training; "" if they do not.
         change: at last, from the start state and a key for its draws to another state:
@@ -134,6 +136,12 @@ BRANCHES: dict[str, Branch] = {
     "noise_0.5": Branch("k", "k", change=_changed(partial(ablate.noise, share=0.5))),
     "noise_1": Branch("k", "k", change=_changed(partial(ablate.noise, share=1.0))),
     "noise_2": Branch("k", "k", change=_changed(partial(ablate.noise, share=2.0))),
+    # What masks from elsewhere are worth: the trials of `judge`.
+    "given": Branch("given", "k", masks="given"),
+    "given_reinit": Branch("init", "k", masks="given"),
+    "given_shuffled": Branch("given", "k", masks="given_shuffled"),
+    "given_random": Branch("given", "k", masks="given_random"),
+    "given_sibling": Branch("given", "k", masks="given_sibling"),
 }
 
 
@@ -147,7 +155,7 @@ def origins(branch: Branch, level: int, rewind: Any) -> dict[str, str]:
         weights = "before"
     if level and clock == "k":
         clock = rewind.clock
-    moments = weights if weights in ("init", "before") else clock
+    moments = weights if weights in NEW else clock
     parts = {"params": weights, "batch_stats": weights, "opt_state": moments}
     return {
         part: "0" if origin in ("k", "before") and part in rewind.fresh else origin
@@ -173,6 +181,7 @@ def start(run: "Run", member: Member) -> TrainState | None:
         "0": lambda: run.dense(member, 0),
         "end": lambda: run.dense(member, run.plan.length),
         "init": functools.cache(lambda: run.initial(member, key)),
+        "given": functools.cache(lambda: _given(run, member)),
         "ticket": lambda: run.trained(ticket),
         "before": lambda: run.previous(ticket),
     }
@@ -191,3 +200,13 @@ def start(run: "Run", member: Member) -> TrainState | None:
     goal = masks_lib.kept(run.rule.others(run.masks(ticket)))
     lengths = run.plan.lengths(branch, ticket.level)
     return state_lib.on_course(begun, goal, lengths if branch.stretched else 1)
+
+
+def _given(run: "Run", member: Member) -> TrainState:
+    """Return a dense state of given weights, at step 0; of none, W_k."""
+    found = GIVEN[run.config.given]
+    params, stats = (found.of(member.replicate, x) for x in ("params", "batch_stats"))
+    if params is None:
+        return run.dense(member, member.rewind_step)
+    begun = replace(run.dense(member, 0), params=params)
+    return begun if stats is None else replace(begun, batch_stats=stats)

@@ -7,13 +7,19 @@ from ml_collections import ConfigDict
 from lth_jax import config as config_lib
 from lth_jax import models
 from lth_jax.data import augment, sources
+from lth_jax.given import GIVEN, Given
 from lth_jax.tasks import TASKS
 
 _OURS = {"model": {*models.MODELS}, "task": {*TASKS}, "data": {*sources.SOURCES}}
 
 
 def give(
-    config: ConfigDict, *, network: Any = None, data: Any = None, task: Any = None
+    config: ConfigDict,
+    *,
+    network: Any = None,
+    data: Any = None,
+    task: Any = None,
+    given: Given | None = None,
 ) -> ConfigDict:
     """Return a config that names objects, which are registered by these names.
 
@@ -25,6 +31,7 @@ def give(
         data: likewise, a data set, as `data.from_arrays` returns it, or what returns
             one.
         task: likewise, or the name of one.
+        given: masks from elsewhere, of branches that take them.
     """
     config = config.copy_and_resolve_references()
     with config.unlocked():
@@ -40,6 +47,9 @@ def give(
         elif task is not None:
             make = task if isinstance(task, type) else lambda: task
             config.task.name = _named("task", task, TASKS, make)
+        if given is not None:
+            config.given = given.name
+            GIVEN[given.name] = given
     return config
 
 

@@ -13,6 +13,7 @@ from trees import assert_same
 from lth_jax import branches, models, prune, rewind, scores
 from lth_jax import masks as masks_lib
 from lth_jax.branches import BRANCHES
+from lth_jax.given import GIVEN, Given
 from lth_jax.optim import optimizers as optim
 from lth_jax.rule import Rule
 from lth_jax.train import state
@@ -67,6 +68,14 @@ TICKET = Member(0, REWIND_STEP, 1, "ticket", 0, learning_rate=0.1)
 
 
 TABLE = [("^fc1", 0.5), (".", 1.0)]
+GAVE = "two seeds"
+
+
+@functools.cache
+def given(weights=True):
+    """Masks of two seeds from elsewhere, and weights unlike all others."""
+    params = [jax.tree.map(lambda w: i * w, dense(LENGTH).params) for i in (4, 5)]
+    return Given([masks(5), masks(6)], params if weights else [])
 
 
 def run(fresh=(), key=7, weights="k", clock="k", scope="global", keep=(), table=TABLE):
@@ -74,7 +83,8 @@ def run(fresh=(), key=7, weights="k", clock="k", scope="global", keep=(), table=
     sweep = SimpleNamespace(learning_rate=(0.1, 0.2))
     rewinding = SimpleNamespace(fresh=fresh, weights=weights, clock=clock)
     pruning = SimpleNamespace(scope=scope)
-    config = SimpleNamespace(rewind=rewinding, sweep=sweep, prune=pruning)
+    config = SimpleNamespace(rewind=rewinding, sweep=sweep, prune=pruning, given=GAVE)
+    GIVEN.setdefault(GAVE, given())
     seeds = [TICKET.dense, TICKET.dense._replace(replicate=1)]
     return SimpleNamespace(
         config=config,
@@ -429,19 +439,67 @@ def test_without_its_siblings_masks_none_starts(branch):
     [name for name, branch in BRANCHES.items() if branch.masks not in ("own", "none")],
 )
 @pytest.mark.parametrize("layer", ["fc", "fc1"])
-def test_what_is_kept_whole_no_source_prunes(branch, layer):
+def test_what_is_kept_whole_no_source_prunes(branch, layer, monkeypatch):
     keep = (f"^{layer}/",)
     held = run(keep=keep, table=[(".", 0.5)])
     held.masks = lambda ticket: jax.tree_util.tree_map_with_path(
         lambda path, m: m | masks_lib.name(path).startswith(f"{layer}/"),
         masks(2 * ticket.replicate),
     )
+    both = [held.masks(TICKET._replace(replicate=i)) for i in (0, 1)]
+    monkeypatch.setitem(GIVEN, GAVE, Given(both, given().params))
     started = branches.start(held, TICKET._replace(branch=branch))
     assert started.masks[layer]["kernel"].all()
-    if branch not in ("table_mask", "sibling_mask", "cross_lr"):
+    if branch not in ("table_mask", "sibling_mask", "cross_lr", "given_sibling"):
         assert masks_lib.count(started.masks) == masks_lib.count(held.masks(TICKET))
     if started.course:
         assert started.course.goal[layer]["kernel"] is None
+
+
+# ----------------------------------------------------------------------- given
+
+
+def test_given_weights_begin_under_given_masks_with_new_moments():
+    started = start("given")
+    whole = dataclasses.replace(dense(LENGTH), params=given().params[0])
+    assert_same(
+        started,
+        rewind.to(
+            dataclasses.replace(
+                dense(0), params=whole.params, step=jnp.int32(REWIND_STEP)
+            ),
+            masks(5),
+        ),
+    )
+
+
+def test_masks_without_weights_are_those_of_the_dense_network(monkeypatch):
+    monkeypatch.setitem(GIVEN, GAVE, given(weights=False))
+    assert_same(start("given"), rewind.to(dense(REWIND_STEP), masks(5)))
+
+
+def test_given_batch_statistics_come_with_the_weights(monkeypatch):
+    stats = [{"mean": jnp.float32(i)} for i in (70, 80)]
+    found = dataclasses.replace(given(), batch_stats=stats)
+    monkeypatch.setitem(GIVEN, GAVE, found)
+    assert float(start("given").batch_stats["mean"]) == 70
+
+
+def test_replicates_beyond_the_given_begin_with_the_first_again():
+    found = [
+        branches.start(run(), TICKET._replace(branch="given", replicate=i)).masks
+        for i in range(3)
+    ]
+    assert_same(found, [masks(5), masks(6), masks(5)])
+    assert_same(start("given_sibling").masks, masks(6))
+
+
+def test_controls_of_given_masks_keep_as_many_weights():
+    counts = masks_lib.by_layer(masks(5))
+    assert masks_lib.by_layer(start("given_shuffled").masks) == counts
+    assert masks_lib.count(start("given_random").masks) == masks_lib.count(masks(5))
+    assert_same(start("given_reinit").masks, masks(5))
+    assert (start("given_reinit").params["fc"]["bias"] == 0).all()
 
 
 # --------------------------------------------------------------------- courses

@@ -118,6 +118,7 @@ FIELDS: dict[str, Field] = {
     "sweep.learning_rate": Field((), "every combination is trained;", of=float, above=0, unique=True),
     "sweep.weight_decay": Field((), "empty: the value of optim", of=float, least=0, unique=True),
     "branches": Field(("ticket", "random_reinit", "shuffled_mask"), "of every level", of=str, unique=True),
+    "given": Field("", "masks of branches that have given ones: passed from Python, or judged"),
     "dense_branches": Field((), "of the dense networks: 'dense' (copies), 'long'", of=str, unique=True),
     "copies": Field(1, "data orders per branch", least=1),
     "copied_branches": Field((), "those that have copies; empty: all", of=str, unique=True),

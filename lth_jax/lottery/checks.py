@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 import jax
 from ml_collections import ConfigDict
 
+from lth_jax import given, scores
 from lth_jax import masks as masks_lib
-from lth_jax import scores
-from lth_jax.branch_masks import MASKS, PAIRED
+from lth_jax.branch_masks import FROM_ELSEWHERE, MASKS, PAIRED
 from lth_jax.branches import BRANCHES, CLOCKS, WEIGHTS, Branch
 from lth_jax.config.fields import field, known
 from lth_jax.errors import ConfigError
+from lth_jax.given import GIVEN
 from lth_jax.movers import MOVERS
 from lth_jax.train import moves
 from lth_jax.train import state as state_lib
@@ -42,6 +43,8 @@ def check(config: ConfigDict, method: "Method") -> None:
             and branch.masks == "other_rate",
             "two replicates": config.replicates < 2 and branch.masks in PAIRED,
             "prune.table": not config.prune.table and branch.masks == "table",
+            "masks that are given (lottery.run(given=...), or judge)": not config.given
+            and {branch.weights, branch.masks} & {*FROM_ELSEWHERE},
             "a prune.method of scores": not method.score and branch.masks == "inverted",
         }
         for need in (need for need, is_missing in needs.items() if is_missing):
@@ -68,6 +71,11 @@ def check_shapes(plan: "Plan", like: TrainState) -> None:
         plan: of a run.
         like: the shapes of its networks.
     """
+    if name := plan.config.given:
+        if name not in GIVEN:
+            raise ConfigError(f"config.given: {name!r} is not here: give it again")
+        with field("given"):
+            given.check(GIVEN[name], like.params)
     if not plan.levels:
         return
     rule = plan.rule(1)

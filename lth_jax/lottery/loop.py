@@ -61,7 +61,8 @@ def run(
         directory: its folder.
         built: the plan and what the config means, where `build` made them already.
         accept_code_change: go on though the code is not that which began the run.
-        objects: `network`, `data`, `task` in place of the config's, as of `named.give`.
+        objects: `network`, `data`, `task` in place of the config's, or `given` masks,
+            as of `named.give`.
 
     Returns:
         The results, with a line for every network that diverged. What depends on it is

@@ -131,7 +131,7 @@ class Plan:
         """Return the training of a member whose rewind step is k, beside a ticket."""
         branch = BRANCHES[member.branch]
         part = origins(branch, member.level, self.config.rewind)
-        at = {"k": k, "0": 0, "end": self.length, "init": 0}
+        at = {"k": k, "0": 0, "end": self.length, "init": 0, "given": k}
         begin, after = at[part["step"]], ticket if branch.after else None
         stop = round(self.lengths(branch, member.level) * self.length)
         if part["step"] == "end" and branch.clock == "k":
