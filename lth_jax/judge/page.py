@@ -1,0 +1,210 @@
+"""Page: a verdict in words, as a table, a picture and JSON."""
+
+import html
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lth_jax.judge.claims import ALPHA, OPEN, REFUTED, SHOWN, Finding, Verdict
+from lth_jax.judge.evidence import POWER
+from lth_jax.report.frames import interval
+
+TRIALS = {
+    "judged": "these masks",
+    "dense": "dense network",
+    "found": "magnitude pruning after training",
+    "reinit": "these masks, new weights",
+    "sibling": "another seed's masks",
+    "shuffled": "shuffled within layers",
+    "random": "random masks",
+}
+_COLOURS = {SHOWN: "#1a7f37", REFUTED: "#c0392b", OPEN: "#8a6d00"}
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto;
+       padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
+td, th { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid #8884;
+         vertical-align: top; }
+td.number { white-space: nowrap; }
+.scroll { overflow-x: auto; }
+svg { max-width: 100%; height: auto; background: white; }
+.verdict { font-weight: 600; white-space: nowrap; }
+"""
+
+
+def sentences(verdict: Verdict) -> str:
+    """Return a verdict in words."""
+    lines = []
+    for said, of in ((SHOWN, "Shown"), (REFUTED, "Refuted"), (OPEN, "Not resolved")):
+        claims = [
+            f.question.claim for f in verdict.findings.values() if f.verdict == said
+        ]
+        if claims:
+            lines.append(f"{of}: it {', '.join(claims)}.")
+    return " ".join(lines)
+
+
+def table(verdict: Verdict) -> pd.DataFrame:
+    """Return a line a claim: the difference, what was found, and how sure that is."""
+    lines = []
+    for finding in verdict.findings.values():
+        question = finding.question
+        lines.append(
+            {
+                "claim": question.claim,
+                f"difference{_unit(verdict)} (95 %)": _difference(finding),
+                "verdict": finding.verdict,
+                "p": _p(finding),
+                "seeds": f"{finding.n}" if finding.verdict != OPEN else finding.seeds,
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def _unit(verdict: Verdict) -> str:
+    name = verdict.unit.name
+    return " in points" if name == "%" else f" in {name}" if name else ""
+
+
+def _difference(finding: Finding) -> str:
+    return f"{finding.mean:+.2f} ({finding.low:.2f} to {finding.high:.2f})"
+
+
+def _p(finding: Finding) -> str:
+    p = finding.p_refuted if finding.verdict == REFUTED else finding.p_shown
+    return "below 0.0001" if p < 1e-4 else f"{p:.4f}"
+
+
+def method(verdict: Verdict) -> str:
+    """Return in words how claims were decided."""
+    points = (
+        f"{verdict.margin:g} {'points' if verdict.unit.name == '%' else ''}".strip()
+    )
+    looked = "Seeds were looked at once."
+    if len(verdict.looks) > 1:
+        looked = (
+            f"Looks were planned at {', '.join(map(str, verdict.looks))} seeds, until "
+            "all is decided; p counts all of them (Pocock, 1977, for t statistics)."
+        )
+    return (
+        "Differences are of the same seeds in pairs, positive where the masks are "
+        "better; each interval is of its own difference alone. "
+        f"A claim that they are better is shown where p of no difference is at most "
+        f"{ALPHA / 2:g} (one-sided t), and refuted where a difference of {points} is "
+        "excluded as surely; a claim that they are as good is shown where being "
+        f"{points} worse is excluded, and refuted where being less than that worse is. "
+        f"p is adjusted for all claims (Holm, 1979). {looked} The seeds that would be "
+        f"needed decide with probability {POWER:g}, by the upper end of the spread: if "
+        f"the difference is as large as it looks, and if it is {points} or none."
+    )
+
+
+def text(verdict: Verdict, facts: dict[str, str]) -> str:
+    """Return a verdict for the terminal."""
+    lines = [f"{name}: {fact}" for name, fact in facts.items()]
+    found = table(verdict).to_string(index=False, justify="left")
+    return "\n".join([*lines, "", found, "", sentences(verdict)])
+
+
+def as_json(verdict: Verdict, facts: dict[str, str]) -> dict[str, Any]:
+    """Return a verdict as JSON."""
+    findings = {}
+    for name, f in verdict.findings.items():
+        numbers = f._asdict() | {"question": f.question._asdict()}
+        findings[name] = {
+            k: None if isinstance(x, float) and math.isnan(x) else x
+            for k, x in numbers.items()
+        }
+    return {
+        "measure": verdict.measure,
+        "unit": verdict.unit.name,
+        "margin": verdict.margin,
+        "density": verdict.density,
+        "looks": list(verdict.looks),
+        "resolved": verdict.is_resolved,
+        "findings": findings,
+        "facts": facts,
+        "values": verdict.values,
+    }
+
+
+def draw(verdict: Verdict) -> Figure:
+    """Draw what each trial reached: a point a seed, the mean and its 95 % interval."""
+    there = [trial for trial in TRIALS if trial in verdict.values]
+    figure = Figure(figsize=(7, 0.6 + 0.45 * len(there)), layout="constrained")
+    axis = figure.subplots()
+    for place, trial in enumerate(there):
+        values = verdict.values[trial]
+        mean, low, high, *_ = interval(values)
+        colour = "C1" if trial == "judged" else "C0"
+        axis.plot(values, [place] * len(values), "|", color=colour, alpha=0.5)
+        if not math.isnan(low):
+            axis.plot([low, high], [place + 0.25] * 2, color=colour, linewidth=2)
+        axis.plot([mean], [place + 0.25], "o", color=colour, markersize=5)
+    axis.set_yticks(range(len(there)), [TRIALS[trial] for trial in there])
+    axis.invert_yaxis()
+    name = verdict.unit.name
+    axis.set_xlabel(verdict.measure.replace("_", " ") + (f" in {name}" if name else ""))
+    axis.grid(axis="x", alpha=0.3)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    return figure
+
+
+def write(verdict: Verdict, facts: dict[str, str], directory: Path, about: str) -> Path:
+    """Write `verdict.json` and `index.html` into a folder; return the page's path.
+
+    Args:
+        about: in a line, what was judged and how it was trained.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    found = json.dumps(as_json(verdict, facts), indent=2)
+    (directory / "verdict.json").write_text(found + "\n")
+    drawn = io.StringIO()
+    draw(verdict).savefig(drawn, format="svg")
+    picture = drawn.getvalue()
+    picture = picture[picture.index("<svg") :]
+    page = directory / "index.html"
+    page.write_text(_page(verdict, facts, picture, about))
+    return page
+
+
+def _page(verdict: Verdict, facts: dict[str, str], picture: str, about: str) -> str:
+    rows = table(verdict)
+    heads = [*rows.columns[:1], "if so", *rows.columns[1:]]
+    lines = []
+    for cells, finding in zip(rows.itertuples(index=False), verdict.findings.values()):
+        colour = _COLOURS[finding.verdict]
+        claim, *others = map(html.escape, map(str, cells))
+        meaning = html.escape(finding.question.meaning)
+        marked = [
+            f'<td class="verdict" style="color:{colour}">{x}</td>'
+            if x == finding.verdict
+            else f'<td class="number">{x}</td>'
+            for x in others
+        ]
+        lines.append(f"<tr><td>{claim}</td><td>{meaning}</td>{''.join(marked)}</tr>")
+    known = "".join(
+        f"<tr><th>{html.escape(name)}</th><td>{html.escape(fact)}</td></tr>"
+        for name, fact in facts.items()
+    )
+    head = "".join(f"<th>{html.escape(h)}</th>" for h in heads)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Verdict on masks</title><style>{_STYLE}</style></head><body>"
+        f"<h1>Are these masks a winning ticket?</h1><p>{html.escape(about)}</p>"
+        f"<p><strong>{html.escape(sentences(verdict))}</strong></p>"
+        f'<div class="scroll"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
+        f"<h2>What each trial reached</h2>"
+        "<p>A mark a seed, below it the mean and its 95 % interval.</p>"
+        f'<div class="scroll">{picture}</div>'
+        f"<h2>What the masks are</h2><table>{known}</table>"
+        f"<h2>How this was decided</h2><p>{html.escape(method(verdict))}</p>"
+        "</body></html>\n"
+    )

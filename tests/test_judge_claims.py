@@ -1,0 +1,147 @@
+"""Claims: what rows say of masks, and how sure that is."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lth_jax import judge
+from lth_jax.judge import claims, evidence
+
+MEMBER = {"rewind_step": 0, "copy": 0, "density": 0.1, "step": 10}
+
+
+def rows(**reached):
+    """Rows of what each branch reached, a number a seed, as shares."""
+    return [
+        {"replicate": i, "level": int(branch != "dense"), "branch": branch}
+        | {"measure": "test_accuracy", "value": value}
+        | MEMBER
+        for branch, values in reached.items()
+        for i, value in enumerate(values)
+    ]
+
+
+def found(margin=0.5, looks=(), **reached):
+    return judge.verdict(rows(**reached), margin=margin, looks=looks).findings
+
+
+@pytest.mark.parametrize(
+    ("given", "verdict"),
+    [
+        ([0.92, 0.93, 0.92, 0.93], "shown"),  # 2 points better
+        ([0.901, 0.90, 0.899, 0.90], "refuted"),  # no different
+        ([0.88, 0.87, 0.88, 0.87], "refuted"),  # worse
+        ([0.91, 0.895, 0.905, 0.90], "not resolved"),
+    ],
+)
+def test_masks_are_better_than_their_shuffle_where_the_interval_says_so(given, verdict):
+    (finding,) = found(given=given, given_shuffled=[0.9] * 4).values()
+    assert finding.verdict == verdict
+    assert finding.mean == pytest.approx(100 * (np.mean(given) - 0.9))
+    assert (finding.needed is None) == (verdict != "not resolved")
+
+
+@pytest.mark.parametrize(
+    ("given", "verdict"),
+    [
+        ([0.898, 0.897, 0.898, 0.897], "shown"),  # 0.25 points below, of 0.5
+        ([0.92, 0.93, 0.92, 0.93], "shown"),
+        ([0.88, 0.87, 0.88, 0.87], "refuted"),
+        ([0.895, 0.896, 0.894, 0.895], "not resolved"),
+    ],
+)
+def test_masks_match_dense_where_they_are_not_worse_by_what_matters(given, verdict):
+    (finding,) = found(given=given, dense=[0.9] * 4).values()
+    assert finding.verdict == verdict
+
+
+def test_differences_are_of_the_same_seeds():
+    base = np.array([0.5, 0.7, 0.6, 0.8, 0.9])
+    noise = np.array([0.001, -0.001, 0, 0.001, -0.001])
+    (finding,) = found(given=base + 0.02 + noise, given_shuffled=base).values()
+    assert finding.verdict == "shown"
+    assert finding.p_shown == pytest.approx(
+        stats.ttest_rel(base + 0.02 + noise, base, alternative="greater").pvalue
+    )
+
+
+def test_p_is_adjusted_for_all_claims():
+    given = [0.92, 0.93, 0.92, 0.94]
+    alone = found(given=given, given_shuffled=[0.9] * 4)
+    beside = found(given=given, given_shuffled=[0.9] * 4, given_random=[0.92] * 4)
+    once = {name: f.p_shown for name, f in beside.items()}
+    assert once["positions"] == pytest.approx(2 * alone["positions"].p_shown)
+    assert evidence.holm([0.01, 0.04, math.nan, 0.03])[:2] == [0.03, 0.06]
+
+
+def test_what_was_not_trained_is_not_asked_and_nothing_to_compare_is_an_error():
+    assert [*found(given=[0.9, 0.8], dense=[0.9, 0.7])] == ["dense"]
+    with pytest.raises(ValueError, match="nothing was trained beside 'given'"):
+        judge.verdict(rows(given=[0.9, 0.8]))
+    with pytest.raises(ValueError, match="there is no 'given'; branches are ticket"):
+        judge.verdict(rows(ticket=[0.9, 0.8]))
+
+
+def test_an_error_is_better_the_lower_it_is_and_needs_a_margin():
+    errors = rows(given=[1.0, 1.1, 1.0], given_shuffled=[2.0, 2.1, 2.2])
+    errors = [row | {"measure": "test_squared_error"} for row in errors]
+    frame = claims.tidy(errors)
+    units = {"squared_error": ["", 1.0, False]}
+    frame.attrs["task"] = {"error": "squared_error", "units": units}
+    with pytest.raises(ValueError, match="margin: say which difference"):
+        judge.verdict(frame)
+    (finding,) = judge.verdict(frame, margin=0.1).findings.values()
+    assert finding.verdict == "shown"
+    assert finding.mean == pytest.approx(1.0666667)
+
+
+def test_tickets_of_any_run_can_be_asked():
+    run = rows(ticket=[0.9, 0.91, 0.92], shuffled_mask=[0.8, 0.82, 0.81])
+    (finding,) = judge.verdict(run, judged="ticket").findings.values()
+    assert finding.verdict == "shown"
+
+
+def test_one_seed_resolves_nothing():
+    (finding,) = found(given=[0.9], given_shuffled=[0.1]).values()
+    assert finding.verdict == "not resolved"
+
+
+@pytest.mark.parametrize("looks", [(6,), (5, 8, 12)])
+def test_what_does_not_hold_is_shown_no_more_often_than_said(looks):
+    draw, n = np.random.default_rng(0), 4000
+    numbers = draw.standard_normal((n, looks[-1]))
+    p = [min(evidence.p_above(x[:k]) for k in looks) for x in numbers]
+    wrong = np.mean([evidence.over_looks(x, looks) <= 0.025 for x in p])
+    assert abs(wrong - 0.025) < 4 * math.sqrt(0.025 * 0.975 / n)
+
+
+def test_looking_twice_without_saying_so_shows_more():
+    draw, looks = np.random.default_rng(0), (5, 8, 12)
+    numbers = draw.standard_normal((4000, 12))
+    p = [min(evidence.p_above(x[:k]) for k in looks) for x in numbers]
+    assert np.mean(np.array(p) <= 0.025) > 0.04
+
+
+def test_looks_beyond_the_numbers_are_still_to_come():
+    given, other = [0.92, 0.93, 0.92], [0.90, 0.90, 0.91]
+    once = found(given=given, given_shuffled=other, looks=(3,))
+    planned = found(given=given, given_shuffled=other, looks=(3, 6))
+    assert planned["positions"].p_shown > once["positions"].p_shown
+
+
+@pytest.mark.parametrize("apart", [1.0, 0.5])
+def test_as_many_seeds_as_needed_decide_with_the_power_said(apart):
+    draw, n, decided = np.random.default_rng(1), 400, 0
+    for _ in range(n):
+        needed = evidence.needed(draw.standard_normal(5), apart, 0.005)
+        values = apart + draw.standard_normal(needed or 1000)
+        decided += evidence.p_above(values) <= 0.005
+    assert decided / n >= 0.8
+
+
+def test_few_seeds_promise_less_than_many_of_the_same_spread():
+    few, many = [0.0, 2.0], [0.0, 2.0] * 10
+    assert evidence.needed(few, 1.0, 0.025) > evidence.needed(many, 1.0, 0.025)
+    assert evidence.needed([1.0, 1.0], 1.0, 0.025) is None
