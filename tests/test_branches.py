@@ -74,7 +74,8 @@ GAVE = "two seeds"
 @functools.cache
 def given(weights=True):
     """Masks of two seeds from elsewhere, and weights unlike all others."""
-    params = [jax.tree.map(lambda w: i * w, dense(LENGTH).params) for i in (4, 5)]
+    many = dense(LENGTH).params
+    params = [jax.tree.map(lambda w, i=i: i * w, many) for i in (4, 5)]
     return Given([masks(5), masks(6)], params if weights else [])
 
 
