@@ -33,16 +33,8 @@ def work(config: ConfigDict, asked: Any) -> None:
     """
     if not (asked.workdir or asked.summary or asked.dry_run):
         sys.exit("error: --workdir: name the folder of the run")
-    logging.set_verbosity(logging.WARNING)  # Orbax reports every file at INFO
-    # One XLA device per core: members on devices of their own train faster than one
-    # after another on all cores. Other platforms do not look at it.
-    if "JAX_NUM_CPU_DEVICES" not in os.environ:
-        jax.config.update("jax_num_cpu_devices", machine.cores())
-    with _answered(config):
-        told = (asked.coordinator, asked.processes, asked.process)
-        if asked.distributed or told != (None,) * 3:
-            processes.join(*told)
-        _look_for_devices()
+    told = (asked.coordinator, asked.processes, asked.process)
+    with prepared(config, told if asked.distributed or told != (None,) * 3 else None):
         accept = {"accept_code_change": asked.accept_code_change}
         folder = local(asked.workdir or ".", "--workdir")
         if asked.summary:
@@ -58,11 +50,32 @@ def work(config: ConfigDict, asked: Any) -> None:
                 config, folder, asked.earliest_rewind, **accept
             )
             _report(folder, [probe.workdir for probe in found.probes], str(found))
-            _fail({line: None for probe in found.probes for line in probe.diverged})
+            fail({line: None for probe in found.probes for line in probe.diverged})
         else:
             found = lottery.run(config, folder, **accept)
             _report(folder, [folder])
-            _fail(found.diverged)
+            fail(found.diverged)
+
+
+@contextlib.contextmanager
+def prepared(config: ConfigDict, told: tuple[Any, ...] | None = None) -> Iterator[None]:
+    """Get devices ready; exit with one line, and a status, on what can be put right.
+
+    Args:
+        config: of the run.
+        told: the coordinator, the number of processes and which this is, where others
+            are joined; None of what the cluster knows.
+    """
+    logging.set_verbosity(logging.WARNING)  # Orbax reports every file at INFO
+    # One XLA device per core: members on devices of their own train faster than one
+    # after another on all cores. Other platforms do not look at it.
+    if "JAX_NUM_CPU_DEVICES" not in os.environ:
+        jax.config.update("jax_num_cpu_devices", machine.cores())
+    with _answered(config):
+        if told:
+            processes.join(*told)
+        _look_for_devices()
+        yield
 
 
 def names() -> dict[str, list[str]]:
@@ -125,7 +138,7 @@ def _report(workdir: Path, runs: list[Path], found: str | None = None) -> None:
     processes.by_first(describe)
 
 
-def _fail(lost: Iterable[str]) -> None:
+def fail(lost: Iterable[str]) -> None:
     """Exit with status 1 if networks diverged."""
     if lost:
         sys.exit("\n".join(f"error: {line}" for line in lost))

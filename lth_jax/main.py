@@ -10,32 +10,14 @@ run writes it to config.json in its workdir. The same command again goes on wher
 was interrupted.
 """
 
-import re
 import sys
 import textwrap
 
 from absl import app, flags
-from ml_collections import ConfigDict, config_flags
 
-from lth_jax import advice, config, console, job
-from lth_jax.errors import RunError
+from lth_jax import commandline, config, console, job
 
-
-class _Configs(flags.ArgumentParser):
-    """Loads what --config names, as `config.load` does everywhere."""
-
-    loaded: ConfigDict | None = None
-
-    def parse(self, argument: str) -> ConfigDict:
-        self.loaded = None
-        self.loaded = config.load(argument).lock()
-        return self.loaded
-
-
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Config file; after a colon its variants, joined by commas."
-)
-_CONFIGS = flags.FLAGS["config"].parser = _Configs()
+_CONFIG = commandline.define()
 _EARLIEST = "Search for the earliest rewind step whose tickets are so, by bisection."
 _CRITERIA = ["stable", "matching", "winning"]
 _FLAGS = {
@@ -51,7 +33,6 @@ _FLAGS = {
 }
 for _name, (_define, *_options) in _FLAGS.items():
     _define(_name, *_options)
-flags.mark_flag_as_required("config")
 
 
 def main(argv: list[str]) -> None:
@@ -73,21 +54,7 @@ def parse(argv: list[str]) -> list[str]:
             lines.append(textwrap.fill(text, 80, subsequent_indent="    "))
         print("\n".join(lines))
         sys.exit()
-    if "--config" in argv[:-1]:
-        i = argv.index("--config")
-        argv = [*argv[:i], f"--config={argv[i + 1]}", *argv[i + 2 :]]
-    try:
-        rest = flags.FLAGS(argv)
-    except (flags.Error, AttributeError, KeyError, OSError, RunError) as error:
-        if isinstance(error, KeyError) and not _CONFIGS.loaded:
-            raise  # of the config's file
-        sys.exit(f"error: {advice.reason(error, argv, _CONFIGS.loaded)}")
-    overrides = config_flags.get_override_values(flags.FLAGS["config"])
-    for field, value in overrides.items():
-        for text in value if isinstance(value, tuple) else ():
-            if re.fullmatch(r"[(\[]?\w+(,\s*\w*)+[)\]]?", str(text)):
-                sys.exit(f"error: {advice.as_tuple(f'--config.{field}', text)}")
-    return rest
+    return commandline.parse(argv)
 
 
 def command() -> None:

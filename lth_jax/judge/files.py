@@ -205,12 +205,16 @@ def _load_torch(path: Path) -> Arrays:
     found = found.get("state_dict", found) if isinstance(found, Mapping) else {}
     if not found or not all(isinstance(x, torch.Tensor) for x in found.values()):
         raise MasksError(f"{path}: it holds no state dict of arrays")
-    return {str(n).removeprefix("module."): x.numpy() for n, x in found.items()}
+    return {str(name): x.numpy() for name, x in found.items()}
 
 
 def _arranged(path: Path | str, arrays: Arrays, of: Layout) -> Arrays:
     """Return arrays in the network's layout, by their paths; masks end in `_mask`."""
-    arrays = {n: x for n, x in arrays.items() if not n.endswith(_COUNTERS)}
+    arrays = {
+        n.removeprefix("module."): x  # of PyTorch's parallel modules
+        for n, x in arrays.items()
+        if not n.endswith(_COUNTERS)
+    }
     own = {name.replace("/", "."): name for name in of.shapes}
     is_torch = sum(_bare(n) in of.places for n in arrays) > sum(
         _bare(n).replace("/", ".") in own for n in arrays

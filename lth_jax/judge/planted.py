@@ -66,7 +66,7 @@ def planted(kind: str = "true", seeds: int = 5, seed: int = 0) -> Planted:
     config.model.name, config.model.options = "lenet", {"widths": (_HIDDEN,)}
     config.data.batch_size, config.train.length = 50, "200it"
     config.optim.learning_rate = 0.1
-    config.prune.schedule, config.prune.scope = "one_shot", "layer"
+    config.prune.schedule = "one_shot"
     data = data_lib.from_arrays(*splits, num_classes=_CLASSES)
     return Planted(Given(masks, params), config, data)
 

@@ -32,11 +32,13 @@ class Judgement(NamedTuple):
         verdict: by the rows of the trials.
         facts: in words, by what they are about.
         page: where all of it stands; beside it is `verdict.json`.
+        diverged: a line for every network that did, and is left out.
     """
 
     verdict: Verdict
     facts: dict[str, str]
     page: Path
+    diverged: list[str]
 
     def __str__(self) -> str:
         return f"{text(self.verdict, self.facts)}\n\nverdict: {self.page}"
@@ -82,7 +84,7 @@ def judge(
         before: file of the level before, of which the masks should be a part.
         claimed: the density that was said of the masks.
         accept_code_change, objects: as of `lottery.run`.
-        say: is called with what is known at every look.
+        say: is called with what is known at every look but the last.
 
     Raises:
         MasksError, ConfigError: before anything is trained; one line, naming the file
@@ -104,7 +106,7 @@ def judge(
     for n in looks:
         with config.unlocked():
             config.replicates = n
-        lottery.run(
+        ran = lottery.run(
             config,
             directory,
             given=judged.given,
@@ -112,10 +114,10 @@ def judge(
         )
         verdict = claims.judge(load(directory), margin=margin, looks=looks)
         page = write(verdict, known, directory / "verdict", about)
-        found = Judgement(verdict, known, page)
-        say(found)
+        found = Judgement(verdict, known, page, ran.diverged)
         if verdict.is_resolved or n == looks[-1]:
             return found
+        say(found)
     raise AssertionError(looks)
 
 
@@ -200,7 +202,8 @@ def trials(config: ConfigDict, judged: Judged, made: Experiment) -> ConfigDict:
     """Return the config of the run that trains what masks are compared with.
 
     The branches of the last level are the trials. The ticket there is what magnitude
-    pruning finds at the same density, by the config's own schedule.
+    pruning finds at the same density, by the config's own schedule and scope: in scope
+    "layer" as many weights, but for what each layer rounds down.
     """
     given, masks = judged.given, judged.given.masks[0]
     kept, total = masks_lib.count(masks)

@@ -1,0 +1,70 @@
+"""Judge masks: are they a winning ticket, and how sure can one be?
+
+    python -m lth_jax.judge MASKS --config=configs/lenet.py --workdir=runs/judged
+
+MASKS are files, one a seed (.safetensors, .npz, .pt: masks of 0 and 1, what PyTorch's
+prune leaves, or weights whose zeros are pruned), or the folder of a run, whose tickets
+of the last level are judged. --config says how trials are trained, and
+--config.replicates with how many seeds. The same command again goes on where it was
+interrupted. Verdict, table and picture are written to WORKDIR/verdict.
+"""
+
+import sys
+from typing import Any
+
+from absl import flags
+
+from lth_jax import commandline, console, job
+
+_FLAGS = flags.FlagValues()
+_CONFIG = commandline.define(_FLAGS)
+_OTHERS = {
+    "workdir": (flags.DEFINE_string, None, "Folder of the trials: new, or to go on."),
+    "weights": (flags.DEFINE_list, [], "Files of W_0 or W_k, one for each of MASKS."),
+    "rewind_step": (flags.DEFINE_integer, None, "Step k of the weights; or config's."),
+    "margin": (flags.DEFINE_float, None, "The difference that matters; half a point."),
+    "until": (
+        flags.DEFINE_enum,
+        "",
+        ["", "resolved"],
+        "Add seeds until then.",
+    ),
+    "most": (flags.DEFINE_integer, 20, "Most seeds, with --until."),
+    "before": (flags.DEFINE_string, None, "Masks of the level before, to nest in."),
+    "claimed": (flags.DEFINE_float, None, "The density that was said, as 0.035."),
+    "accept_code_change": (flags.DEFINE_bool, False, "Go on though code has changed."),
+}
+for _name, (_define, *_options) in _OTHERS.items():
+    _define(_name, *_options, flag_values=_FLAGS)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Judge what the command line names."""
+    argv = argv or sys.argv
+    if {"--help", "-h"} & {*argv}:
+        lines = [str(__doc__), "Flags:"]
+        lines += [f"  --{n:<18} {_FLAGS[n].help}" for n in ("config", *_OTHERS)]
+        print("\n".join(lines))
+        return
+    _, *masks = commandline.parse(argv, _FLAGS)
+    if not masks:
+        sys.exit("error: MASKS: name files of masks, or the folder of a run")
+    if not _FLAGS.workdir:
+        sys.exit("error: --workdir: name the folder of the trials")
+    with job.prepared(_CONFIG.value):
+        from lth_jax.judge.trials import judge  # when JAX knows its devices
+
+        others = _OTHERS.keys() - {"workdir"}
+        options: dict[str, Any] = {name: _FLAGS[name].value for name in others}
+        found = judge(masks, _CONFIG.value, _FLAGS.workdir, **options, say=_say)
+        print(found)
+        job.fail(found.diverged)
+
+
+def _say(judgement: object) -> None:
+    print(f"{judgement}\n", flush=True)
+
+
+if __name__ == "__main__":
+    console.prepare()
+    main()
