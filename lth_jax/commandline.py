@@ -2,6 +2,7 @@
 
 import re
 import sys
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -35,7 +36,7 @@ def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
 
     Exits with a line on a mistake in them, or in the config's file.
     """
-    loads = values["config"].parser
+    loads: Any = values["config"].parser
     if "--config" in argv[:-1]:
         i = argv.index("--config")
         argv = [*argv[:i], f"--config={argv[i + 1]}", *argv[i + 2 :]]

@@ -90,17 +90,17 @@ class Finding(NamedTuple):
     needed: int | None = None
 
     def __str__(self) -> str:
-        need = f": {self.seeds}" if self.verdict == OPEN else ""
+        need = f": {self.seeds} seeds would be needed" if self.verdict == OPEN else ""
         return f"{self.question.claim}: {self.verdict}{need}"
 
     @property
     def seeds(self) -> str:
-        """How many seeds would be needed, in words."""
+        """How many would be needed, in words."""
         if not self.likely:
-            return "more than 1,000 seeds would be needed"
+            return "more than n = 1,000"
         most = f"{self.needed:,}" if self.needed else "more than 1,000"
         upto = f" to {most}" if self.needed != self.likely else ""
-        return f"about n = {self.likely}{upto} seeds would be needed"
+        return f"about n = {self.likely}{upto}"
 
 
 class Verdict(NamedTuple):

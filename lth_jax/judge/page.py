@@ -61,7 +61,7 @@ def table(verdict: Verdict) -> pd.DataFrame:
                 f"difference{_unit(verdict)} (95 %)": _difference(finding),
                 "verdict": finding.verdict,
                 "p": _p(finding),
-                "seeds": f"{finding.n}" if finding.verdict != OPEN else finding.seeds,
+                "seeds": f"{finding.n}{_more(finding)}",
             }
         )
     return pd.DataFrame(lines)
@@ -79,6 +79,10 @@ def _difference(finding: Finding) -> str:
 def _p(finding: Finding) -> str:
     p = finding.p_refuted if finding.verdict == REFUTED else finding.p_shown
     return "below 0.0001" if p < 1e-4 else f"{p:.4f}"
+
+
+def _more(finding: Finding) -> str:
+    return f" ({finding.seeds} needed)" if finding.verdict == OPEN else ""
 
 
 def method(verdict: Verdict) -> str:
@@ -107,9 +111,13 @@ def method(verdict: Verdict) -> str:
 
 def text(verdict: Verdict, facts: dict[str, str]) -> str:
     """Return a verdict for the terminal."""
-    lines = [f"{name}: {fact}" for name, fact in facts.items()]
-    found = table(verdict).to_string(index=False, justify="left")
-    return "\n".join([*lines, "", found, "", sentences(verdict)])
+    found = table(verdict)
+    cells = [[*found.columns], *found.to_numpy().tolist()]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    lines = [f"{name}: {fact}" for name, fact in facts.items()] + [""]
+    for line in cells:
+        lines.append("  ".join(map(str.ljust, line, widths)).rstrip())
+    return "\n".join([*lines, "", sentences(verdict)])
 
 
 def as_json(verdict: Verdict, facts: dict[str, str]) -> dict[str, Any]:
