@@ -64,7 +64,7 @@ def planted(kind: str = "true", seeds: int = 5, seed: int = 0) -> Planted:
     config = config_lib.default()
     config.replicates = seeds
     config.model.name, config.model.options = "lenet", {"widths": (_HIDDEN,)}
-    config.data.batch_size, config.train.length = 50, "200it"
+    config.data.batch_size, config.train.length = 50, "100it"
     config.optim.learning_rate = 0.1
     config.prune.schedule = "one_shot"
     data = data_lib.from_arrays(*splits, num_classes=_CLASSES)
