@@ -1,4 +1,4 @@
-"""How often the judge is wrong: verdicts on planted tickets, of which the truth is known.
+"""How often the judge is wrong: verdicts on planted tickets, whose truth is known.
 
     python -m benchmarks.judging --fleets=200 --seeds=20 --workdir=runs/judging
 
