@@ -19,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 
-from lth_jax import judge
+from lth_jax import job, judge
 from lth_jax.judge import claims, evidence, planted
 from lth_jax.report.rows import load
 
@@ -47,12 +47,8 @@ def wrong(rows: pd.DataFrame, kind: str, fleets: int, seeds: int) -> list[dict]:
     lines = []
     for looks in ((), evidence.looks(FIRST, seeds)):
         found = [verdict(rows, i * seeds, seeds, looks) for i in range(fleets)]
-        shown = pd.DataFrame(
-            {
-                c: [v.findings[c].verdict == claims.SHOWN for v in found]
-                for c in NULL[kind]
-            }
-        )
+        shown = pd.DataFrame([v.findings for v in found])[[*NULL[kind]]]
+        shown = shown.map(lambda finding: finding.verdict == claims.SHOWN)
         shown["any of them"] = shown.any(axis=1)
         for claim, times in shown.sum().items():
             lines.append(
@@ -112,6 +108,15 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--kinds", nargs="*", default=list(planted.KINDS))
     asked = parser.parse_args()
+    with job.prepared(planted.planted().config):
+        tables = measured(asked)
+    for lines in tables.values():
+        print(pd.DataFrame(lines).to_string(index=False), end="\n\n")
+    (asked.workdir / "judging.json").write_text(json.dumps(tables, indent=1) + "\n")
+
+
+def measured(asked: argparse.Namespace) -> dict[str, list]:
+    """Train and judge; return the lines of both tables."""
     tables: dict[str, list] = {"wrong": [], "decided": []}
     for kind in asked.kinds:
         networks = asked.fleets * asked.seeds
@@ -123,9 +128,7 @@ def main() -> None:
         if kind in NULL:
             tables["wrong"] += wrong(rows, kind, asked.fleets, asked.seeds)
         tables["decided"].append(decided(rows, kind, networks))
-    for lines in tables.values():
-        print(pd.DataFrame(lines).to_string(index=False), end="\n\n")
-    (asked.workdir / "judging.json").write_text(json.dumps(tables, indent=1) + "\n")
+    return tables
 
 
 def errors(folder: Path) -> pd.DataFrame:
