@@ -159,6 +159,48 @@ def test_code_in_a_file_of_torch_is_not_run(tmp_path):
         files.read_masks(tmp_path / "bad.pt", OF)
 
 
+@pytest.mark.parametrize("name", ["lenet", "resnet20"])
+@pytest.mark.parametrize("is_permanent", [False, True])
+def test_what_torch_prunes_has_its_counts(name, is_permanent, tmp_path):
+    torch = pytest.importorskip("torch")
+    pruning = pytest.importorskip("torch.nn.utils.prune")
+    options = {"widths": (6,)} if name == "lenet" else {"width": 4}
+    about = {"model": {"name": name, "options": options}, "data": {"shape": [8, 8, 3]}}
+    network = models.create(name, num_classes=3, **options)
+    sgd = optim.optimizer("sgd", 0.1, None)
+    like = state.create(jax.random.key(0), jnp.zeros((1, 8, 8, 3)), network, sgd)
+    of = files.layout(like.params, like.batch_stats, like.masks, about)
+    modules, prunable = torch.nn.Module(), dict(masks_lib.leaves(like.masks))
+    for place, (_, index) in of.places.items():
+        module = modules
+        *parents, last = place.split(".")
+        for part in parents:
+            if part not in dict(module.named_children()):
+                module.add_module(part, torch.nn.Module())
+            module = module.get_submodule(part)
+        array = torch.nn.Parameter(torch.randn(index.shape))
+        module.register_parameter(last, array)
+    places = {path: place for place, (path, _) in of.places.items()}
+    pruned = [(modules.get_submodule(places[p][:-7]), "weight") for p in prunable]
+    pruning.global_unstructured(pruned, pruning.L1Unstructured, amount=0.7)
+    kept = [int(module.weight_mask.sum()) for module, _ in pruned]
+    if is_permanent:
+        for module, weight in pruned:
+            pruning.remove(module, weight)
+    torch.save({"state_dict": modules.state_dict()}, tmp_path / "model.pt")
+    found, _ = files.read_masks(tmp_path / "model.pt", of)
+    assert [n for n, _ in masks_lib.by_layer(found).values()] == kept
+    # Where torch prunes, and nowhere else.
+    module, _ = pruned[0]
+    first = next(iter(prunable))
+    flat = np.asarray(dict(masks_lib.leaves(found))[first]).ravel()
+    _, index = of.places[places[first]]
+    assert np.array_equal(flat[index], module.weight.detach().numpy() != 0)
+    weights, statistics = files.read_weights(tmp_path / "model.pt", of)
+    assert (statistics is None) == (name == "lenet")
+    files.check_together("model", found, weights)
+
+
 def test_weights_are_asked_for_whole(tmp_path):
     path = save(tmp_path / "w.npz", {"fc1/kernel": np.ones((4, 6), np.float32)})
     with pytest.raises(MasksError, match="fc/bias is missing; it takes all"):
