@@ -16,7 +16,7 @@ from lth_jax import masks as masks_lib
 from lth_jax.errors import ConfigError
 from lth_jax.export import Ticket
 from lth_jax.given import Given
-from lth_jax.judge import claims, evidence, facts, files, planted, trials
+from lth_jax.judge import claims, evidence, facts, files, planted, reading, trials
 from lth_jax.judge.files import MasksError
 from lth_jax.optim import optimizers as optim
 from lth_jax.train import state
@@ -332,6 +332,7 @@ def test_other_looks_than_planned_are_refused(judged):
         ({"sweep.learning_rate": (0.1, 0.2)}, {}, "config.sweep.learning_rate"),
         ({}, {"until": "tomorrow"}, "--until: 'tomorrow' is not 'resolved'"),
         ({}, {"until": "resolved", "most": 1}, "--most: 1 seeds are fewer"),
+        ({}, {"margin": -1.0}, "--margin: say which difference of accuracy"),
     ],
 )
 def test_trials_that_cannot_be_are_refused(changed, options, said, tmp_path):
@@ -343,6 +344,16 @@ def test_trials_that_cannot_be_are_refused(changed, options, said, tmp_path):
         )
     assert said in str(caught.value)
     assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize(
+    ("keep", "said"), [(False, "masks keep nothing"), (True, "masks prune nothing")]
+)
+def test_masks_that_are_no_ticket_are_refused(keep, said, tmp_path):
+    truth = planted.planted(seeds=2)
+    masks = jax.tree.map(lambda m: m & False | keep, truth.given.masks[0])
+    with pytest.raises(MasksError, match=said):
+        judge.judge(Given([masks]), truth.config, tmp_path / "no", data=truth.data)
 
 
 def test_masks_of_different_numbers_of_weights_are_refused(tmp_path):
@@ -365,7 +376,7 @@ def test_fresh_networks_stand_in_for_weights_that_are_not_given():
     masks = Given(truth.given.masks[:1])
     config = trials.give(truth.config, data=truth.data)
     _, made = trials.lottery.build(config)
-    found = trials.trials(config, trials.Judged(masks, None, None), made)
+    found = trials.trials(config, reading.Judged(masks, None), made)
     assert found.branches == ("ticket", "given", "given_shuffled", "given_random")
 
 

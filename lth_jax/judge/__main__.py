@@ -32,6 +32,7 @@ _OTHERS = {
     "most": (flags.DEFINE_integer, 20, "Most seeds, with --until."),
     "before": (flags.DEFINE_string, None, "Masks of the level before, to nest in."),
     "claimed": (flags.DEFINE_float, None, "The density that was said, as 0.035."),
+    "dry_run": (flags.DEFINE_bool, False, "Print what would be trained, for how long."),
     "accept_code_change": (flags.DEFINE_bool, False, "Go on though code has changed."),
 }
 for _name, (_define, *_options) in _OTHERS.items():
@@ -49,14 +50,21 @@ def main(argv: list[str] | None = None) -> None:
     _, *masks = commandline.parse(argv, _FLAGS)
     if not masks:
         sys.exit("error: MASKS: name files of masks, or the folder of a run")
-    if not _FLAGS.workdir:
+    if not (_FLAGS.workdir or _FLAGS.dry_run):
         sys.exit("error: --workdir: name the folder of the trials")
     with job.prepared(_CONFIG.value):
-        from lth_jax.judge.trials import judge  # when JAX knows its devices
+        from lth_jax import dry_run  # when JAX knows its devices
+        from lth_jax.judge.trials import judge, prepare
 
-        others = _OTHERS.keys() - {"workdir"}
-        options: dict[str, Any] = {name: _FLAGS[name].value for name in others}
-        found = judge(masks, _CONFIG.value, _FLAGS.workdir, **options, say=_say)
+        names = ("weights", "rewind_step", "margin", "until", "most", "before")
+        options: dict[str, Any] = {n: _FLAGS[n].value for n in (*names, "claimed")}
+        if _FLAGS.dry_run:
+            print(dry_run.describe(prepare(masks, _CONFIG.value, **options).config))
+            return
+        accept = {"accept_code_change": _FLAGS.accept_code_change}
+        found = judge(
+            masks, _CONFIG.value, _FLAGS.workdir, say=_say, **accept, **options
+        )
         print(found)
         job.fail(found.diverged)
 

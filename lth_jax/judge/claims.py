@@ -148,7 +148,7 @@ def judge(
     rows, trials = tidy(rows), TRIALS[judged]
     measure = main(rows)
     shown = unit(rows, measure)
-    margin = margin if margin is not None else default_margin(shown)
+    margin = margin if margin is not None else default_margin(shown.name)
     if margin is None or not margin > 0:
         raise ValueError(
             f"margin: say which difference of {measure} would matter, above 0"
@@ -177,9 +177,9 @@ def judge(
     )
 
 
-def default_margin(shown: Unit) -> float | None:
+def default_margin(unit: str) -> float | None:
     """Return half a point, where a measure is a share."""
-    return 0.5 if shown.name == "%" else None
+    return 0.5 if unit == "%" else None
 
 
 def _values(

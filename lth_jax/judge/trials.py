@@ -8,21 +8,19 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from lth_jax import export, lottery
+from lth_jax import lottery
 from lth_jax import masks as masks_lib
 from lth_jax.errors import ConfigError
 from lth_jax.given import Given
-from lth_jax.judge import claims, evidence, files
+from lth_jax.judge import claims, evidence
 from lth_jax.judge.claims import Verdict
 from lth_jax.judge.facts import facts
-from lth_jax.judge.files import MasksError
 from lth_jax.judge.page import text, write
+from lth_jax.judge.reading import Judged, Named, read
 from lth_jax.named import give
 from lth_jax.paths import local
 from lth_jax.report.rows import load
 from lth_jax.train.experiment import Experiment
-
-Named = Path | str
 
 
 class Judgement(NamedTuple):
@@ -44,13 +42,22 @@ class Judgement(NamedTuple):
         return f"{text(self.verdict, self.facts)}\n\nverdict: {self.page}"
 
 
-class Judged(NamedTuple):
-    """What is judged: masks in a network's layout, and where they belong."""
+class Trials(NamedTuple):
+    """What is to be trained, before it is.
 
-    given: Given
-    rewind_step: int | None  # of the weights; None for the config's first
-    claimed: float | None  # the density that was said
-    before: Any = None  # masks of the level before
+    Attributes:
+        config: of the run.
+        judged: the masks.
+        made: what the config means.
+        looks: at how many seeds one looks.
+        margin: the difference that would matter, in the unit of the task's error.
+    """
+
+    config: ConfigDict
+    judged: Judged
+    made: Experiment
+    looks: tuple[int, ...]
+    margin: float
 
 
 def judge(
@@ -58,60 +65,29 @@ def judge(
     config: ConfigDict,
     workdir: Named,
     *,
-    weights: Sequence[Named] = (),
-    rewind_step: int | None = None,
-    margin: float | None = None,
-    until: str = "",
-    most: int = 20,
-    before: Named | None = None,
-    claimed: float | None = None,
     accept_code_change: bool = False,
     say: Callable[[Judgement], object] = lambda judgement: None,
-    **objects: Any,
+    **options: Any,
 ) -> Judgement:
     """Train the trials of masks, and return what they are found to be.
 
     Args:
-        masks: files, one a seed; a run's folder stands for the tickets of all its seeds
-            at its last level, with their weights. Or masks in the network's layout.
-        config: how trials are trained, `replicates` of each.
+        masks, config, options: as of `prepare`.
         workdir: folder of the trials, new or to go on.
-        weights: files of W_0 or W_k, one a mask, whole or under the masks. Without
-            them, masks are judged on W_k of fresh networks.
-        rewind_step: step k of the weights, and of the trials; by default the config's.
-        margin: as of `claims.judge`.
-        until: "resolved" adds seeds until every claim is decided, `most` at most.
-        before: file of the level before, of which the masks should be a part.
-        claimed: the density that was said of the masks.
-        accept_code_change, objects: as of `lottery.run`.
+        accept_code_change: as of `lottery.run`.
         say: is called with what is known at every look but the last.
 
-    Raises:
-        MasksError, ConfigError: before anything is trained; one line, naming the file
-            or the field.
+    Raises as `prepare`, and as `lottery.run`.
     """
-    config = give(config, **objects) if objects else config
-    _check_config(config, until, most)
-    _, made = lottery.build(_bare(config))
-    if isinstance(masks, Given):
-        judged = Judged(masks, rewind_step, claimed)
-    else:
-        names = [masks] if isinstance(masks, Path | str) else masks
-        judged = read(names, weights, made, config, rewind_step, before, claimed)
-    config = trials(config, judged, made)
+    planned = prepare(masks, config, **options)
+    config, judged, made, looks, margin = planned
     directory = local(workdir, "--workdir")
-    looks = evidence.looks(config.replicates, most) if until else (config.replicates,)
     _keep_looks(directory, looks)
     known, about = _facts(judged, made, config), _about(config, judged, made)
     for n in looks:
         with config.unlocked():
             config.replicates = n
-        ran = lottery.run(
-            config,
-            directory,
-            given=judged.given,
-            accept_code_change=accept_code_change,
-        )
+        ran = lottery.run(config, directory, accept_code_change=accept_code_change)
         verdict = claims.judge(load(directory), margin=margin, looks=looks)
         page = write(verdict, known, directory / "verdict", about)
         found = Judgement(verdict, known, page, ran.diverged)
@@ -121,81 +97,58 @@ def judge(
     raise AssertionError(looks)
 
 
-def read(
-    masks: Sequence[Named],
-    weights: Sequence[Named],
-    made: Experiment,
+def prepare(
+    masks: Sequence[Named] | Named | Given,
     config: ConfigDict,
+    *,
+    weights: Sequence[Named] = (),
     rewind_step: int | None = None,
+    margin: float | None = None,
+    until: str = "",
+    most: int = 20,
     before: Named | None = None,
     claimed: float | None = None,
-) -> Judged:
-    """Return masks, and weights, from files or a run's folder; as `judge`."""
-    like = made.like
-    about = {"model": config.model.to_dict(), "data": made.data}
-    of = files.layout(like.params, like.batch_stats, like.masks, about)
-    if len(masks) == 1 and local(masks[0], "masks").is_dir():
-        if weights:
-            raise MasksError("--weights: a run's folder has them; leave them out")
-        return _of_run(local(masks[0]), of, rewind_step, before and _before(before, of))
-    if weights and len(weights) != len(masks):
-        raise MasksError(
-            f"--weights: {len(weights)} files for {len(masks)} of masks; one for each"
+    **objects: Any,
+) -> Trials:
+    """Return what is to be trained to judge masks; nothing is trained or written.
+
+    Args:
+        masks: files, one a seed; a run's folder stands for the tickets of all its seeds
+            at its last level, with their weights. Or masks in the network's layout.
+        config: how trials are trained, `replicates` of each.
+        weights: files of W_0 or W_k, one a mask, whole or under the masks. Without
+            them, masks are judged on W_k of fresh networks.
+        rewind_step: step k of the weights, and of the trials; by default the config's.
+        margin: the difference that would matter, as of `claims.judge`.
+        until: "resolved" adds seeds until every claim is decided, `most` at most.
+        before: file of the level before, of which the masks should be a part.
+        claimed: the density that was said of the masks.
+        objects: `network`, `data`, `task`, as of `lottery.run`.
+
+    Raises:
+        MasksError, ConfigError, DataError: one line, naming the file or the field.
+    """
+    config = give(config, **objects) if objects else config
+    _check_config(config, until, most)
+    _, made = lottery.build(_bare(config))
+    task = made.program.task
+    margin = margin or claims.default_margin(task.units[task.error].name)
+    if not margin or margin < 0:
+        raise ConfigError(
+            f"--margin: say which difference of {task.error} would matter, above 0"
         )
-    read = [files.read_masks(path, of) for path in masks]
-    kept = {str(path): masks_lib.count(m)[0] for path, (m, _) in zip(masks, read)}
-    if len({*kept.values()}) > 1:
-        several = ", ".join(f"{path}: {n:,}" for path, n in kept.items())
-        raise MasksError(f"masks keep different numbers of weights: {several}")
-    networks = [files.read_weights(path, of) for path in weights]
-    for path, (m, _), (params, _) in zip(weights, read, networks):
-        files.check_together(str(path), m, params)
-    stats = [s for _, s in networks if s is not None]
-    given = Given(
-        [m for m, _ in read],
-        [p for p, _ in networks],
-        stats if len(stats) == len(networks) else [],
+    judged = read(
+        masks,
+        made,
+        config,
+        weights=weights,
+        rewind_step=rewind_step,
+        before=before,
+        claimed=claimed,
     )
-    said = [about.get("density") for _, about in read if about.get("density")]
-    claimed = claimed if claimed is not None else said[0] if said else None
-    return Judged(given, rewind_step, claimed, before and _before(before, of))
-
-
-def _before(path: Named, of: files.Layout) -> Any:
-    return files.read_masks(path, of)[0]
-
-
-def _of_run(
-    folder: Path, of: files.Layout, rewind_step: int | None, before: Any
-) -> Judged:
-    """Return the tickets of a run's last level, and the weights they start from."""
-    from lth_jax.workdir import Workdir
-
-    run = Workdir(folder)
-    level = max(run.levels.numbers(), default=0)
-    if not level:
-        raise MasksError(f"{folder}: a run without tickets, or none")
-    members = [m for m in run.members(run.levels, level) if m.is_ticket]
-    steps = sorted({m.rewind_step for m in members})
-    k = steps[0] if rewind_step is None else rewind_step
-    seeds = [m.replicate for m in members if m.rewind_step == k]
-    if not seeds:
-        raise MasksError(f"--rewind_step: {k} is not among {steps} of {folder}")
-    found = [
-        export.find(folder, level, replicate=seed, rewind_step=k, rewound=True)
-        for seed in dict.fromkeys(seeds)
-    ]
-    for ticket in found:
-        try:
-            masks_lib.check(of.params, ticket.masks)
-        except ValueError as error:
-            raise MasksError(f"{folder}: of another network: {error}") from error
-    given = Given(
-        [t.masks for t in found],
-        [t.params for t in found],
-        [t.batch_stats for t in found] if jax.tree.leaves(of.batch_stats) else [],
-    )
-    return Judged(given, k, found[0].about["density"], before)
+    n = config.replicates
+    looks = evidence.looks(n, most) if until else (n,)
+    return Trials(trials(config, judged, made), judged, made, looks, margin)
 
 
 def trials(config: ConfigDict, judged: Judged, made: Experiment) -> ConfigDict:
@@ -205,10 +158,10 @@ def trials(config: ConfigDict, judged: Judged, made: Experiment) -> ConfigDict:
     pruning finds at the same density, by the config's own schedule and scope: in scope
     "layer" as many weights, but for what each layer rounds down.
     """
-    given, masks = judged.given, judged.given.masks[0]
-    kept, total = masks_lib.count(masks)
+    given = judged.given
+    kept, total = masks_lib.count(given.masks[0])
     density = (kept + 0.5) / total  # exactly as many, whatever is rounded
-    config = config.copy_and_resolve_references()
+    config = give(config, given=given)
     with config.unlocked():
         prune = config.prune
         levels = [(1 - prune.fraction) ** n for n in range(1, prune.levels + 1)]
