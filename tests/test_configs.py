@@ -26,6 +26,7 @@ STABILITY = ("stability", "stability_sweep")
 INSTABILITY = ("stability", "instability", "dense_instability")
 PRUNING = ("iterative", "one_shot", "admm")
 MORE = (PRUNING, ("decay",), ("rewind",), ("cifar100",))
+SHORT = ("short_sweep", "short_decays")
 CORRELATION = (("correlation", "standard", "low"), *MORE)
 # By config: variants that exclude each other, the default first, or that stand alone.
 VARIANTS = {
@@ -40,11 +41,15 @@ VARIANTS = {
     "resnet20": (RATES, (*LMC, "connectivity"), *MORE),
     "resnet20_stabilizing": (
         RATES,
-        ("", *STABILITY, "rewind_sweep", "short_sweep", "appendix_a"),
+        ("", *STABILITY, "rewind_sweep", *SHORT, "appendix_a"),
         (*PRUNING, "snip"),
         *MORE[1:],
     ),
-    "resnet20_correlation": (("", "standard", "low"), ("short",), *MORE),
+    "resnet20_correlation": (
+        ("", "standard", "low"),
+        ("short", "short_decays"),
+        *MORE,
+    ),
     "vgg11": CORRELATION,
     "vgg16": (RATES, LMC, ("one_shot",), ("cifar100",)),
     "vgg19": (
@@ -70,8 +75,14 @@ VARIANTS = {
 }
 # By config: variants of different groups that exclude each other all the same.
 EXCLUSIVE = {
-    "resnet20_stabilizing": ({"warmup", "short_sweep"}, {"rewind", "short_sweep"}),
-    "resnet20_correlation": ({"rewind", "short"},),
+    "resnet20_stabilizing": (
+        *({other, short} for other in ("warmup", "rewind") for short in SHORT),
+        {"decay", "short_decays"},
+    ),
+    "resnet20_correlation": (
+        *({"rewind", short} for short in ("short", "short_decays")),
+        *({other, "short_decays"} for other in ("decay", *PRUNING)),
+    ),
 }
 IMAGENET = ("resnet50", "inception_v3", "squeezenet")
 # As published; with the biases before batch-norm where the papers' tables have them.
