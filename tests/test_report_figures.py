@@ -8,9 +8,9 @@ import pytest
 from matplotlib import colors
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from lth_jax import report
+from lth_jax import drawing, report
 from lth_jax.branches import BRANCHES
-from lth_jax.report import drawing, figures, ranking
+from lth_jax.report import figures, ranking
 from lth_jax.workdir.records import Member, row
 
 
@@ -39,7 +39,7 @@ def lines(figure):
 
 
 def color(branch):
-    return drawing.style(branch)["color"]
+    return drawing.style(branch.replace(" ", "_"))["color"]
 
 
 def test_accuracy_stands_over_density_with_the_dense_level():
@@ -67,7 +67,7 @@ def test_a_figure_says_over_how_many_networks():
     (legend,) = figures.by_density(ROWS).legends
     assert legend.get_title().get_text() == "mean ± standard deviation, n = 2"
     labels = [text.get_text() for text in legend.get_texts()]
-    assert labels == ["dense", "ticket", "random_reinit"]
+    assert labels == ["dense", "ticket", "random reinit"]
 
 
 def test_accuracy_stands_over_the_rewind_step():
@@ -81,7 +81,7 @@ def test_accuracy_stands_over_the_rewind_step():
 def test_of_several_runs_every_branch_has_a_panel():
     rows = [found | {"run": run} for run in ("a", "b", "c", "d") for found in ROWS]
     panels = figures.by_density(rows).axes
-    assert [ax.get_title() for ax in panels] == ["ticket", "random_reinit"]
+    assert [ax.get_title() for ax in panels] == ["ticket", "random reinit"]
     for ax in panels:
         of_branch = [x for x in ax.lines if x.get_color() == color(ax.get_title())]
         kinds = {(line.get_linestyle(), line.get_marker()) for line in of_branch}
