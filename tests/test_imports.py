@@ -26,7 +26,7 @@ LAYERS = [
     {"train"},
     {"workdir"},
     {"studies", "branches", "branch_masks", "bill"},
-    {"lottery", "export", "tensorboard"},
+    {"lottery", "export", "pictures", "tensorboard"},
     {"check", "dry_run", "search"},
     {"advice", "job"},
     {"main"},

@@ -11,6 +11,7 @@ from lth_jax.drawing.looks import plain_text as plain_text
 from lth_jax.drawing.looks import style as style
 from lth_jax.drawing.panels import Asked as Asked
 from lth_jax.drawing.panels import Drawn as Drawn
+from lth_jax.drawing.panels import bar as bar
 from lth_jax.drawing.panels import drawn as drawn
 from lth_jax.drawing.panels import finish as finish
 from lth_jax.drawing.panels import grid as grid

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from lth_jax.drawing.axes import few, log_ticks
 from lth_jax.drawing.told import mark
 
-Share = Literal["all", "col"]
+Share = Literal["all", "col", "none"]
 Drawn = Figure | Axes | Sequence[Axes]
 _NARROW = 1.6  # inches that a panel needs
 
@@ -149,10 +149,12 @@ def heat_maps(
     low = min(0.005 * top, found[found > 0].min()) if log else 0.0
     norm = colors.LogNorm(low, top) if log else colors.Normalize(low, top)
     lines = max(len(panel) for panel in panels.values())
-    size = (3.4, max(1.5, 0.6 + 0.018 * matplotlib.rcParams["font.size"] * lines))
+    size = (3.4, max(1.9, 0.6 + 0.018 * matplotlib.rcParams["font.size"] * lines))
     figure, axes = grid([*panels], min(len(panels), 2), size, asked=asked)
     for ax, (panel, shown) in zip(axes, zip(panels.values(), values)):
-        shown = np.ma.masked_invalid(np.where(shown > 0, shown, np.nan if log else 0))
+        shown = np.ma.masked_invalid(
+            np.where(shown > 0, shown, np.nan) if log else shown
+        )
         ax.imshow(shown, "cividis", norm, aspect="auto", interpolation="nearest")
         ax.grid(visible=False)
         names = [str(name).removesuffix("/kernel") for name in panel.index]
@@ -162,8 +164,13 @@ def heat_maps(
     look: dict[str, Any] = {"label": label, "format": "{x:.3g}"}
     if log:
         look["ticks"] = log_ticks(low, top, tall=False)
-    bar = figure.colorbar(ScalarMappable(norm, "cividis"), ax=axes, **look)
-    if bar.solids:  # as the pictures are: a dark page inverts neither
-        bar.solids.set_rasterized(True)
-    bar.ax.yaxis.set_minor_formatter(ticker.NullFormatter())
+    bar(figure, ScalarMappable(norm, "cividis"), axes, **look)
     return finish(figure, axes, asked, x)
+
+
+def bar(figure: Figure, shades: ScalarMappable, axes: list[Axes], **look: Any) -> None:
+    """Put beside axes what shades mean."""
+    made = figure.colorbar(shades, ax=axes, **look)
+    made.ax.yaxis.set_minor_formatter(ticker.NullFormatter())
+    if made.solids:  # as the shades are: on a dark page both stay
+        made.solids.set_rasterized(True)

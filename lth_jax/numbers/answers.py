@@ -244,7 +244,7 @@ def _from_step(steps: pd.DataFrame) -> str:
     said = []
     for _, step in steps.iterrows():
         its = _interval(step)
-        mean, low, high = (f"{100 * x:.1f}" for x in its[:3])
+        mean, low, high = (f"{100 * x:.1f}".replace("-", "−") for x in its[:3])
         ends = "" if math.isnan(its.low) else f" ({low} to {high})"
         said.append(f"{mean} %{ends} from {step['rewind_step']}")
     first = len(stable)

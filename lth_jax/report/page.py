@@ -1,5 +1,6 @@
 """Page: the one HTML file that says everything of some runs."""
 
+import base64
 import html
 import json
 import re
@@ -39,9 +40,12 @@ def write(*workdirs: Path | str, directory: Path | str | None = None) -> Path:
             if card := _card(section, directory, used):
                 groups[section.group].cards.append(card)
     files = {run: about.files(folder) for run, folder in runs}
-    last = Group("What was run", [*_files(files)])
+    last = [
+        Group("The tickets themselves", [*_pictures(runs)]),
+        Group("What was run", [*_files(files)]),
+    ]
     title = ", ".join(run for run, _ in runs)
-    text = page_lib.document(title, _head(rows, files), [*groups.values(), last])
+    text = page_lib.document(title, _head(rows, files), [*groups.values(), *last])
     page = directory / "index.html"
     page.write_text(text, encoding="utf-8")
     return page
@@ -97,6 +101,23 @@ def _card(section: Section, directory: Path, used: set[str]) -> Card | None:
         svg = drawing.save(drawn, directory / name)
     text = f"<p>{html.escape(drawn)}</p>" if isinstance(drawn, str) else ""
     return Card(section.title, name, svg, text, folded)
+
+
+def _pictures(runs: list[tuple[str, Path]]) -> Iterable[Card]:
+    """Yield a card for every picture that `lth_jax.pictures` has left in a folder.
+
+    As an image, which runs nothing, whoever has written it.
+    """
+    for run, folder in runs:
+        path = folder / "pictures" / "titles.json"
+        titles = json.loads(path.read_text()) if path.exists() else {}
+        for name, title in titles.items():
+            text = f"{run}: {title}" if len(runs) > 1 else title
+            svg = (path.parent / Path(name).name).with_suffix(".svg").read_bytes()
+            source = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+            image = f'<img alt="{html.escape(text)}" src="{source}">'
+            card = f"<figure>{image}</figure>"
+            yield Card(text, f"picture_{run}_{name}", text=card)
 
 
 def _files(files: dict[str, Any]) -> Iterable[Card]:

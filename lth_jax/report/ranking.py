@@ -51,7 +51,7 @@ def by_branch(
     numbers = numbers.assign(panel=panel, value=value)
     there = sorted({*numbers["branch"]}, key=order.index)
     names, panels = asked.chosen(there), [*numbers["panel"].unique()]
-    size = (4.2, 0.4 + 0.2 * len(names))
+    size = (2.8, max(1.0, 0.4 + 0.2 * len(names)))
     columns = min(len(panels), 2)
     figure, axes = drawing.grid(panels, columns, size, "all", asked)
     for one, (_, points) in zip(axes, numbers.groupby("panel", sort=False)):
