@@ -1,6 +1,6 @@
 """Panels: a figure of several, or axes of a caller's own, with one legend."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import matplotlib
@@ -15,14 +15,13 @@ from lth_jax.drawing.axes import few, log_ticks
 from lth_jax.drawing.told import mark
 
 Share = Literal["all", "col", "none"]
-Drawn = Figure | Axes | Sequence[Axes]
-_NARROW = 1.6  # inches that a panel needs
+Drawn = Figure | Axes | Iterable[Axes]
 
 
 class Asked(NamedTuple):
     """What a caller wants of a figure."""
 
-    ax: Axes | Sequence[Axes] | None = None  # to draw into: one a panel
+    ax: Axes | Iterable[Axes] | None = None  # to draw into: one a panel
     branches: Sequence[str] | None = None  # these, in this order; else all
     labels: Mapping[str, str] | None = None  # of branches, in the legend
     title: str | None = None  # above all; "" for none, nor of panels
@@ -48,10 +47,12 @@ def grid(
     size: tuple[float, float],
     share_y: Share = "all",
     asked: Asked = Asked(),  # noqa: B008  (it does not change)
+    least: tuple[float, float] = (1.2, 0.0),
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure with a panel of a size in inches for every title, and those.
 
-    If `figure.figsize` is set, it is the figure's width, and the height of a row.
+    If `figure.figsize` is set, it is the figure's width, and the height of a row, as
+    far as panels are not below the `least` size then.
     """
     if asked.ax is not None:
         axes = [asked.ax] if isinstance(asked.ax, Axes) else [*asked.ax]
@@ -67,8 +68,9 @@ def grid(
         width, height = size
         whole = [*matplotlib.rcParams["figure.figsize"]]
         if whole != [*matplotlib.rcParamsDefault["figure.figsize"]]:
-            columns = min(columns, max(1, int(whole[0] / _NARROW)))
-            width, height = (whole[0] - 0.5) / columns, whole[1] - 0.9
+            columns = min(columns, max(1, int((whole[0] - 0.5) / least[0])))
+            width = (whole[0] - 0.5) / columns
+            height = max(whole[1] - 0.9, least[1])
         rows, panels = -(-len(titles) // columns), len(titles)
         whole = (columns * width + 0.5, rows * height + 0.9)
         figure = Figure(whole, layout="constrained")
@@ -119,7 +121,10 @@ def legend(
         made = figure.legend(handles, labels, ncols=columns, **look)
         while columns > 1 and made.get_window_extent().width > figure.bbox.width:
             made.remove()
-            columns -= 1
+            lines = -(-len(labels) // columns) + 1
+            columns = -(
+                -len(labels) // lines
+            )  # so that lines are as long as each other
             made = figure.legend(handles, labels, ncols=columns, **look)
     for label, *entry in zip(labels, made.legend_handles, made.get_texts()):
         mark(label, *filter(None, entry), entry=True)
@@ -150,7 +155,8 @@ def heat_maps(
     norm = colors.LogNorm(low, top) if log else colors.Normalize(low, top)
     lines = max(len(panel) for panel in panels.values())
     size = (3.4, max(1.9, 0.6 + 0.018 * matplotlib.rcParams["font.size"] * lines))
-    figure, axes = grid([*panels], min(len(panels), 2), size, asked=asked)
+    columns, least = min(len(panels), 2), (2.6, size[1])
+    figure, axes = grid([*panels], columns, size, asked=asked, least=least)
     for ax, (panel, shown) in zip(axes, zip(panels.values(), values)):
         shown = np.ma.masked_invalid(
             np.where(shown > 0, shown, np.nan) if log else shown

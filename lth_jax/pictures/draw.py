@@ -1,6 +1,6 @@
 """Draw: pictures of tickets from small arrays; None where there is nothing to see."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,7 +9,7 @@ from lth_jax import drawing
 from lth_jax.drawing import Asked, Drawn, few
 from lth_jax.pictures.seen import Seen
 
-Ax = Axes | Sequence[Axes] | None
+Ax = Axes | Iterable[Axes] | None
 _X = "weights remaining in the network in %"
 
 

@@ -8,7 +8,7 @@ measure, it is what the task calls its error, on the test. A figure is None wher
 is nothing to draw.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -37,7 +37,7 @@ def by_density(
     rows: Rows,
     measure: str = "",
     *,
-    ax: Axes | Sequence[Axes] | None = None,
+    ax: Axes | Iterable[Axes] | None = None,
     branches: Sequence[str] | None = None,
     labels: Mapping[str, str] | None = None,
     title: str | None = None,
@@ -61,7 +61,7 @@ def by_bill(
     measure: str = "",
     *,
     dense: bool = False,
-    ax: Axes | Sequence[Axes] | None = None,
+    ax: Axes | Iterable[Axes] | None = None,
     branches: Sequence[str] | None = None,
     labels: Mapping[str, str] | None = None,
     title: str | None = None,
@@ -96,7 +96,7 @@ def by_rewind_step(
     rows: Rows,
     measure: str = "",
     *,
-    ax: Axes | Sequence[Axes] | None = None,
+    ax: Axes | Iterable[Axes] | None = None,
     branches: Sequence[str] | None = None,
     labels: Mapping[str, str] | None = None,
     title: str | None = None,
@@ -124,7 +124,7 @@ def along_paths(
     rows: Rows,
     split: str = "test",
     *,
-    ax: Axes | Sequence[Axes] | None = None,
+    ax: Axes | Iterable[Axes] | None = None,
     branches: Sequence[str] | None = None,
     labels: Mapping[str, str] | None = None,
     title: str | None = None,
@@ -147,7 +147,7 @@ def while_training(
     rows: Rows,
     measure: str = "train_loss",
     *,
-    ax: Axes | Sequence[Axes] | None = None,
+    ax: Axes | Iterable[Axes] | None = None,
     branches: Sequence[str] | None = None,
     labels: Mapping[str, str] | None = None,
     title: str | None = None,
@@ -175,7 +175,7 @@ def while_training(
 def layers(
     rows: Rows,
     *,
-    ax: Axes | Sequence[Axes] | None = None,
+    ax: Axes | Iterable[Axes] | None = None,
     title: str | None = None,
 ) -> Drawn | None:
     """Draw what remains of every layer of the tickets, by level.
@@ -205,7 +205,7 @@ def overlaps(
     rows: Rows,
     pair: str,
     *,
-    ax: Axes | Sequence[Axes] | None = None,
+    ax: Axes | Iterable[Axes] | None = None,
     branches: Sequence[str] | None = None,
     labels: Mapping[str, str] | None = None,
     title: str | None = None,

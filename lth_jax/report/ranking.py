@@ -1,6 +1,6 @@
 """Ranking: all branches of a level beside each other, a line each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -22,7 +22,7 @@ def by_branch(
     measure: str = "",
     *,
     least: int = MANY,
-    ax: Axes | Sequence[Axes] | None = None,
+    ax: Axes | Iterable[Axes] | None = None,
     branches: Sequence[str] | None = None,
     labels: Mapping[str, str] | None = None,
     title: str | None = None,
