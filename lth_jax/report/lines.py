@@ -64,7 +64,7 @@ def draw(
         _mark_below(ax, lines[lines["panel"] == panel], branches)
         for panel, ax in zip(panels, axes)
     ]
-    text = drawing.drawn(lines["n"]) + any(below) * "; ▼ further down"
+    text = drawing.drawn(lines["n"]) + any(below) * "; at the edge: further down"
     handles = [Line2D([], [], **look) for look in looks.values()]
     drawing.legend(figure, axes, handles, [*looks], text, asked)
     return drawing.finish(figure, axes, asked, label, title(rows, measure, **where))
