@@ -45,6 +45,9 @@ def test_a_figure_is_drawn_into_an_axis_of_ones_own(axes):
 def test_panels_take_as_many_axes(axes):
     assert figures.by_density(ROWS, ax=axes, title="") is axes
     assert [ax.get_title() for ax in axes] == ["", ""]
+    for ax in axes:
+        assert ax.get_xscale() == "log"
+        assert ax.xaxis_inverted()
     with pytest.raises(ValueError, match=r"1 for 2 panels \(rewound to step 0; rewou"):
         figures.by_density(ROWS, ax=axes[0])
 

@@ -36,7 +36,7 @@ def scale_x(ax: Axes, xs: pd.Series, scale: str) -> None:
             ax.set_xlim(xs.iloc[0] / 2, 2 * xs.iloc[0])
         ax.set_xscale("log")
         if scale == "falling":
-            ax.invert_xaxis()
+            ax.xaxis.set_inverted(True)
     ax.xaxis.set_minor_locator(ticker.NullLocator())
     ticks = _round_ticks(xs) if scale == "log" else few(xs)
     ax.xaxis.set_major_locator(ticker.FixedLocator(_apart(ax, ticks)))

@@ -56,7 +56,8 @@ def draw(
         _line(axes[panels.index(panel)], str(name), points, look, bars=upright)
         if looks.setdefault(name, look)["color"] != look["color"]:
             looks[name] = looks[name] | {"color": "#555555"}  # of no branch
-    drawing.scale_x(axes[0], lines["x"].dropna(), scale)
+    for ax in axes:
+        drawing.scale_x(ax, lines["x"].dropna(), scale)
     tops = [ax.get_ylim()[1] for ax in axes]
     for ax, top in zip(axes, tops):
         _scale_y(ax, lines, _kind(rows, measure), top)
