@@ -1,5 +1,6 @@
 """Panels: a figure of several, or axes of a caller's own, with one legend."""
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -54,6 +55,7 @@ def grid(
     If `figure.figsize` is set, it is the figure's width, and the height of a row, as
     far as panels are not below the `least` size then.
     """
+    width, height = size
     if asked.ax is not None:
         axes = [asked.ax] if isinstance(asked.ax, Axes) else [*asked.ax]
         if len(axes) != len(titles):
@@ -65,7 +67,6 @@ def grid(
         figure = axes[0].get_figure(root=True)
         assert figure is not None
     else:
-        width, height = size
         whole = [*matplotlib.rcParams["figure.figsize"]]
         if whole != [*matplotlib.rcParamsDefault["figure.figsize"]]:
             columns = min(columns, max(1, int((whole[0] - 0.5) / least[0])))
@@ -83,7 +84,17 @@ def grid(
         axes = [*axes.flat[:panels]]
     for ax, text in zip(axes, titles):
         ax.set_title("" if asked.title == "" else text)
+        if asked.ax is None:
+            _wrap(ax, width)
     return figure, axes
+
+
+def _wrap(ax: Axes, inches: float) -> None:
+    """Break a panel's title into lines that are no longer than the panel."""
+    letters = int(inches * 72 / (0.56 * float(ax.title.get_fontsize())))
+    lines = ax.get_title().split("\n")
+    broken = [part for line in lines for part in textwrap.wrap(line, max(8, letters))]
+    ax.set_title("\n".join(broken))
 
 
 def finish(

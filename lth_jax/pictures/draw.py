@@ -103,11 +103,8 @@ def weights(seen: Seen, *, ax: Ax = None, title: str | None = None) -> Drawn | N
     figure, axes = drawing.grid(titles, min(len(names), 2), (2.6, 1.8), "none", asked)
     for one, name in zip(axes, names):
         edges, start, end = seen.weights[name]
-        for counts, label, color in (
-            (start, "W_k", "#D55E00"),
-            (end, "W_T", "#0072B2"),
-        ):
-            one.stairs(counts, edges, label=label, color=color)
+        one.stairs(start, edges, label="before training (W_k)", color="#D55E00")
+        one.stairs(end, edges, label="after it (W_T)", color="#0072B2")
         one.tick_params(labelbottom=True, labelleft=True)
     at = f"kept at {seen.kept.columns[-1]:.3g} % of the weights"
     handles, labels = axes[0].get_legend_handles_labels()

@@ -60,7 +60,7 @@ def by_branch(
         one.grid(visible=False, axis="x")
     axes[0].invert_yaxis()
     n = numbers.groupby(["panel", "branch"])["value"].count()
-    label = f"{titles.title(rows, measure, **where)}: {drawing.drawn(n)}"
+    label = f"{titles.title(rows, measure, **where)}\n{drawing.drawn(n)}"
     return drawing.finish(figure, axes, asked, label)
 
 

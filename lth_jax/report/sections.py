@@ -113,13 +113,9 @@ def _said(
     if alike:
         text = f"{name.capitalize()}: {text} everywhere."
     else:
-        ends = [numbers.loc[numbers["level"] == 0], numbers.sort_values("density")]
-        texts = [
-            f"{_number(shown.factor * end['mean'].iloc[0])} ({_who(end.iloc[0])})"
-            for end in ends
-            if len(end)
-        ]
-        text = f"{name.capitalize()}: {' to '.join(dict.fromkeys(texts))}."
+        ends = (numbers.loc[find()] for find in (means.idxmin, means.idxmax))
+        texts = [f"{_number(shown.factor * end['mean'])} ({_who(end)})" for end in ends]
+        text = f"{name.capitalize()}: {' to '.join(texts)}."
     found = [(title, tables.tables(rows, measure, **where))]
     return text, Section(TOOK, title, "", None, found)
 
