@@ -1,7 +1,10 @@
 """The figures: what is drawn, where, and how it looks."""
 
+import html
 import io
 import itertools
+import json
+import re
 
 import numpy as np
 import pytest
@@ -466,3 +469,33 @@ def test_many_branches_of_a_level_have_a_line_each():
 
 def test_few_branches_have_no_ranking():
     assert ranking.by_branch(ranked("ticket", "random_reinit")) is None
+
+
+def test_a_curve_that_leaves_the_picture_has_a_mark_at_its_edge():
+    rows = ROWS + [
+        number(i, 0, 2, "shuffled_mask", "test_accuracy", 0.1) for i in range(2)
+    ]
+    figure = figures.by_density(rows, branches=["dense", "ticket", "shuffled_mask"])
+    ax = figure.axes[0]
+    (mark,) = (line for line in ax.lines if line.get_marker() == "v")
+    np.testing.assert_allclose(mark.get_xydata(), [[25, ax.get_ylim()[0]]])
+    assert mark.get_color() == color("shuffled_mask")
+    (legend,) = figure.legends
+    assert legend.get_title().get_text().endswith("; at the edge: further down")
+
+
+def test_points_of_a_page_say_mean_interval_and_n(tmp_path):
+    """In places of the SVG, under the name that its legend has."""
+    svg = drawing.save(figures.by_density(ROWS), tmp_path / "figure")
+    (text,) = re.findall('data-points="(.*?)"', svg)
+    told = json.loads(html.unescape(text))
+    said = {label: text for _, _, label, text in told}
+    assert said.keys() == {"dense", "ticket", "random reinit"}
+    # Of 90 and 92: t of one degree of freedom is 12.7.
+    assert said["dense"] == "dense: 91 (78.29 to 103.7), n = 2"
+    assert said["ticket"] == "ticket at 25: 71 (58.29 to 83.71), n = 2"
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    for x, y, *_ in told:
+        assert 0 < x < float(box[1])
+        assert 0 < y < float(box[2])
+    assert svg.count('class="entry"') == 6
