@@ -21,7 +21,7 @@ import pandas as pd
 
 from lth_jax import job, judge
 from lth_jax.judge import claims, evidence, planted
-from lth_jax.report.rows import load
+from lth_jax.numbers.rows import load
 
 FIRST, MARGIN = 5, 5.0  # seeds of the first look; points, as planted spreads are wide
 NULL = {  # claims that do not hold, by kind

@@ -14,7 +14,7 @@ import jax
 from absl import logging
 from ml_collections import ConfigDict
 
-from lth_jax import lottery, machine, report
+from lth_jax import lottery, machine
 from lth_jax.devices import memory, processes
 from lth_jax.errors import RunError, one_line
 from lth_jax.paths import local
@@ -116,6 +116,7 @@ def _look_for_devices() -> None:
 
 def _report(workdir: Path, runs: list[Path], found: str | None = None) -> None:
     """Write a page, and print what was found, by default the table."""
+    from lth_jax import report
 
     def attempt(what: str, make: Callable[[], object]) -> str:
         try:

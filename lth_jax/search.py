@@ -16,14 +16,11 @@ from lth_jax.devices import processes
 from lth_jax.errors import ConfigError
 from lth_jax.lottery import loop
 from lth_jax.lottery.plan import Plan
+from lth_jax.numbers.answers import STABLE
 from lth_jax.tasks import Unit
 from lth_jax.train.experiment import Experiment
 from lth_jax.workdir import identity
 from lth_jax.workdir.folder import Workdir
-
-# Below this instability, as a fraction of test examples, a network counts as stable
-# (Frankle et al., 2020, Section 3).
-STABLE = 0.02
 
 
 @dataclasses.dataclass(frozen=True)

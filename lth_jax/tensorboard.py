@@ -19,8 +19,8 @@ from typing import Any
 
 from lth_jax import console, jsonl
 from lth_jax.errors import RunError
+from lth_jax.numbers import rows as rows_lib
 from lth_jax.paths import local
-from lth_jax.report import rows as rows_lib
 
 _SECONDS = 5  # between looks
 

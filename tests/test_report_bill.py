@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from lth_jax import report
-from lth_jax.report import drawing, figures, frames, tables
+from lth_jax import drawing, report
+from lth_jax.numbers import frames, tables
+from lth_jax.report import figures
 from lth_jax.report.results import Figures
 from lth_jax.workdir.records import Member, row
 
@@ -52,7 +53,8 @@ WITHOUT = [row for row in ROWS if "multiply_adds" not in row["measure"]]
 
 
 def color(branch):
-    return drawing.style(branch, ["dense_equal_bill"])["color"]
+    name = branch.replace(" ", "_")
+    return drawing.style(name, ["dense_equal_bill"])["color"]
 
 
 def points(figure):
@@ -133,7 +135,7 @@ def test_the_measure_stands_over_the_bill_in_panels_of_rewind_steps():
     assert not ax.xaxis_inverted()
     assert figure.get_supxlabel() == "multiply-adds to find and to train, in 10¹⁵"
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["dense", "dense_equal_bill", "ticket", "random_mask"]
+    assert labels == ["dense", "dense equal bill", "ticket", "random mask"]
 
 
 def test_as_if_dense_every_training_is_a_whole_one():
@@ -173,7 +175,7 @@ def test_longer_dense_networks_are_of_the_rewind_step_or_else_of_step_0():
 def test_of_several_runs_every_branch_has_a_panel_and_every_run_its_dense_networks():
     rows = made("a", steps=(0,)) + made("b", 0.1, steps=(0,))
     found = points(figures.by_bill(rows))
-    assert list(found) == ["ticket", "random_mask"]
+    assert list(found) == ["ticket", "random mask"]
     for branch, panel in found.items():
         assert len(panel[color(branch)]) == 2
         np.testing.assert_allclose(panel[color("dense")], [[[2, 91]], [[2, 81]]])
@@ -252,4 +254,4 @@ def test_a_cell_of_fewer_replicates_says_so():
 
 
 def test_the_results_of_a_run_have_the_figure():
-    assert Figures(report.rows.tidy(ROWS)).by_bill(dense=True).axes
+    assert Figures(report.tidy(ROWS)).by_bill(dense=True).axes

@@ -1,16 +1,19 @@
 """The figures: what is drawn, where, and how it looks."""
 
+import html
 import io
 import itertools
+import json
+import re
 
 import numpy as np
 import pytest
 from matplotlib import colors
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from lth_jax import report
+from lth_jax import drawing, report
 from lth_jax.branches import BRANCHES
-from lth_jax.report import drawing, figures, ranking
+from lth_jax.report import figures, ranking
 from lth_jax.workdir.records import Member, row
 
 
@@ -39,7 +42,7 @@ def lines(figure):
 
 
 def color(branch):
-    return drawing.style(branch)["color"]
+    return drawing.style(branch.replace(" ", "_"))["color"]
 
 
 def test_accuracy_stands_over_density_with_the_dense_level():
@@ -67,7 +70,7 @@ def test_a_figure_says_over_how_many_networks():
     (legend,) = figures.by_density(ROWS).legends
     assert legend.get_title().get_text() == "mean ± standard deviation, n = 2"
     labels = [text.get_text() for text in legend.get_texts()]
-    assert labels == ["dense", "ticket", "random_reinit"]
+    assert labels == ["dense", "ticket", "random reinit"]
 
 
 def test_accuracy_stands_over_the_rewind_step():
@@ -81,7 +84,7 @@ def test_accuracy_stands_over_the_rewind_step():
 def test_of_several_runs_every_branch_has_a_panel():
     rows = [found | {"run": run} for run in ("a", "b", "c", "d") for found in ROWS]
     panels = figures.by_density(rows).axes
-    assert [ax.get_title() for ax in panels] == ["ticket", "random_reinit"]
+    assert [ax.get_title() for ax in panels] == ["ticket", "random reinit"]
     for ax in panels:
         of_branch = [x for x in ax.lines if x.get_color() == color(ax.get_title())]
         kinds = {(line.get_linestyle(), line.get_marker()) for line in of_branch}
@@ -466,3 +469,33 @@ def test_many_branches_of_a_level_have_a_line_each():
 
 def test_few_branches_have_no_ranking():
     assert ranking.by_branch(ranked("ticket", "random_reinit")) is None
+
+
+def test_a_curve_that_leaves_the_picture_has_a_mark_at_its_edge():
+    rows = ROWS + [
+        number(i, 0, 2, "shuffled_mask", "test_accuracy", 0.1) for i in range(2)
+    ]
+    figure = figures.by_density(rows, branches=["dense", "ticket", "shuffled_mask"])
+    ax = figure.axes[0]
+    (mark,) = (line for line in ax.lines if line.get_marker() == "v")
+    np.testing.assert_allclose(mark.get_xydata(), [[25, ax.get_ylim()[0]]])
+    assert mark.get_color() == color("shuffled_mask")
+    (legend,) = figure.legends
+    assert legend.get_title().get_text().endswith("; at the edge: further down")
+
+
+def test_points_of_a_page_say_mean_interval_and_n(tmp_path):
+    """In places of the SVG, under the name that its legend has."""
+    svg = drawing.save(figures.by_density(ROWS), tmp_path / "figure")
+    (text,) = re.findall('data-points="(.*?)"', svg)
+    told = json.loads(html.unescape(text))
+    said = {label: text for _, _, label, text in told}
+    assert said.keys() == {"dense", "ticket", "random reinit"}
+    # Of 90 and 92: t of one degree of freedom is 12.7.
+    assert said["dense"] == "dense: 91 (78.29 to 103.7), n = 2"
+    assert said["ticket"] == "ticket at 25: 71 (58.29 to 83.71), n = 2"
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    for x, y, *_ in told:
+        assert 0 < x < float(box[1])
+        assert 0 < y < float(box[2])
+    assert svg.count('class="entry"') == 6

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from lth_jax import report
-from lth_jax.report import frames, tables
-from lth_jax.report import rows as rows_lib
+from lth_jax.numbers import frames, tables
+from lth_jax.numbers import rows as rows_lib
 from lth_jax.workdir import records
 from lth_jax.workdir.records import Member, row
 

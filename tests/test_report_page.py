@@ -1,10 +1,10 @@
 """The page: complete, self-contained, and shown by a browser without a complaint."""
 
-import base64
 import html.parser
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -100,10 +100,14 @@ def test_every_figure_is_in_the_page_and_beside_it(run):
         "index.html",
         *(f"{name}.{suffix}" for name in FIGURES for suffix in ("png", "svg")),
     }
-    images = [a for tag, a in Elements(page.read_text()).found if tag == "img"]
-    drawn = {base64.b64decode(a["src"].partition("base64,")[2]) for a in images}
-    assert drawn == {file.read_bytes() for file in page.parent.glob("*.svg")}
-    assert all(image["alt"] for image in images)
+    elements = Elements(page.read_text()).found
+    drawn = [a for tag, a in elements if tag == "svg" and a.get("role") == "img"]
+    assert len(drawn) == len(FIGURES)
+    assert all(a["aria-label"] for a in drawn)
+    cards = {a["id"] for tag, a in elements if tag == "article"}
+    assert cards == FIGURES | {"run_run"}
+    links = {a["href"][1:] for tag, a in elements if tag == "a"}
+    assert links >= cards
 
 
 ODD = """
@@ -138,16 +142,17 @@ def test_a_page_is_the_same_whatever_a_matplotlibrc_says(run, tmp_path):
 def test_nothing_in_the_page_comes_from_elsewhere(run):
     text = report.write(run).read_text()
     for tag, attributes in Elements(text).found:
-        assert tag not in ("script", "iframe", "object")
-        for name in ("src", "href", "srcset"):
-            assert attributes.get(name, "data:").startswith("data:")
-    assert "url(" not in text
+        assert tag not in ("iframe", "object")
+        assert tag != "script" or "src" not in attributes
+        for name in ("src", "href", "srcset", "xlink:href"):
+            assert attributes.get(name, "data:").startswith(("data:", "#"))
+    assert "url(" not in text.replace("url(#", "")
     assert "@import" not in text
 
 
 def test_the_page_has_the_tables_the_config_and_how_far_the_run_is(run):
     text = Elements(report.write(run).read_text()).text
-    assert "run: numbers up to level 2 of 3, n = 2" in text
+    assert "Numbers up to level 2 of 3, n = 2." in text
     assert "rewound to step 5" in text
     assert "55.00 ± 7.07" in text
     assert '"seed": "<&>"' in text
@@ -156,13 +161,16 @@ def test_the_page_has_the_tables_the_config_and_how_far_the_run_is(run):
 
 def test_runs_are_compared_on_one_page(run, tmp_path, capsys):
     other = make_run(tmp_path / "other", ("ticket", "mine"))
+    (other / "config.json").write_text(json.dumps(CONFIG | {"seed": 7}))
     command_line.main([str(run), str(other), "--out", str(tmp_path / "both")])
     table, _, path = capsys.readouterr().out.rpartition("\n\nreport: ")
     assert table.startswith("test accuracy in %, mean ± standard deviation, n = 2\n")
     assert path == f"{tmp_path / 'both' / 'index.html'}\n"
     text = Elements((tmp_path / "both" / "index.html").read_text()).text
-    assert "other: numbers up to level 2 of 3" in text
+    assert "other: Numbers up to level 2 of 3" in text
     assert "other, rewound to step 5" in text
+    differing = text.partition("The configs of the runs differ in")[2][:200].split()
+    assert differing[:6] == ["field", "run", "other", "seed", "<&>", "7"]
     assert not (run / "report").exists()
 
 
@@ -175,7 +183,7 @@ def test_a_run_without_numbers_has_a_report(run, tmp_path, capsys):
     (run / "results.jsonl").write_text("")
     command_line.main([str(run), f"--out={tmp_path}"])
     assert capsys.readouterr().out.startswith("no test accuracy")
-    assert "no numbers yet" in (tmp_path / "index.html").read_text()
+    assert "No numbers yet" in (tmp_path / "index.html").read_text()
 
 
 def test_a_line_that_is_no_row_is_named(run):
@@ -223,12 +231,15 @@ def test_what_networks_took_is_on_the_page(run, tmp_path):
     assert files["new"].keys() - files["old"].keys() == added
     for name in files["old"].keys() - {"index.html"}:
         assert files["new"][name].read_bytes() == files["old"][name].read_bytes()
-    old, new = (page.read_text().split("<h2>") for page in pages.values())
+    old, new = (
+        re.findall("<article.*?</article>", page.read_text(), re.DOTALL)
+        for page in pages.values()
+    )
     first, second = (part for part in new if part not in old)
     assert [part for part in new if part in old] == old
-    assert first.startswith("test accuracy in %, by bill</h2>")
-    assert "open><summary>table of bills, in trainings of the dense" in first
-    assert second.startswith("test accuracy in %, by bill as if dense</h2>")
+    assert "<h3>test accuracy in %, by bill</h3>" in first
+    assert "<summary>table of bills, in trainings of the dense" in first
+    assert "<h3>test accuracy in %, by bill as if dense</h3>" in second
     assert not any(name.replace("_", " ") in first + second for name in names)
 
 
@@ -248,7 +259,7 @@ def add(run, *numbers):
             density=0.5**level,
             step=20,
             measure="",
-            value=0.1,
+            value=0.1 * level,
         )
         | columns
         for columns in numbers
@@ -312,9 +323,16 @@ def test_figures_whose_names_are_alike_have_files_of_their_own(run):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 def test_a_browser_shows_every_picture_and_has_no_complaint(run, tmp_path):
-    complaints, images = look(report.write(run), tmp_path)
+    complaints, seen = look(report.write(run), tmp_path)
     assert not complaints
-    assert len(images) == len(FIGURES)
-    for complete, width, height in images:
-        assert complete
-        assert min(width, height) > 100
+    assert {width for width, _ in seen} == {390, 1366}
+    assert {scheme for _, scheme in seen} == {"light", "dark"}
+    for (width, scheme), it in seen.items():
+        assert it["dark"] == (scheme == "dark")
+        assert it["needs"] <= width
+        assert len(it["figures"]) == len(FIGURES)
+        assert min(min(size) for size in it["figures"]) > 100
+        # Without a mouse: a point by a key, a branch by a press on its name.
+        assert re.fullmatch(r".+: [\d.e+-]+( \(.+ to .+\))?, n = \d", it["told"])
+        assert it["hidden"] > 1
+        assert it["shown_again"]

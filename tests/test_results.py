@@ -23,8 +23,8 @@ from pathlib import Path
 
 import pytest
 
-from lth_jax.report import frames, rows
-from lth_jax.report.titles import unit
+from lth_jax.numbers import frames, rows
+from lth_jax.numbers.titles import unit
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", "docs/results.md"]

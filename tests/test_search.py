@@ -203,7 +203,7 @@ def test_the_criteria(criterion, rows, met, mean):
 
     Or at least dense, of the means.
     """
-    found = search.CRITERIA[criterion](report.frames.tidy(rows))
+    found = search.CRITERIA[criterion](report.tidy(rows))
     (last,) = found[found["level"] == 1].itertuples()
     assert bool(last.met) == met
     assert last.mean == pytest.approx(mean)
@@ -223,7 +223,7 @@ def test_a_probe_counts_if_all_replicates_came_to_the_last_level(
     monkeypatch.setattr(
         loop, "run", lambda _, workdir, *__, **___: Results(workdir, ["lost"])
     )
-    monkeypatch.setattr(report, "load", lambda _: report.frames.tidy(rows))
+    monkeypatch.setattr(report, "load", lambda _: report.tidy(rows))
     found = search.earliest_rewind(sweep(), tmp_path, "stable")
     assert {(probe.met, probe.n) for probe in found.probes} == {(met, n)}
     assert found.probes[0].diverged == ["lost"]

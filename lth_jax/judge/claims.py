@@ -11,10 +11,11 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from lth_jax.intervals import interval
 from lth_jax.judge import evidence
-from lth_jax.report.frames import frame, interval
-from lth_jax.report.rows import Rows, tidy
-from lth_jax.report.titles import Unit, main, unit
+from lth_jax.numbers.frames import frame
+from lth_jax.numbers.rows import Rows, tidy
+from lth_jax.numbers.titles import Unit, main, unit
 
 SHOWN, REFUTED, OPEN = "shown", "refuted", "not resolved"
 ALPHA = 0.05  # of intervals; half of it on each side

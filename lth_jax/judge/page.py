@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lth_jax.intervals import interval
 from lth_jax.judge.claims import ALPHA, OPEN, REFUTED, SHOWN, Finding, Verdict
 from lth_jax.judge.evidence import POWER
-from lth_jax.report.frames import interval
 
 TRIALS = {
     "judged": "these masks",

@@ -18,8 +18,8 @@ from lth_jax.judge.facts import facts
 from lth_jax.judge.page import text, write
 from lth_jax.judge.reading import Judged, Named, read
 from lth_jax.named import give
+from lth_jax.numbers.rows import load
 from lth_jax.paths import local
-from lth_jax.report.rows import load
 from lth_jax.train.experiment import Experiment
 
 

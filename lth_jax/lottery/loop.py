@@ -35,7 +35,7 @@ from lth_jax.movers import MOVERS
 from lth_jax.named import give, own
 from lth_jax.optim import optimizers, schedules
 from lth_jax.prune import ScoreError
-from lth_jax.report import Results
+from lth_jax.report.results import Results
 from lth_jax.studies import STUDIES
 from lth_jax.train import experiment as experiment_lib
 from lth_jax.train.experiment import Experiment

@@ -9,13 +9,15 @@ In a notebook, also while the run is on its way:
     report.figures.by_density(rows)             # matplotlib
 """
 
+from lth_jax.numbers import answers as answers
+from lth_jax.numbers import bill as bill
+from lth_jax.numbers import differences as differences
+from lth_jax.numbers import frame as frame
+from lth_jax.numbers import load as load
+from lth_jax.numbers import matching as matching
+from lth_jax.numbers import summary as summary
+from lth_jax.numbers import table as table
+from lth_jax.numbers import tidy as tidy
 from lth_jax.report import figures as figures
-from lth_jax.report.frames import bill as bill
-from lth_jax.report.frames import differences as differences
-from lth_jax.report.frames import frame as frame
-from lth_jax.report.frames import matching as matching
-from lth_jax.report.frames import summary as summary
 from lth_jax.report.page import write as write
 from lth_jax.report.results import Results as Results
-from lth_jax.report.rows import load as load
-from lth_jax.report.tables import table as table

@@ -5,23 +5,47 @@ import sys
 
 from lth_jax import console, report
 from lth_jax.errors import RunError, one_line
+from lth_jax.report import paper
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print the table of some runs and write their report."""
-    parser = argparse.ArgumentParser("python -m lth_jax.report", None, main.__doc__)
-    parser.add_argument("workdir", nargs="+", help="folder of a run")
-    text = "folder of the report; report/ in the first by default"
-    parser.add_argument("--out", help=text)
-    chosen = parser.parse_args(arguments)
+    """Print the table of some runs and write their report; or write one figure."""
+    chosen = _parser().parse_args(arguments)
     try:
         rows = report.load(*chosen.workdir)
+        if chosen.figure:
+            print(_figure(rows, chosen))
+            return
         page = report.write(*chosen.workdir, directory=chosen.out)
     except (FileNotFoundError, NotADirectoryError) as error:
         sys.exit(f"error: {error.filename}: no such file; is this the folder of a run?")
     except (OSError, RunError) as error:
         sys.exit(f"error: {one_line(error)}")
     print(f"{report.table(rows)}\n\nreport: {page}")
+
+
+def _figure(rows: object, chosen: argparse.Namespace) -> object:
+    which = {"branches": chosen.branches and chosen.branches.split(",")}
+    which["title"] = chosen.title
+    which = {name: value for name, value in which.items() if value is not None}
+    size = {"width": chosen.width, "height": chosen.height}
+    out = chosen.out or f"{chosen.figure}.pdf"
+    return paper.write(rows, chosen.figure, out, **size, **which)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m lth_jax.report", None, main.__doc__)
+    add = parser.add_argument
+    text = "folder of the report, report/ in the first by default; with --figure, a "
+    text += f"file that ends in one of {', '.join(paper.ENDINGS)}"
+    add("workdir", nargs="+", help="folder of a run")
+    add("--out", help=text)
+    add("--figure", help="one figure alone: accuracy, by_rewind_step, layers, ...")
+    add("--width", type=float, default=3.3, help="of the figure in inches, 3.3")
+    add("--height", type=float, help="of a row of its panels in inches")
+    add("--branches", help="these, in this order: ticket,dense")
+    add("--title", help='above the figure; "" for none, nor of panels')
+    return parser
 
 
 if __name__ == "__main__":

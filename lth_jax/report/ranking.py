@@ -1,58 +1,76 @@
 """Ranking: all branches of a level beside each other, a line each."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
-from lth_jax.report import drawing, frames
-from lth_jax.report.drawing import few
-from lth_jax.report.rows import Rows, branches
-from lth_jax.report.titles import in_words, main, title, unit
+from lth_jax import drawing
+from lth_jax.drawing import Asked, Drawn, few
+from lth_jax.numbers import frames, titles
+from lth_jax.numbers.rows import Rows
+from lth_jax.numbers.rows import branches as branches_of
+from lth_jax.numbers.titles import in_words, main, unit
 
 MANY = 6  # branches of a level, from which lines by density are too many to read
 
 
-@drawing.looks()
-def by_branch(rows: Rows, measure: str = "", **where: Any) -> Figure | None:
+@drawing.plain_text()
+def by_branch(
+    rows: Rows,
+    measure: str = "",
+    *,
+    least: int = MANY,
+    ax: Axes | Iterable[Axes] | None = None,
+    branches: Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    title: str | None = None,
+    **where: Any,
+) -> Drawn | None:
     """Draw a measure of every branch of a level: what a ticket has lost, and what then.
 
     A panel for some of the levels (and every rewind step, run and setting), a line for
     each branch in the order of rows, from above: its mean and standard deviation, the
-    replicates beside it, and the ticket's mean across. None where no level has many
-    branches.
+    replicates beside it, and the ticket's mean across. None where no level has as many
+    branches as `least`.
     """
     measure = measure or main(rows)
     numbers = frames.frame(rows, measure, **where)
     numbers = numbers[numbers["level"] > 0]
     shared = ["run", "setting", "rewind_step", "level"]
     several = numbers.groupby(shared, dropna=False)["branch"].transform("nunique")
-    numbers = numbers[several >= MANY]
+    numbers = numbers[several >= least]
     numbers = numbers[numbers["level"].isin(few(numbers["level"]))]
     if numbers.empty:
         return None
-    shown, order = unit(rows, measure), branches(rows)
+    asked, order = Asked(ax, branches, labels, title), branches_of(rows)
     density = numbers.groupby(shared, dropna=False)["density"].transform("first")
-    columns = [*shared[:3], "density"]
-    panels = pd.Series(in_words(numbers.assign(density=density), columns))
-    value = shown.factor * numbers["value"]
-    numbers = numbers.assign(panel=panels.to_numpy(), value=value)
-    names = sorted({*numbers["branch"]}, key=order.index)
-    titles = [*numbers["panel"].unique()]
-    size = (4.2, 0.4 + 0.2 * len(names))
-    figure, axes = drawing.grid(titles, min(len(titles), 2), size, "all")
-    for ax, (_, points) in zip(axes, numbers.groupby("panel", sort=False)):
-        ticket = points["value"][points["branch"] == "ticket"].mean()
-        ax.axvline(ticket, color=drawing.STYLES["ticket"][0], linewidth=0.8)
-        for name, values in points.groupby("branch")["value"]:
-            look, y = drawing.style(str(name), order), names.index(str(name))
-            look |= {"linestyle": "", "capsize": 3}
-            spread = 0.0 if len(values) == 1 else values.std()
-            ax.errorbar(values.mean(), y, xerr=spread, **look)
-            ax.plot(values, [y] * len(values), ".", color=look["color"], alpha=0.3)
-        ax.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
-        ax.grid(visible=False, axis="x")
+    panel = in_words(numbers.assign(density=density), [*shared[:3], "density"])
+    value = unit(rows, measure).factor * numbers["value"]
+    numbers = numbers.assign(panel=panel, value=value)
+    there = sorted({*numbers["branch"]}, key=order.index)
+    names, panels = asked.chosen(there), [*numbers["panel"].unique()]
+    size = (2.8, max(1.0, 0.4 + 0.2 * len(names)))
+    columns = min(len(panels), 2)
+    figure, axes = drawing.grid(panels, columns, size, "all", asked)
+    for one, (_, points) in zip(axes, numbers.groupby("panel", sort=False)):
+        _lines(one, points, names, order)
+        one.set_yticks(range(len(names)), map(asked.label, names))
+        one.grid(visible=False, axis="x")
     axes[0].invert_yaxis()
     n = numbers.groupby(["panel", "branch"])["value"].count()
-    figure.supxlabel(f"{title(rows, measure, **where)}: {drawing.drawn(n)}")
-    return figure
+    label = f"{titles.title(rows, measure, **where)}\n{drawing.drawn(n)}"
+    return drawing.finish(figure, axes, asked, label)
+
+
+def _lines(ax: Axes, points: pd.DataFrame, names: list[str], order: list[str]) -> None:
+    """Draw a line for each of the names: mean, deviation and replicates."""
+    ticket = points["value"][points["branch"] == "ticket"].mean()
+    ax.axvline(ticket, color=drawing.STYLES["ticket"][0], linewidth=0.8)
+    for y, name in enumerate(names):
+        values = points["value"][points["branch"] == name]
+        look = drawing.style(name, order) | {"linestyle": "", "capsize": 3}
+        spread = 0.0 if len(values) == 1 else values.std()
+        ax.errorbar(values.mean(), y, xerr=spread, **look)
+        ax.plot(values, [y] * len(values), ".", color=look["color"], alpha=0.3)

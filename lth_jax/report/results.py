@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from lth_jax.numbers import rows, tables
 from lth_jax.paths import local
-from lth_jax.report import figures, ranking, rows, tables
+from lth_jax.report import figures, ranking
 
 
 class Results:

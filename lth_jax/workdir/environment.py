@@ -23,6 +23,7 @@ from lth_jax.errors import ConfigError
 # Modules and packages that change no number of a run.
 HARMLESS = ("check", "configs", "dry_run", "export", "main", "report", "sparse")
 HARMLESS += ("advice", "commandline", "console", "job", "judge", "paths", "tensorboard")
+HARMLESS += ("drawing", "intervals", "numbers", "page", "pictures")
 # JAX's settings that change what is drawn, and those that change last digits.
 DRAWS = ("default_prng_impl", "random_seed_offset", "threefry_partitionable")
 DIGITS = ("default_matmul_precision", "disable_jit", "disable_most_optimizations")

@@ -15,6 +15,7 @@ the last digits of some:
 """
 
 import contextlib
+import datetime
 import fcntl
 import json
 import os
@@ -98,7 +99,8 @@ def _begin(
     path, described, planned = (directory / f"{name}.json" for name in names)
     if not path.exists():
         directory.mkdir(parents=True, exist_ok=True)
-        write(described, environment)
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        write(described, environment | {"begun": now})
         write(path, config.to_dict())
     written, there = from_json(read(path)).to_dict(), read(described)
     grown = planned.exists() and _is_grown(config, plan, written, read(planned))

@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 
 from lth_jax import jsonl
+from lth_jax.numbers.titles import in_words
 from lth_jax.paths import local
-from lth_jax.report.titles import in_words
 
 Rows = pd.DataFrame | Iterable[dict[str, Any]]
 

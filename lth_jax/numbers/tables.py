@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from lth_jax.report import frames
-from lth_jax.report.rows import (
+from lth_jax.numbers import frames
+from lth_jax.numbers.rows import (
     NETWORK,
     TRAINING,
     Rows,
@@ -19,7 +19,7 @@ from lth_jax.report.rows import (
     tidy,
     varying,
 )
-from lth_jax.report.titles import (
+from lth_jax.numbers.titles import (
     in_words,
     is_metric,
     main,

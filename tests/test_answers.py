@@ -1,0 +1,166 @@
+"""Answers in words: literal numbers, of which each sentence is known."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from lth_jax import numbers
+from lth_jax.numbers.answers import Answer
+from lth_jax.report import about
+from lth_jax.workdir.records import Member, row
+
+
+def numbered(values, *, k=0, measure="test_accuracy", rate=None, **columns):
+    """Rows of {(level, branch): [a value a replicate]}."""
+    return [
+        row(
+            Member(replicate, k if level else 0, level, branch, 0, rate),
+            density=0.5**level,
+            step=10,
+            measure=measure,
+            value=value,
+        )
+        | columns
+        for (level, branch), its in values.items()
+        for replicate, value in enumerate(its)
+    ]
+
+
+DENSE = {(0, "dense"): [0.90, 0.91, 0.92]}
+ROWS = numbered(
+    DENSE
+    | {
+        (1, "ticket"): [0.90, 0.92, 0.92],
+        (2, "ticket"): [0.89, 0.90, 0.91],
+        (3, "ticket"): [0.86, 0.88, 0.87],
+        (1, "random_reinit"): [0.91, 0.90, 0.92],
+        (2, "random_reinit"): [0.87, 0.88, 0.89],
+        (3, "random_reinit"): [0.80, 0.83, 0.82],
+    }
+)
+
+
+def test_where_tickets_match_and_from_where_controls_are_worse():
+    """Of paired differences in points: [0, 1, 0]; [-1] * 3, [-4, -3, -5]; [2] * 3."""
+    assert numbers.answers(ROWS) == [
+        Answer(
+            "Do tickets match the dense network?",
+            [
+                "test accuracy of dense networks: 91 % (88.52 to 93.48); n = 3.",
+                "by their means, tickets match dense networks down to 25 %; "
+                "worse than dense networks at 25 % (−1.0 points, −1.0 to −1.0), "
+                "12.5 % (−4.0 points, −6.5 to −1.5); not resolved at 50 %; n = 3.",
+            ],
+        ),
+        Answer(
+            "Do tickets beat their controls?",
+            [
+                "tickets are better than random reinit at 25 % (+2.0 points, +2.0 to "
+                "+2.0), 12.5 % (+5.3 points, +3.9 to +6.8); not resolved at 50 %; "
+                "n = 3."
+            ],
+        ),
+    ]
+
+
+def test_rewind_steps_of_one_density_are_compared_at_once():
+    rows = numbered(DENSE)
+    for k, values in {0: [0.80, 0.82, 0.81], 5: [0.90, 0.91, 0.93]}.items():
+        rows += numbered({(1, "ticket"): values}, k=k)
+    (answer,) = numbers.answers(rows)
+    assert answer.texts[1] == (
+        "at 50 % of the weights: by their means, tickets match dense networks rewound "
+        "to step 5; worse than dense networks rewound to step 0 (−10.0 points, −12.5 "
+        "to −7.5); not resolved rewound to step 5; n = 3."
+    )
+
+
+def test_settings_have_their_names():
+    values = DENSE | {(1, "ticket"): [0.9] * 3, (1, "fine_tune"): [0.93, 0.94, 0.95]}
+    rows = numbered(values, rate=0.1) + numbered(values, rate=0.01)
+    *_, answer = numbers.answers(rows)
+    assert answer.question == "Tickets or fine-tuning?"
+    assert answer.texts == [
+        "at 50 % of the weights: fine-tuned weights are better than the ticket at "
+        "learning rate 0.01 (+4.0 points, +1.5 to +6.5), 0.1 (+4.0 points, +1.5 to "
+        "+6.5); n = 3."
+    ]
+
+
+def test_one_replicate_resolves_nothing():
+    rows = numbered({key: its[:1] for key, its in DENSE.items()})
+    rows += numbered({(1, "ticket"): [0.95], (1, "random_reinit"): [0.5]})
+    *_, answer = numbers.answers(rows)
+    assert answer.texts == [
+        "tickets are not resolved against random reinit at 50 % (+45.0 points); n = 1."
+    ]
+
+
+def test_an_error_is_better_where_it_is_lower():
+    rows = pd.DataFrame(
+        numbered(
+            {(0, "dense"): [1.0, 1.1], (1, "ticket"): [0.5, 0.6]}, measure="test_bits"
+        )
+    )
+    rows.attrs["task"] = {"error": "bits", "units": {"bits": ["bits", 1.0, False]}}
+    (answer,) = numbers.answers(rows)
+    assert "better than dense networks at 50 % (−0.500 bits" in answer.texts[1]
+
+
+@pytest.mark.parametrize(
+    ("means", "words"),
+    [
+        ((0.1, 0.01, 0.005), "stable from step 5 on"),
+        ((0.01, 0.1, 0.005), "stable from step 9 on"),
+        ((0.1, 0.1, 0.02), "not stable from any step"),
+    ],
+)
+def test_stable_is_what_all_later_steps_are(means, words):
+    rows = [*ROWS]
+    for k, mean in zip((0, 5, 9), means):
+        where = {"split": "test", "pair": "copies", "measure": "instability"}
+        rows += numbered({(1, "ticket"): [mean, mean]}, k=k, **where)
+    *_, answer = numbers.answers(rows)
+    (text,) = answer.texts
+    assert text.startswith(f"tickets at 50 % are {words} (below 2 %): instability ")
+
+
+def test_without_the_error_there_is_no_answer():
+    assert numbers.answers([]) == []
+    assert numbers.answers(numbered(DENSE, measure="train_loss")) == []
+
+
+def test_what_was_run_is_said_by_its_files():
+    config = {
+        "model": {"name": "lenet", "options": {"widths": (300, 100)}},
+        "data": {"name": "digits", "batch_size": 60},
+        "prune": {"method": "magnitude", "fraction": 0.4, "levels": 9, "densities": ()},
+        "rewind": {"steps": ["0it", "25it"]},
+        "optim": {"name": "adam", "learning_rate": 1e-3, "weight_decay": 0.0},
+        "replicates": 3,
+        "seed": 4,
+    }
+    environment = {
+        "begun": "2026-11-28T07:00:00+00:00",
+        "git_commit": "0123456789abcdef-dirty",
+        "packages": {"jax": "0.10.0"},
+        "devices": ["cpu", "cpu"],
+    }
+    its = {"config": config, "environment": environment, "plan": {"length": 1200}}
+    assert about.ran(its, numbers.tidy(ROWS)) == (
+        "lenet (widths 300, 100) on digits. Pruned by magnitude, 40 % of what remains "
+        "at each of 9 levels; rewound to steps 0, 25. 1,200 steps of adam at 0.001, "
+        "batches of 60; 3 replicates, seed 4. Begun 28 November 2026, commit 0123456 "
+        "with changes, jax 0.10.0 on 2 × cpu. Numbers up to level 3 of 9, n = 3."
+    )
+
+
+def test_runs_differ_in_fields():
+    one = {"seed": 1, "optim": {"name": "sgd", "options": {}}, "same": [1, 2]}
+    two = json.loads(json.dumps(one)) | {"seed": 2, "optim": {"name": "sgd"}}
+    found = about.differing({"a": one, "b": two})
+    assert found.to_numpy().tolist() == [
+        ["seed", "1", "2"],
+        ["optim.options", "{}", ""],
+    ]
