@@ -170,7 +170,8 @@ def _where(
     text = f"at {len(found)} of {len(places)} densities"
     if last and len(places) - start == len(found) < len(places):
         text = f"from {found['at'].iloc[0][3:]} down"
-    return text if bare else f"{text}: {_list([said.iloc[0], said.iloc[-1]])[3:]}"
+    ends = (text.removeprefix("at ") for text in (said.iloc[0], said.iloc[-1]))
+    return text if bare else f"{text}: {' to '.join(ends)}"
 
 
 def _rows(found: pd.DataFrame) -> list[pd.Series]:
