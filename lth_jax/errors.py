@@ -29,6 +29,10 @@ class Diverged(RunError):
     """There is nothing left to train or to prune; says what happened."""
 
 
+class PoolError(RunError):
+    """Folders are not one experiment; names the field in which they differ."""
+
+
 class ExportError(RunError):
     """There is no such ticket; says which there are."""
 

@@ -16,10 +16,10 @@ PURE |= {"_blocks", "ablate", "densities", "movers", "rule"}
 # A layer imports itself and those above it.
 LAYERS = [
     PURE,
-    {"console", "decode", "errors", "jsonl", "machine", "sparse"},
+    {"console", "decode", "errors", "jsonl", "machine", "settings", "sparse"},
     {"paths"},
     {"devices"},
-    {"models", "tasks", "data", "config", "report"},
+    {"models", "tasks", "data", "config", "compare", "pool", "report"},
     {"layers", "optim"},
     {"named"},
     {"train"},
@@ -37,10 +37,13 @@ ALONE = {
     "errors": set(),
     "jsonl": {"errors"},
     "machine": set(),
+    "settings": set(),
     "paths": {"errors"},
     "config": {"errors", "paths"},
     "devices": {"errors"},
-    "report": {"console", "errors", "jsonl", "paths"},
+    "compare": {"config", "settings"},
+    "pool": {"compare", "config", "errors", "jsonl", "paths"},
+    "report": {"console", "errors", "jsonl", "paths", "pool"},
     "advice": {"errors"},
     "main": {"advice", "config", "console", "errors", "job", "lottery"},
 }
