@@ -25,8 +25,9 @@ LAYERS = [
     {"train"},
     {"workdir"},
     {"studies", "branches", "branch_masks", "bill"},
-    {"lottery", "export", "tensorboard"},
-    {"check", "dry_run", "search"},
+    {"lottery", "export"},
+    {"check", "dry_run", "search", "track"},
+    {"tensorboard"},
     {"advice", "job"},
     {"main"},
 ]
