@@ -1,7 +1,14 @@
 """Errors that a user can put right: one line each, which says what to do."""
 
 
-class RunError(ValueError):
+class Told(Exception):
+    """What a notebook shows as one line, as a command does, without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"error: {self}"]
+
+
+class RunError(Told, ValueError):
     """A command cannot do what it was asked to."""
 
 
