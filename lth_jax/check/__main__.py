@@ -6,12 +6,13 @@ import sys
 from lth_jax import console, pool
 from lth_jax.check.run import problems, standing
 from lth_jax.errors import RunError
+from lth_jax.export import bundle
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Check the folders that the command line names."""
     parser = argparse.ArgumentParser("python -m lth_jax.check", None, main.__doc__)
-    parser.add_argument("workdir", nargs="+", help="folder of a run")
+    parser.add_argument("workdir", nargs="+", help="folder of a run, or a bundle")
     text = "folders are one experiment: replicates are divided over them"
     parser.add_argument("--pool", action="store_true", help=text)
     chosen = parser.parse_args(arguments)
@@ -21,7 +22,8 @@ def main(arguments: list[str] | None = None) -> None:
             print(*found, sep="\n")
             bad.append(f"{workdir}: {_count(found)}")
         else:
-            print(f"{workdir}: all is well with {standing(workdir)}")
+            said = "its ticket" if bundle.is_one(workdir) else standing(workdir)
+            print(f"{workdir}: all is well with {said}")
     if chosen.pool and not bad:
         bad += _pool(chosen.workdir)
     if bad:

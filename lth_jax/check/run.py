@@ -17,6 +17,7 @@ from lth_jax import scores
 from lth_jax.config import fields
 from lth_jax.config.files import from_json
 from lth_jax.errors import CheckpointError, RunError, one_line
+from lth_jax.export import bundle
 from lth_jax.lottery.plan import Plan
 from lth_jax.masks import Masks
 from lth_jax.workdir import Member, Training, Workdir, read
@@ -245,9 +246,11 @@ def _alive(saved: dict[str, PyTree], masks: Masks) -> Iterator[str]:
 
 
 def problems(directory: Path | str) -> list[str]:
-    """Return what is wrong with the run in a folder, one line a problem."""
+    """Return what is wrong with a run's folder, or a bundle, one line a problem."""
     found = []
     try:
+        if bundle.is_one(directory):
+            return [f"{directory}: {line}" for line in bundle.problems(directory)]
         found.extend(_opened(directory).problems())
     except RunError as error:
         found.append(f"{directory}: {error}")

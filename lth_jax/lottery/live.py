@@ -4,7 +4,6 @@ import io
 import sys
 from pathlib import Path
 
-from lth_jax import report
 from lth_jax.errors import one_line
 
 
@@ -37,6 +36,8 @@ class Curves:
             print(f"warning: no live curves: {one_line(error)}", file=sys.stderr)
 
     def _picture(self) -> bytes | None:
+        from lth_jax import report
+
         rows = report.load(self._directory)
         if rows.empty or not rows["level"].max():
             return None  # a point is no curve
