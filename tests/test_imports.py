@@ -27,9 +27,11 @@ LAYERS = [
     {"studies", "branches", "branch_masks", "bill"},
     {"lottery", "export"},
     {"check", "dry_run", "search", "track"},
-    {"tensorboard"},
+    {"sweep", "tensorboard"},
     {"advice", "job"},
     {"main"},
+    {"shell"},
+    {"__main__"},
 ]
 # These import no others of the package than these.
 ALONE = {
@@ -44,6 +46,7 @@ ALONE = {
     "devices": {"errors"},
     "compare": {"config", "settings"},
     "pool": {"compare", "config", "errors", "jsonl", "paths"},
+    "sweep": {"config", "console", "errors", "jsonl", "paths"},
     "report": {"console", "errors", "jsonl", "paths", "pool"},
     "advice": {"errors"},
     "main": {"advice", "config", "console", "errors", "job", "lottery"},

@@ -24,7 +24,7 @@ from lth_jax.settings import DIGITS, DRAWS
 # Modules and packages that change no number of a run.
 HARMLESS = ("check", "configs", "dry_run", "export", "main", "report", "sparse")
 HARMLESS += ("advice", "compare", "console", "job", "paths", "pool", "tensorboard")
-HARMLESS += ("track",)
+HARMLESS += ("__main__", "shell", "sweep", "track")
 _GUARDS = ("", "_host_to_device", "_device_to_host", "_device_to_device")
 # Those with which nothing can be trained.
 REFUSED: dict[str, Any] = {"enable_x64": True, "numpy_dtype_promotion": "strict"}
