@@ -1,6 +1,7 @@
 """The command line: python -m lth_jax.export WORKDIR --level=3 --format=safetensors."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,16 @@ def main(arguments: list[str] | None = None) -> None:
     """Write a ticket of a run to a file: kept weights, and masks at a bit a weight."""
     chosen = vars(_parser().parse_args(arguments))
     kind, out, whole = (chosen.pop(name) for name in ("format", "out", "bundle"))
+    names = chosen.pop("names")
     try:
         out = out and local(out, "--out")
+        if names and (whole or kind != "torch"):
+            raise ExportError("--names: is for --format=torch")
         ticket = find(**chosen)
-        path = (_bundle if whole else _file)(chosen, kind, out, ticket)
+        if whole:
+            path = _bundle(chosen, kind, out, ticket)
+        else:
+            path = _file(chosen, kind, out, ticket, names and _table(names))
     except (OSError, RunError) as error:
         sys.exit(f"error: {one_line(error)}")
     dense = sum(x.nbytes for x in jax.tree.leaves((ticket.params, ticket.batch_stats)))
@@ -29,7 +36,19 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{ticket.about['density']:.2%} of the weights, {size}: {path}")
 
 
-def _file(chosen: dict[str, Any], kind: Any, out: Any, ticket: Ticket) -> Path:
+def _table(names: str) -> dict[str, str]:
+    """Return a table of names from a file."""
+    try:
+        return {
+            str(ours): str(x) for ours, x in json.loads(Path(names).read_text()).items()
+        }
+    except (AttributeError, ValueError) as error:
+        raise ExportError(f"--names: {names} is no table in JSON: {error}") from error
+
+
+def _file(
+    chosen: dict[str, Any], kind: Any, out: Any, ticket: Ticket, names: Any
+) -> Path:
     """Write a ticket alone."""
     kind = kind or ("npz" if out and out.suffix == ".npz" else "safetensors")
     ending = ".npz" if kind == "npz" else ".safetensors"
@@ -38,7 +57,7 @@ def _file(chosen: dict[str, Any], kind: Any, out: Any, ticket: Ticket) -> Path:
     stem = _stem(ticket, kind) + ending
     path = out or local(chosen["workdir"]) / "tickets" / stem
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, ticket, kind)
+    write(path, ticket, kind, names)
     return path
 
 
@@ -49,8 +68,10 @@ def _bundle(chosen: dict[str, Any], kind: Any, out: Any, ticket: Ticket) -> Path
             raise ExportError(f"--{name}: a bundle has all; leave it out")
     about = ticket.about
     steps = dict(zip(bundle.STATES, (0, about["rewind_step"])))
-    dense: dict[str, Any] = {"level": 0, "rewound": True}
-    states = {x: find(**chosen | dense | {"rewind_step": n}) for x, n in steps.items()}
+    dense = {"level": 0, "rewound": True}
+    states = {
+        x: find(**{**chosen, **dense, "rewind_step": n}) for x, n in steps.items()
+    }
     path = out or local(chosen["workdir"]) / "tickets" / _stem(ticket, "")
     return bundle.write(path, chosen["workdir"], ticket, states)
 
@@ -68,6 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     add("workdir", help="folder of a run")
     add("--level", type=int, required=True, help="0: the dense network")
     add("--format", choices=["safetensors", "npz", "torch"], help=kinds)
+    table = "with torch, of any network: a JSON file, layers' paths (regular "
+    table += "expressions) to the names of modules"
+    add("--names", metavar="FILE", help=table)
     add("--replicate", type=int, default=0, help="by default 0")
     add("--rewind_step", type=int, help="by default the run's first")
     add("--learning_rate", type=float, help="of a run with several")
