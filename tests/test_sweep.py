@@ -1,5 +1,6 @@
 """A sweep divides into runs that come to what one run comes to, wherever they go."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -19,6 +20,11 @@ from lth_jax.sweep.grid import Share, divide
 from lth_jax.sweep.part import Part
 
 DIGITS = "configs/digits.py:smoke"
+
+
+def skip_without_submitit():
+    if importlib.util.find_spec("submitit") is None:
+        pytest.skip("submitit is an extra, and not installed")
 
 
 # -------------------------------------------------------------------------- grid
@@ -99,17 +105,19 @@ def test_a_run_stands_as_it_said_and_as_slurm_says(tmp_path, monkeypatch):
     }
 
 
-def test_a_dry_run_prints_what_sbatch_gets(tmp_path, capsys):
-    pytest.importorskip("submitit", reason="submitit is an extra, and not installed")
+def test_a_dry_run_prints_what_sbatch_gets(tmp_path):
+    skip_without_submitit()
     flags = [f"--config={DIGITS}", "--config.replicates=3", "--replicates_each=1"]
-    flags += [
-        "--launcher=slurm",
-        "--slurm.partition=gpu",
-        "--slurm.time=90",
-        "--dry_run",
-    ]
-    main([*flags, f"--workdir={tmp_path / 'sweep'}", "--dry_run"])
-    shown = capsys.readouterr().out
+    flags += ["--launcher=slurm", "--slurm.partition=gpu", "--slurm.time=90"]
+    flags += [f"--workdir={tmp_path / 'sweep'}", "--dry_run"]
+    # In a process of its own: submitit's log would keep this one's captured output.
+    shown = subprocess.run(
+        [sys.executable, "-m", "lth_jax.sweep", *flags],
+        env=os.environ | settings(),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     assert shown.count("python -m lth_jax.main ") == 3
     for line in (
         "array=0-2%3",
@@ -154,7 +162,9 @@ def test_a_run_that_failed_is_said_and_tried_again(tmp_path, capsys, monkeypatch
 
     def fail_at_first(part):
         tried.append(Path(part.workdir).name)
-        part._say(int(tried == ["replicate_0"]))
+        status = int(tried == ["replicate_0"])
+        part._say(status)
+        return status
 
     monkeypatch.setattr(Part, "__call__", fail_at_first)
     flags = [f"--config={DIGITS}", "--config.replicates=2", "--replicates_each=1"]
@@ -173,7 +183,7 @@ def test_jobs_that_are_cancelled_and_queued_again_come_to_what_one_run_comes_to(
     tmp_path,
 ):
     """Four jobs: one is requeued by Slurm, one is told by the signal of its end."""
-    pytest.importorskip("submitit", reason="submitit is an extra, and not installed")
+    skip_without_submitit()
     own = ["--config.train.length=400it", "--config.prune.levels=3"]
     own += ["--config.train.checkpoint_minutes=0.02"]
     rates = ["--config.optim.learning_rate=0.001,0.002", "--config.replicates=8"]
