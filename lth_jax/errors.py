@@ -1,7 +1,14 @@
 """Errors that a user can put right: one line each, which says what to do."""
 
 
-class RunError(ValueError):
+class Told(Exception):
+    """What a notebook shows as one line, as a command does, without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"error: {self}"]
+
+
+class RunError(Told, ValueError):
     """A command cannot do what it was asked to."""
 
 
@@ -27,6 +34,10 @@ class ProcessError(RunError):
 
 class Diverged(RunError):
     """There is nothing left to train or to prune; says what happened."""
+
+
+class PoolError(RunError):
+    """Folders are not one experiment; names the field in which they differ."""
 
 
 class ExportError(RunError):

@@ -47,7 +47,7 @@ def parse(argv: list[str]) -> list[str]:
     if {"--help", "-h"} & {*argv}:
         lines = [str(__doc__), "Flags:"]
         lines += [f"  --{n:<18} {flags.FLAGS[n].help}" for n in ("config", *_FLAGS)]
-        lines += ["", "Configs of the package, as configs/NAME.py:"]
+        lines += ["", config.text(), "", "Configs of the package, as configs/NAME.py:"]
         lines += [textwrap.fill(", ".join(config.names()), 80), "", "Names:"]
         for field, known in job.names().items():
             text = f"  {field}: {', '.join(known)}"
@@ -57,10 +57,16 @@ def parse(argv: list[str]) -> list[str]:
     return commandline.parse(argv)
 
 
-def command() -> None:
-    """Run the command line."""
+def described() -> dict[str, bool]:
+    """Return the flags, and whether a value follows."""
+    return {"config": True} | {n: x[1] is not False for n, x in _FLAGS.items()}
+
+
+def command(arguments: list[str] | None = None) -> None:
+    """Run the command line, or these arguments."""
     console.prepare()
-    app.run(main, flags_parser=parse)
+    given = None if arguments is None else ["lth-jax run", *arguments]
+    app.run(main, given, flags_parser=parse)
 
 
 if __name__ == "__main__":

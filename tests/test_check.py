@@ -14,6 +14,7 @@ import pytest
 
 from lth_jax import check, lottery
 from lth_jax import config as config_lib
+from lth_jax.check.__main__ import main
 from lth_jax.train import experiment as experiment_lib
 from lth_jax.workdir import Workdir
 from lth_jax.workdir.records import Member, member, row
@@ -94,7 +95,7 @@ def said(workdir):
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["check", str(workdir.directory)])
-        check.main()
+        main()
     return shown.getvalue().partition(" all is well with ")[2].strip()
 
 

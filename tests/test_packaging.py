@@ -27,7 +27,7 @@ def test_the_wheel_has_all_that_a_run_needs(wheel):
     with zipfile.ZipFile(wheel) as file:
         names = set(file.namelist())
         (entry,) = (name for name in names if name.endswith("entry_points.txt"))
-        assert "lth-jax = lth_jax.main:command" in file.read(entry).decode()
+        assert "lth-jax = lth_jax.shell:command" in file.read(entry).decode()
     configs = {
         f"lth_jax/configs/{path.name}" for path in (ROOT / "configs").glob("*.py")
     }

@@ -14,7 +14,7 @@ import optax
 import pytest
 from flax import linen as nn
 
-from lth_jax import report
+from lth_jax import compare, report
 from lth_jax.errors import RecordsError
 from lth_jax.workdir import Member, environment, records
 from lth_jax.workdir.records import Records
@@ -195,17 +195,17 @@ def test_the_code_is_every_module_that_may_change_a_number(tmp_path, monkeypatch
         path = package / f"{name}.py"
         path.write_text(path.read_text() + "# changed")
         named = [] if harmless else [f"lth_jax/{name}.py"]
-        assert environment.changed(before, environment.code()) == named
+        assert compare.changed(before, environment.code()) == named
         before = environment.code()
     (package / "masks.py").rename(package / "mask.py")
-    differ = environment.changed(before, environment.code())
+    differ = compare.changed(before, environment.code())
     assert differ == ["lth_jax/mask.py", "lth_jax/masks.py"]
 
 
 def test_nothing_is_known_to_be_the_same_as_code_of_an_older_version():
     now = environment.code()
     for before in (None, "0123abcd", {}):
-        assert environment.changed(before, now) == sorted(now)
+        assert compare.changed(before, now) == sorted(now)
 
 
 def own(*objects):
@@ -280,7 +280,7 @@ def test_what_a_user_wrote_counts_with_its_file(mine, name):
     assert list(before) == ["mine.py"]
     assert own(written, written, len, optax.sgd, nn.Dense) == before
     mine(WRITTEN + "# another comment")
-    assert environment.changed(before, own(written)) == ["mine.py"]
+    assert compare.changed(before, own(written)) == ["mine.py"]
 
 
 def test_the_package_and_what_is_installed_are_nobodys_own():
@@ -324,7 +324,7 @@ def test_so_do_the_modules_beside_it(mine, tmp_path, monkeypatch):
         __file__=str(tmp_path / "beside_mine.py")
     )
     (tmp_path / "beside_mine.py").write_text("FACTOR = 3\n")
-    assert environment.changed(before, own(written.change)) == ["beside_mine.py"]
+    assert compare.changed(before, own(written.change)) == ["beside_mine.py"]
 
 
 def test_files_of_one_name_both_count(mine):
@@ -334,7 +334,7 @@ def test_files_of_one_name_both_count(mine):
     assert before == own(other.change, one.change)
     for written in ("a/mine.py", "b/mine.py"):
         mine(text + "  # changed", written)
-        assert environment.changed(before, own(one.change, other.change)) == ["mine.py"]
+        assert compare.changed(before, own(one.change, other.change)) == ["mine.py"]
         mine(text, written)
 
 
@@ -354,7 +354,7 @@ def test_a_function_of_a_notebook_counts_with_its_source():
     assert list(before) == ["change"]
     assert own(define(text.replace("other", "another"), 2)) == before
     changed = own(functools.partial(define(text.replace("1", "2"), 3), 0))
-    assert environment.changed(before, changed) == ["change"]
+    assert compare.changed(before, changed) == ["change"]
 
 
 def test_generated_code_is_nobodys_own(monkeypatch):

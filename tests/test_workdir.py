@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from lth_jax import config as config_lib
-from lth_jax import models
+from lth_jax import models, settings
 from lth_jax.config.table import FIELDS
 from lth_jax.devices import processes
 from lth_jax.errors import CheckpointError, ConfigError
@@ -267,7 +267,7 @@ def test_other_versions_are_accepted_with_a_warning(workdir, capsys):
     assert warning.startswith("warning: devices ['abacus'] before, ['cpu', 'cpu'] now")
 
 
-@pytest.mark.parametrize("name", environment.DRAWS)
+@pytest.mark.parametrize("name", settings.DRAWS)
 def test_a_setting_that_changes_what_is_drawn_is_refused(name, workdir):
     begin(workdir, config())
     settings = environment_of(workdir)["jax"]
@@ -278,7 +278,7 @@ def test_a_setting_that_changes_what_is_drawn_is_refused(name, workdir):
         begin(workdir, config())
 
 
-@pytest.mark.parametrize("name", environment.DIGITS)
+@pytest.mark.parametrize("name", settings.DIGITS)
 def test_a_setting_that_changes_last_digits_is_accepted_with_a_warning(
     name, workdir, capsys
 ):

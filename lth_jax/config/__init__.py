@@ -1,5 +1,6 @@
 """Config: every field with its default, and what can be wrong with it."""
 
+from lth_jax.config.described import text
 from lth_jax.config.fields import check, default, field, known, lengths
 from lth_jax.config.files import flatten, from_json, load, located, names, variants
 from lth_jax.errors import ConfigError
@@ -16,5 +17,6 @@ __all__ = [
     "load",
     "located",
     "names",
+    "text",
     "variants",
 ]

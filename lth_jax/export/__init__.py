@@ -1,5 +1,6 @@
 """Export: tickets to take away. `load_ticket` works without what `find` imports."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,13 +72,21 @@ def find(
     return Ticket(params, network["batch_stats"], masks, about)
 
 
-def write(path: Path | str, ticket: Ticket, kind: str) -> None:
-    """Write a ticket, of `kind` "torch" with PyTorch's layouts; or ExportError."""
+def write(
+    path: Path | str,
+    ticket: Ticket,
+    kind: str,
+    names: Mapping[str, str] | None = None,
+) -> None:
+    """Write a ticket, of `kind` "torch" with PyTorch's layouts; or ExportError.
+
+    `names` are a table of PyTorch's, as of `torch_layout.state_dict`.
+    """
     if kind != "torch":
         return save_ticket(path, ticket)
     from lth_jax.export import torch_layout
 
-    return save_arrays(path, torch_layout.state_dict(ticket), ticket.about)
+    return save_arrays(path, torch_layout.state_dict(ticket, names), ticket.about)
 
 
 def _network(

@@ -1,8 +1,12 @@
 """Ticket: one sparse network in one file, read without Flax, Orbax or the run."""
 
+import contextlib
 import hashlib
 import json
 import math
+import tempfile
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +23,7 @@ from lth_jax.masks import Masks, Params
 from lth_jax.paths import local
 
 Arrays = dict[str, np.ndarray]
+TICKET = "ticket.safetensors"  # in a bundle
 
 
 class Ticket(NamedTuple):
@@ -78,8 +83,27 @@ def save_arrays(path: Path | str, arrays: Arrays, about: dict[str, Any]) -> None
         np.savez(path, **arrays, **text)  # pyright: ignore[reportArgumentType]  (no paths)
 
 
+@contextlib.contextmanager
+def unpacked(path: Path | str) -> Iterator[Path]:
+    """Give the folder of a bundle; of a zip for a while, elsewhere."""
+    path = local(path)
+    if path.is_dir():
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as name:
+        try:
+            with zipfile.ZipFile(path) as file:
+                file.extractall(name)
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"{path}: {error}") from error
+        found = [*Path(name).rglob(TICKET)]
+        if len(found) != 1:
+            raise ValueError(f"{path}: is no bundle of a ticket")
+        yield found[0].parent
+
+
 def load_ticket(path: Path | str) -> Ticket:
-    """Return the ticket in a file that `lth_jax.export` wrote.
+    """Return the ticket in a file, or bundle, that `lth_jax.export` wrote.
 
     Raises FileNotFoundError, or ValueError if it holds no ticket or arrays do not fit.
 
@@ -92,6 +116,9 @@ def load_ticket(path: Path | str) -> Ticket:
     Array([[0., 2.]], dtype=float32)
     """
     try:
+        if local(path).is_dir() or local(path).suffix == ".zip":
+            with unpacked(path) as folder:
+                return _ticket(*_load_arrays(folder / TICKET))
         return _ticket(*_load_arrays(local(path)))
     except OSError:
         raise

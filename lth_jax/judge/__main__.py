@@ -39,9 +39,9 @@ for _name, (_define, *_options) in _OTHERS.items():
     _define(_name, *_options, flag_values=_FLAGS)
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Judge what the command line names."""
-    argv = argv or sys.argv
+    argv = ["judge", *(sys.argv[1:] if arguments is None else arguments)]
     if {"--help", "-h"} & {*argv}:
         lines = [str(__doc__), "Flags:"]
         lines += [f"  --{n:<18} {_FLAGS[n].help}" for n in ("config", *_OTHERS)]

@@ -27,6 +27,7 @@ from lth_jax.lottery import checks
 from lth_jax.lottery import progress as progress_lib
 from lth_jax.lottery.costs import costs
 from lth_jax.lottery.fleets import settled
+from lth_jax.lottery.live import Curves
 from lth_jax.lottery.methods import METHODS
 from lth_jax.lottery.plan import Plan
 from lth_jax.lottery.running import Run
@@ -78,7 +79,7 @@ def run(
     grow(config, Workdir(directory), accept_code_change)
     with opened(config, directory, built, accept_code_change) as run:
         fit_dense(run)
-        plan = run.plan
+        plan, curves = run.plan, Curves(run.workdir.directory)
         for level in range(plan.levels + 1):
             run.at(level)
             if not resumed(run):
@@ -88,6 +89,7 @@ def run(
                     starts = rewind(run, fleet)
                     run.networks = done | train(run, starts, stop, done, moves=moves)
                 study(run)
+            processes.by_first(curves.draw)
             if not run.tickets:
                 break
         return Results(directory, run.divergences())

@@ -13,7 +13,16 @@ from typing import Any
 import pandas as pd
 
 from lth_jax.intervals import interval as interval
-from lth_jax.numbers.rows import DIVERGED, NETWORK, TRAINING, Rows, extras, select, tidy
+from lth_jax.numbers.rows import (
+    DIVERGED,
+    NETWORK,
+    TRAINING,
+    Rows,
+    by_replicate,
+    extras,
+    select,
+    tidy,
+)
 from lth_jax.numbers.titles import main, unit
 
 COSTS = ("multiply_adds_to_find", "multiply_adds_to_train")
@@ -37,6 +46,7 @@ def frame(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
     means = found.groupby(keys, as_index=False, dropna=False)[["density", "value"]]
     means = means.mean()
     tickets = everything[everything["branch"].isin(["ticket", "dense"])]
+    tickets = by_replicate(tickets)
     of_tickets = tickets.groupby([*TRAINING, "level"])["density"].mean()
     of_tickets = means[[*TRAINING, "level"]].join(of_tickets, on=[*TRAINING, "level"])
     return means.assign(density=of_tickets["density"].fillna(means["density"]))

@@ -33,24 +33,37 @@ _TAKEN += ("panel", "label", "x", "flat", "order", "run_number", "rows")
 _TAKEN += ("find", "train", "bill")
 
 
-def load(*workdirs: Path | str) -> pd.DataFrame:
+def load(*workdirs: Path | str, pool: bool = False) -> pd.DataFrame:
     """Return the rows of some runs, as `tidy` does; a run may be on its way.
 
     What the runs' task calls its metrics, and their units, is in `attrs["task"]`.
 
+    Args:
+        workdirs: folders of runs.
+        pool: they are one experiment, with replicates divided over them: one run, of
+            which `attrs["notes"]` says what is missing.
+
     Raises:
         FileNotFoundError: a folder has no results.jsonl.
         RecordsError: a line of it is not a row.
+        PoolError: folders are not one experiment; names the field that differs.
     """
-    found = tidy(
-        row | {"run": name}
-        for name, workdir in zip(names(*workdirs), workdirs)
-        for row in jsonl.read(local(workdir) / "results.jsonl")
-    )
-    plans = [local(workdir) / "plan.json" for workdir in workdirs]
-    tasks = [
-        json.loads(plan.read_text()).get("task") for plan in plans if plan.exists()
-    ]
+    if pool:
+        from lth_jax import pool as pool_lib  # what reads configs, for this alone
+
+        one = pool_lib.read(*workdirs)
+        found = tidy(row | {"run": "pooled"} for row in one.rows)
+        found.attrs["notes"] = one.notes
+        tasks = [one.files["plan"].get("task")]
+    else:
+        found = tidy(
+            row | {"run": name}
+            for name, workdir in zip(names(*workdirs), workdirs)
+            for row in jsonl.read(local(workdir) / "results.jsonl")
+        )
+        plans = [local(workdir) / "plan.json" for workdir in workdirs]
+        there = [plan for plan in plans if plan.exists()]
+        tasks = [json.loads(plan.read_text()).get("task") for plan in there]
     if told := [task for task in tasks if task]:
         units = {name: x for task in told for name, x in task["units"].items()}
         found.attrs["task"] = {"error": told[0]["error"], "units": units}
@@ -96,7 +109,8 @@ def varying(numbers: pd.DataFrame) -> list[str]:
 def select(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
     """Return the rows of a measure, but for those of what ADMM trains."""
     found = tidy(rows)
-    found = found[(found["measure"] == measure) & (found["branch"] != "admm")].copy()
+    found = found[(found["measure"] == measure) & (found["branch"] != "admm")]
+    found = by_replicate(found)
     for name in extras(found):
         kinds = set(found[name].dropna().map(type))
         if len(kinds) > 1 or kinds & {list, dict}:  # pandas cannot group by those
@@ -111,6 +125,11 @@ def select(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
     if {"pair", "other"} <= {*found}:  # which copy it was is of no more interest
         found = found.assign(other=found["other"].mask(found["pair"] == "copies"))
     return found
+
+
+def by_replicate(found: pd.DataFrame) -> pd.DataFrame:
+    """Return rows in the order of replicates, on which last digits of means depend."""
+    return found.sort_values("replicate", kind="stable")
 
 
 def measures(rows: Rows) -> list[str]:

@@ -18,7 +18,9 @@ from lth_jax import jsonl
 from lth_jax import masks as masks_lib
 from lth_jax.errors import ExportError
 from lth_jax.pictures.seen import Seen
-from lth_jax.workdir import Member, Workdir, read
+from lth_jax.workdir.folder import Workdir
+from lth_jax.workdir.identity import read
+from lth_jax.workdir.member import Member
 
 Arrays = dict[str, np.ndarray]  # by the path of a layer, as `fc1/kernel`
 _BINS = 60

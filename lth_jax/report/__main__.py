@@ -2,8 +2,9 @@
 
 import argparse
 import sys
+from pathlib import Path
 
-from lth_jax import console, report
+from lth_jax import console, pool, report
 from lth_jax.errors import RunError, one_line
 from lth_jax.report import paper
 
@@ -11,12 +12,20 @@ from lth_jax.report import paper
 def main(arguments: list[str] | None = None) -> None:
     """Print the table of some runs and write their report; or write one figure."""
     chosen = _parser().parse_args(arguments)
+    workdirs, out = chosen.workdir, chosen.out
     try:
-        rows = report.load(*chosen.workdir)
+        if chosen.pool:
+            pooled = pool.read(*workdirs)
+            for note in pooled.notes:
+                print(f"warning: {note}", file=sys.stderr)
+            folder = None if chosen.figure else out
+            folder = pool.write(pooled, folder or Path(workdirs[0]) / "pooled")
+            workdirs, out = [folder], folder
+        rows = report.load(*workdirs)
         if chosen.figure:
             print(_figure(rows, chosen))
             return
-        page = report.write(*chosen.workdir, directory=chosen.out)
+        page = report.write(*workdirs, directory=out)
     except (FileNotFoundError, NotADirectoryError) as error:
         sys.exit(f"error: {error.filename}: no such file; is this the folder of a run?")
     except (OSError, RunError) as error:
@@ -40,6 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     text += f"file that ends in one of {', '.join(paper.ENDINGS)}"
     add("workdir", nargs="+", help="folder of a run")
     add("--out", help=text)
+    pooled = "folders are one experiment: replicates are divided over them; the joined "
+    pooled += "rows and the report are in --out, by default pooled/ in the first"
+    add("--pool", action="store_true", help=pooled)
     add("--figure", help="one figure alone: accuracy, by_rewind_step, layers, ...")
     add("--width", type=float, default=3.3, help="of the figure in inches, 3.3")
     add("--height", type=float, help="of a row of its panels in inches")

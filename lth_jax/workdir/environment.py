@@ -19,15 +19,13 @@ from typing import Any
 import jax
 
 from lth_jax.errors import ConfigError
+from lth_jax.settings import DIGITS, DRAWS
 
 # Modules and packages that change no number of a run.
 HARMLESS = ("check", "configs", "dry_run", "export", "main", "report", "sparse")
 HARMLESS += ("advice", "commandline", "console", "job", "judge", "paths", "tensorboard")
 HARMLESS += ("drawing", "intervals", "numbers", "page", "pictures")
-# JAX's settings that change what is drawn, and those that change last digits.
-DRAWS = ("default_prng_impl", "random_seed_offset", "threefry_partitionable")
-DIGITS = ("default_matmul_precision", "disable_jit", "disable_most_optimizations")
-DIGITS += ("optimization_level", "softmax_custom_jvp")
+HARMLESS += ("compare", "pool", "__main__", "shell", "sweep", "track")
 _GUARDS = ("", "_host_to_device", "_device_to_host", "_device_to_device")
 # Those with which nothing can be trained.
 REFUSED: dict[str, Any] = {"enable_x64": True, "numpy_dtype_promotion": "strict"}
@@ -86,13 +84,6 @@ def code(own: Iterable[object] = ()) -> dict[str, str]:
     for name, digest in sorted(_own_code(own)):
         found[name] = found.get(name, "") + digest  # of all files of one name
     return found
-
-
-def changed(before: Any, now: dict[str, str]) -> list[str]:
-    """Return the files of `code` that are not the same."""
-    before = before if isinstance(before, dict) else {}
-    names = sorted(before.keys() | now.keys())
-    return [name for name in names if before.get(name) != now.get(name)]
 
 
 def _own_code(own: Iterable[object]) -> Iterator[tuple[str, str]]:

@@ -26,8 +26,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from lth_jax import compare
 from lth_jax.config.files import flatten, from_json
-from lth_jax.config.table import FIELDS
 from lth_jax.devices import processes
 from lth_jax.errors import ConfigError
 from lth_jax.workdir import environment as environment_lib
@@ -104,13 +104,12 @@ def _begin(
         write(path, config.to_dict())
     written, there = from_json(read(path)).to_dict(), read(described)
     grown = planned.exists() and _is_grown(config, plan, written, read(planned))
-    may_differ = _may_differ(config) | (_GROWING if grown else set())
+    may_differ = compare.may_differ(config) | (_GROWING if grown else set())
     _check_same(directory, "config", config.to_dict(), written, may_differ)
     if there.get("data"):
         _check_same(directory, "data set", environment["data"], there["data"])
     before, now = there.get("jax", {}), environment["jax"]
-    draws = before.keys() & now.keys() - {*environment_lib.DIGITS}
-    drawn = ({name: found[name] for name in draws} for found in (now, before))
+    drawn = compare.draws(now, before)
     _check_same(directory, "setting of JAX", *drawn)
     _check_code(directory, there, environment, accept)
     _warn(config, environment, written, there)
@@ -123,19 +122,11 @@ def _warn(
     config: ConfigDict, here: dict[str, Any], written: dict[str, Any], there: Any
 ) -> None:
     """Say what is not as it was, and changes last digits at most."""
-    names = ("packages", "python", "platform", "devices", "processes")
-    found = [(name, there.get(name), here[name]) for name in names]
-    for name in environment_lib.DIGITS if "jax" in there else ():
-        found.append((f"jax_{name}", *(x["jax"].get(name) for x in (there, here))))
-    for name, (was, now) in _differences(config.to_dict(), written).items():
-        if name in FIELDS and FIELDS[name].changes == "digits":
-            found.append((f"config.{name}", was, now))
-    for name, was, now in found:
-        if was != now:
-            print(
-                f"warning: {name} {was} before, {now} now: last digits may differ",
-                file=sys.stderr,
-            )
+    for name, was, now in compare.digits(config.to_dict(), here, written, there):
+        print(
+            f"warning: {name} {was} before, {now} now: last digits may differ",
+            file=sys.stderr,
+        )
 
 
 def _is_grown(
@@ -151,37 +142,15 @@ def _is_grown(
     )
 
 
-def _may_differ(config: ConfigDict) -> set[str]:
-    """Return the fields that may differ when a run goes on."""
-    fields = {name for name, field in FIELDS.items() if field.changes != "numbers"}
-    # Each has statistics, and draws, of its own part of a batch.
-    return fields - {"train.devices" if config.train.layout == "data" else ""}
-
-
-def _differences(here: dict, there: dict) -> dict[str, tuple[Any, Any]]:
-    """Return by name what differs: there, and here."""
-    before, now = (flatten(ConfigDict(tree)) for tree in (there, here))
-    return {
-        name: (before.get(name), now.get(name))
-        for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name)
-    }
-
-
 def _check_same(
     directory: Path, what: str, here: dict, there: dict, but: Iterable[str] = ()
 ) -> None:
     """Raise ConfigError, naming the difference, unless both are the same."""
-    prefix = {"config": "config.", "data set": "data."}.get(what, "jax_")
-    different = {
-        name: f"{prefix}{name}: {was!r} there, {now!r} here"
-        for name, (was, now) in _differences(here, there).items()
-        if name not in but
-    }
+    different = compare.named(what, here, there, but)
     if different:
         raise ConfigError(
             f"--workdir: {directory} was made by another {what} "
-            f"({'; '.join(different.values())})"
+            f"({'; '.join(different)})"
         )
 
 
@@ -189,11 +158,10 @@ def _check_code(
     directory: Path, there: dict[str, Any], here: dict[str, Any], accept: bool
 ) -> None:
     """Warn of other code, and raise ConfigError unless that is accepted."""
-    files = environment_lib.changed(there.get("code"), here["code"])
+    files = compare.changed(there.get("code"), here["code"])
     if not files:
         return
-    some = ", ".join(files[:5]) + f" and {len(files) - 5} more" * (len(files) > 5)
-    said = f"{directory} was made by other code: {some} differ"
+    said = f"{directory} was made by other code: {compare.some(files)} differ"
     if not accept:
         raise ConfigError(
             f"--workdir: {said}; go back to that code or, if no number depends on "

@@ -7,11 +7,15 @@ from collections.abc import Callable
 from types import FrameType
 
 from lth_jax.devices import processes
+from lth_jax.errors import Told
 from lth_jax.workdir import checkpoints as checkpoint
 
 
-class Interrupted(Exception):
+class Interrupted(Told):
     """The process was asked to end. Everything is saved; the same command goes on."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{self}: run the cell again"]
 
 
 class Interruption:

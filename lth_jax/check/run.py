@@ -1,13 +1,6 @@
-"""Check: python -m lth_jax.check WORKDIR verifies what a run has left.
+"""Run: what is wrong with one run's folder."""
 
-It needs neither the data, nor an accelerator, nor code of the user's own; it changes
-nothing, and may look on while the run goes on. Exit status 0: all is well; 1: each line
-says what is not.
-"""
-
-import argparse
 import math
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,11 +12,12 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from lth_jax import console, scores
 from lth_jax import masks as masks_lib
+from lth_jax import scores
 from lth_jax.config import fields
 from lth_jax.config.files import from_json
 from lth_jax.errors import CheckpointError, RunError, one_line
+from lth_jax.export import bundle
 from lth_jax.lottery.plan import Plan
 from lth_jax.masks import Masks
 from lth_jax.workdir import Member, Training, Workdir, read
@@ -252,9 +246,11 @@ def _alive(saved: dict[str, PyTree], masks: Masks) -> Iterator[str]:
 
 
 def problems(directory: Path | str) -> list[str]:
-    """Return what is wrong with the run in a folder, one line a problem."""
+    """Return what is wrong with a run's folder, or a bundle, one line a problem."""
     found = []
     try:
+        if bundle.is_one(directory):
+            return [f"{directory}: {line}" for line in bundle.problems(directory)]
         found.extend(_opened(directory).problems())
     except RunError as error:
         found.append(f"{directory}: {error}")
@@ -262,6 +258,15 @@ def problems(directory: Path | str) -> list[str]:
         reason = f"{type(error).__name__}: {one_line(error)}"
         found.append(f"{directory} is no run of this version ({reason})")
     return found
+
+
+def standing(directory: Path | str) -> str:
+    """Return how far the run in a folder is, where nothing is wrong with it."""
+    check = _opened(directory)
+    levels, plan = len(check.workdir.levels.numbers()), check.plan
+    if to_come := check.workdir.to_come(plan.dense_steps, plan.levels):
+        return f"{levels} of {plan.levels + 1} levels; still to come: {to_come}"
+    return f"{levels} levels"
 
 
 def _opened(directory: Path | str) -> Check:
@@ -273,28 +278,3 @@ def _opened(directory: Path | str) -> Check:
     trainings, nested = planned(written["trainings"]), written["nested"]
     others = {Member(*one): Member(*other) for one, other in written["others"]}
     return Check(workdir, plan, trainings, nested, written["measures"], others)
-
-
-def main() -> None:
-    """Check the folder that the command line names."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lth_jax.check", description=__doc__
-    )
-    parser.add_argument("workdir", help="folder of the run")
-    workdir = parser.parse_args().workdir
-    found = problems(workdir)
-    for problem in found:
-        print(problem)
-    if found:
-        sys.exit(f"{workdir}: {len(found)} problem{'s' * (len(found) > 1)}")
-    check = _opened(workdir)
-    levels, plan = len(check.workdir.levels.numbers()), check.plan
-    said = f"{levels} levels"
-    if to_come := check.workdir.to_come(plan.dense_steps, plan.levels):
-        said = f"{levels} of {plan.levels + 1} levels; still to come: {to_come}"
-    print(f"{workdir}: all is well with {said}")
-
-
-if __name__ == "__main__":
-    console.prepare()
-    main()

@@ -2,13 +2,15 @@
 
 import json
 import struct
-import sys
 
 import pytest
 
-from lth_jax import tensorboard
+from lth_jax.track import feed
+from lth_jax.track import to_tensorboard as tensorboard
+from lth_jax.track.__main__ import main
 
 pytest.importorskip("tensorboardX")
+TO = ("--to=tensorboard",)
 ROW = {"replicate": 0, "rewind_step": 2, "level": 1, "branch": "ticket", "copy": 0}
 
 
@@ -37,13 +39,14 @@ def workdir(tmp_path, monkeypatch):
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (tmp_path / "results.jsonl").write_text(lines)
     (tmp_path / "config.json").write_text("{}")
-    monkeypatch.setattr(sys, "argv", ["tensorboard", str(tmp_path)])
+    # A page and tickets take a run; see test_track.
+    monkeypatch.setattr(feed, "_keep", lambda *_: None)
     return tmp_path
 
 
 def test_a_network_has_its_rows(workdir, capsys):
     for _ in range(2):  # the second call writes them anew
-        tensorboard.main()
+        main([str(workdir), *TO])
         folder = workdir / "tensorboard"
         name = "replicate_0,rewind_step_2,level_1,copy_0"
         assert scalars(folder / "ticket" / name) == [
@@ -71,16 +74,15 @@ def test_numbers_that_differ_in_a_column_have_scalars_of_their_own(tmp_path):
 def test_a_number_that_is_not_finite_is_written(workdir):
     line = json.dumps(ROW | {"step": 10, "measure": "loss", "value": None})
     (workdir / "results.jsonl").write_text(line + "\n")
-    tensorboard.main()
+    main([str(workdir), *TO])
     (folder,) = (workdir / "tensorboard").glob("*/*")
     ((step, tag, value),) = scalars(folder)
     assert (step, tag, str(value)) == (10, "loss", "nan")
 
 
-def test_a_folder_without_a_run_is_said_in_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["tensorboard", str(tmp_path / "none")])
+def test_a_folder_without_a_run_is_said_in_one_line(tmp_path):
     with pytest.raises(SystemExit, match=r"^error: .*none: no run has begun"):
-        tensorboard.main()
+        main([str(tmp_path / "none"), *TO])
     assert [*tmp_path.iterdir()] == []
 
 
@@ -96,9 +98,8 @@ def test_following_writes_what_comes_and_begins_again_after_a_cut(workdir, monke
         except StopIteration:
             raise KeyboardInterrupt from None
 
-    monkeypatch.setattr(sys, "argv", ["tensorboard", str(workdir), "--follow"])
-    monkeypatch.setattr(tensorboard.time, "sleep", sleep)
-    tensorboard.main()
+    monkeypatch.setattr(feed.time, "sleep", sleep)
+    main([str(workdir), *TO, "--follow"])
     (folder,) = (workdir / "tensorboard").glob("*/*")
     assert scalars(folder) == [(10, "test_accuracy", 0.5)]
 
@@ -106,7 +107,7 @@ def test_following_writes_what_comes_and_begins_again_after_a_cut(workdir, monke
 def test_a_file_that_is_no_records_is_one_line(workdir):
     (workdir / "results.jsonl").write_text("no row\n")
     with pytest.raises(SystemExit, match="error: .*line 1, is not a row"):
-        tensorboard.main()
+        main([str(workdir), *TO])
 
 
 @pytest.mark.parametrize(

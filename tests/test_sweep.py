@@ -1,0 +1,245 @@
+"""A sweep divides into runs that come to what one run comes to, wherever they go."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import slurm
+from test_clusters import settings, with_slurm
+
+from lth_jax import pool
+from lth_jax.errors import ConfigError
+from lth_jax.sweep import launch
+from lth_jax.sweep.__main__ import main
+from lth_jax.sweep.grid import Share, divide
+from lth_jax.sweep.part import Part
+
+DIGITS = "configs/digits.py:smoke"
+
+
+def skip_without_submitit():
+    if importlib.util.find_spec("submitit") is None:
+        pytest.skip("submitit is an extra, and not installed")
+
+
+# -------------------------------------------------------------------------- grid
+
+
+def test_rates_and_replicates_share_a_fleet_and_other_values_do_not():
+    given = {"optim.learning_rate": "0.1,0.2", "optim.weight_decay": "0.0,1e-4"}
+    given |= {"replicates": "5", "first_replicate": "3", "data.batch_size": "30,60"}
+    found = divide(DIGITS, given | {"branches": "('ticket','rewind_0')"}, 2)
+    assert [share.name for share in found] == [
+        f"data.batch_size={size}/replicate{these}"
+        for size in (30, 60)
+        for these in ("s_3_to_4", "s_5_to_6", "_7")
+    ]
+    assert found[1].flags == (
+        f"--config={DIGITS}",
+        "--config.sweep.learning_rate=(0.1,0.2,)",
+        "--config.sweep.weight_decay=(0.0,1e-4,)",
+        "--config.branches=('ticket','rewind_0')",
+        "--config.data.batch_size=30",
+        "--config.first_replicate=5",
+        "--config.replicates=2",
+    )
+    assert [share.setting for share in found[::3]] == [
+        "data.batch_size=30",
+        "data.batch_size=60",
+    ]
+
+
+def test_without_a_number_a_run_has_all_replicates():
+    (share,) = divide(DIGITS, {"replicates": "4"}, None)
+    assert share.name == "replicates_0_to_3"
+
+
+@pytest.mark.parametrize(
+    ("given", "each", "said"),
+    [
+        (
+            {"optim.learning_rat": "1"},
+            1,
+            "no such field; did you mean optim.lear",
+        ),
+        ({"prune.levels": "2,-1"}, 1, "config.prune.levels: -1 is below 0"),
+        ({"prune.levels": "x"}, 1, "config.prune.levels: 'x': "),
+        ({"seed": "1,2"}, 1, "config.seed: replicates have seeds of their own"),
+        ({"optim.name": "sgd,sgd"}, 1, "two settings of the sweep are the same"),
+        ({}, 0, "--replicates_each: is below 1"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_runs(given, each, said):
+    with pytest.raises(ConfigError, match=said) as caught:
+        divide(DIGITS, given, each)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+# ------------------------------------------------------------------------ states
+
+
+def test_a_run_stands_as_it_said_and_as_slurm_says(tmp_path, monkeypatch):
+    said = {"a": 0, "b": None, "c": None, "d": 75, "e": 1, "f": None}
+    for name, status in said.items():
+        told = {"status": status, "host": "here", "job": f"7_{name}"}
+        (tmp_path / f"{name}.status.json").write_text(json.dumps(told))
+    jobs = {"7_c": "running", "8_3": "pending", "8_4": "pending"}
+    monkeypatch.setattr(launch, "queued", lambda: jobs)
+    launch.remember(tmp_path, {"f": "8_3"})
+    launch.remember(tmp_path, {"g": "8_4"})
+    found = launch.states(tmp_path, [Share("", name, ()) for name in "abcdefgh"])
+    assert found == {
+        "a": "done",
+        "b": "lost",
+        "c": "running",
+        "d": "interrupted",
+        "e": "failed (1)",
+        "f": "pending",
+        "g": "pending",
+        "h": "waiting",
+    }
+
+
+def test_a_dry_run_prints_what_sbatch_gets(tmp_path):
+    skip_without_submitit()
+    flags = [f"--config={DIGITS}", "--config.replicates=3", "--replicates_each=1"]
+    flags += ["--launcher=slurm", "--slurm.partition=gpu", "--slurm.time=90"]
+    flags += [f"--workdir={tmp_path / 'sweep'}", "--dry_run"]
+    # In a process of its own: submitit's log would keep this one's captured output.
+    shown = subprocess.run(
+        [sys.executable, "-m", "lth_jax.sweep", *flags],
+        env=os.environ | settings(),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert shown.count("python -m lth_jax.main ") == 3
+    for line in (
+        "array=0-2%3",
+        "partition=gpu",
+        "time=90",
+        "requeue",
+        "signal=USR2@120",
+    ):
+        assert f"#SBATCH --{line}\n" in shown
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_mistakes_are_one_line(tmp_path):
+    for flag, said in (("--foo", "no such flag"), ("--config.seed", "=VALUE")):
+        with pytest.raises(SystemExit, match=f"^error: {flag}.*{said}"):
+            main([f"--config={DIGITS}", flag, f"--workdir={tmp_path}"])
+
+
+# -------------------------------------------------------------------- real sweeps
+
+
+def lines(folder):
+    return sorted((folder / "results.jsonl").read_text().splitlines())
+
+
+def test_local_runs_are_one_experiment(tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")
+    flags = [f"--config={DIGITS}", "--config.replicates=2", "--replicates_each=1"]
+    flags += ["--config.prune.levels=1", "--config.train.length=2it"]
+    flags += ["--config.branches=('ticket',)", f"--workdir={tmp_path / 'sweep'}"]
+    main(flags)
+    shown = capfd.readouterr().out
+    assert "replicate_0  done          1 of 1\n" in shown
+    assert "as one experiment: python -m lth_jax.report " in shown
+    assert pool.read(*(tmp_path / "sweep").glob("replicate_?")).notes == []
+    main(flags)
+    assert "dense: " not in capfd.readouterr().out  # what was done is not done again
+
+
+def test_a_run_that_failed_is_said_and_tried_again(tmp_path, capsys, monkeypatch):
+    tried = []
+
+    def fail_at_first(part):
+        tried.append(Path(part.workdir).name)
+        status = int(tried == ["replicate_0"])
+        part._say(status)
+        return status
+
+    monkeypatch.setattr(Part, "__call__", fail_at_first)
+    flags = [f"--config={DIGITS}", "--config.replicates=2", "--replicates_each=1"]
+    flags += [f"--workdir={tmp_path}"]
+    with pytest.raises(SystemExit, match="^error: see what runs said"):
+        main(flags)
+    assert "1 failed (1), 1 done" in capsys.readouterr().out
+    main(flags)
+    assert "2 done" in capsys.readouterr().out
+    assert tried == ["replicate_0", "replicate_1", "replicate_0"]
+
+
+@pytest.mark.slow
+@with_slurm
+def test_jobs_that_are_cancelled_and_queued_again_come_to_what_one_run_comes_to(
+    tmp_path,
+):
+    """Four jobs: one is requeued by Slurm, one is told by the signal of its end."""
+    skip_without_submitit()
+    own = ["--config.train.length=400it", "--config.prune.levels=3"]
+    own += ["--config.train.checkpoint_minutes=0.02"]
+    rates = ["--config.optim.learning_rate=0.001,0.002", "--config.replicates=8"]
+    sweep = [sys.executable, "-m", "lth_jax.sweep", f"--config={DIGITS}", *own, *rates]
+    sweep += ["--replicates_each=2", "--launcher=slurm", f"--workdir={tmp_path / 's'}"]
+    sweep += ["--slurm.time=30"]
+    folders = [tmp_path / "s" / f"replicates_{i}_to_{i + 1}" for i in (0, 2, 4, 6)]
+    with slurm.started() as environment:
+        environment |= settings() | {"JAX_NUM_CPU_DEVICES": "1"}
+
+        def call(*command):
+            done = subprocess.run(
+                command, cwd=tmp_path, env=environment, capture_output=True, text=True
+            )
+            assert done.returncode == 0, (done.stdout, done.stderr)
+            return done.stdout
+
+        def wait(until):
+            begun = time.monotonic()
+            while not until():
+                assert time.monotonic() - begun < 500, call(*sweep, "--status")
+                time.sleep(0.5)
+
+        call(*sweep)
+        jobs = json.loads((tmp_path / "s" / "jobs.json").read_text())
+        names = [jobs[folder.name] for folder in folders]
+        ways = [("scontrol", "requeue"), ("scancel", "--signal=USR2")]
+        for folder, name, way in zip(folders, names, ways):
+            wait(lambda at=folder: (at / "checkpoints" / "paused").exists())
+            call(*way, name)
+        wait(lambda: not call("squeue", "--noheader").strip())
+        shown = call(*sweep)
+    assert "4 done" in shown, "".join(
+        x.read_text() for x in tmp_path.glob("s/jobs/*log*")
+    )
+    logs = [x.read_text() for x in (tmp_path / "s" / "jobs").glob("*_log.*")]
+    assert sum("Requeued job" in log for log in logs) == 1
+    assert any("the same command goes on" in log or "resume" in log for log in logs)
+    one = [sys.executable, "-m", "lth_jax.main", f"--config={DIGITS}", *own]
+    one += ["--config.sweep.learning_rate=(0.001,0.002)", "--config.replicates=8"]
+    subprocess.run(
+        [*one, f"--workdir={tmp_path / 'one'}"],
+        env=os.environ | settings() | {"JAX_NUM_CPU_DEVICES": "1"},
+        check=True,
+        capture_output=True,
+    )
+    found = pool.read(*folders)
+    assert not any("missing" in note for note in found.notes)
+    pooled = pool.write(found, tmp_path / "pooled")
+    assert lines(pooled) == lines(tmp_path / "one")
+
+
+def test_sweeps_need_no_jax():
+    code = "import sys, lth_jax.sweep.__main__; print('jax' in sys.modules)"
+    path = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    shown = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | path, capture_output=True
+    )
+    assert shown.stdout.strip() == b"False"
