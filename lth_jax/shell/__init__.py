@@ -18,6 +18,7 @@ COMMANDS = {
     "sweep": ("lth_jax.sweep.__main__", "many runs of a config, here or on a cluster"),
     "judge": ("lth_jax.judge.__main__", "say whether masks are a winning ticket"),
     "report": ("lth_jax.report.__main__", "tables, figures and a page of runs"),
+    "pictures": ("lth_jax.pictures.__main__", "draw tickets: inputs, weights, units"),
     "check": ("lth_jax.check.__main__", "verify what a run has left"),
     "export": ("lth_jax.export.__main__", "write a ticket to a file"),
     "track": ("lth_jax.track.__main__", "rows, page and tickets to a tracker"),
