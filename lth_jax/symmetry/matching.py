@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lth_jax.symmetry.units import Groups
 
 # Of every group, by its number: which unit comes to each place.
-Permutation = dict[int, Integer[np.ndarray, " units"]]
+Permutation = dict[int, Integer[np.ndarray, "_"]]
 _LEAST = 1e-6  # by which share an alignment has to get better
 
 
@@ -58,11 +58,11 @@ def permute(tree: PyTree, permutation: Permutation, axes: Mapping[str, Axes]) ->
         digits = _digits(name, leaf, axes)
         if not any(map(_groups, digits)):
             return leaf
-        permuted = jnp.reshape(leaf, [length(digit) for digit in digits])
+        permuted = np.reshape(leaf, [length(digit) for digit in digits])
         for i, digit in enumerate(digits):
             if _groups(digit):
                 permuted = permuted.take(_order(digit, permutation), axis=i)
-        return permuted.reshape(leaf.shape)
+        return jnp.asarray(permuted.reshape(leaf.shape))
 
     return jax.tree_util.tree_map_with_path(one, tree)
 
@@ -202,7 +202,7 @@ def _groups(digit: Digit) -> set[int]:
     return {segment.group for segment in digit if segment.group}
 
 
-def _digits(path: str, leaf: Array, axes: Mapping[str, Axes]) -> list[Digit]:
+def _digits(path: str, leaf: Any, axes: Mapping[str, Axes]) -> list[Digit]:
     """Return the digits of all axes of an array; ValueError if it is another one."""
     if path not in axes:
         raise ValueError(f"symmetry: {path} is not among {', '.join(axes)}")
