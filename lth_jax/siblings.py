@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from lth_jax.lottery.plan import Plan
     from lth_jax.lottery.running import Run
 
+COMPARED = ("alignment", "mask_overlap")  # the studies of siblings
+
 
 def sibling(plan: "Plan", member: Member) -> Member:
     """Return the same of the next replicate; after the last comes the first."""

@@ -168,7 +168,6 @@ def mask_overlap(run: "Run") -> Numbers:
             yield member, "mask_overlap", value, {"pair": pair}
 
 
-PAIRED = ("alignment", "mask_overlap")  # they need another replicate
 STUDIES: dict[str, Callable[["Run"], Numbers]] = {
     "stability": stability,
     "instability": instability,

@@ -135,6 +135,16 @@ CASES = {
         {"u": U, "v": V},
         [3, 2],
     ),
+    "shuffled by heads": (
+        lambda x, u, v: (x @ u).reshape(-1, 2, 3).swapaxes(1, 2).reshape(-1, 6) @ v,
+        {"u": U, "v": V},
+        [2, 3],
+    ),
+    "in pairs": (
+        lambda x, u, v: jnp.einsum("bi,bj->bij", x @ u, x @ u).reshape(-1, 36) @ v,
+        {"u": U, "v": (36, 2)},
+        [6],
+    ),
     "flattened by channel": (
         lambda x, u, v: (x[:, None] * u[:, :, None]).reshape(len(x), -1) @ v,
         {"u": (1, 5), "v": (5 * INPUTS, 2)},
@@ -213,18 +223,28 @@ def test_what_happens_in_training_alone_counts():
     assert found(models.Functions(plain.init, apply), INPUTS).sizes == {}
 
 
-def test_statistics_go_with_their_units():
+@pytest.mark.parametrize(("swapped", "wanted"), [(False, [6, 6]), (True, [6])])
+def test_statistics_go_with_their_units(swapped, wanted):
+    """What is recorded of one layer's units and used of another's ties them."""
+
     def init(key, inputs):
-        return {"u": jnp.ones(U), "v": jnp.ones(V)}, {"mean": jnp.ones(6)}
+        shapes = {"u": U, "w": U, "v": (1, 2)}
+        params = {name: jnp.ones(shape) for name, shape in shapes.items()}
+        return params, {"u": jnp.ones(6), "w": jnp.ones(6)}
 
     def apply(params, state, inputs, *, train, key):
-        hidden = inputs @ params["u"]
-        mean = hidden.mean(0) if train else state["mean"]
-        return (hidden - mean[None]) @ params["v"], {"mean": mean}
+        hidden = {name: inputs @ params[name] for name in ("u", "w")}
+        outputs = sum(
+            ((hidden[n] - state[n][None]) ** 2).sum(1, keepdims=True) for n in hidden
+        )
+        of = {"u": "w", "w": "u"} if swapped else {"u": "u", "w": "w"}
+        after = {name: hidden[of[name]].mean(0) for name in hidden}
+        return outputs @ params["v"], after if train else state
 
     groups = found(models.Functions(init, apply), INPUTS)
-    assert groups.sizes == {1: 6}
-    assert groups.state == {"mean": (groups.params["u"][1],)}
+    assert [*groups.sizes.values()] == wanted
+    for name in ("u", "w"):
+        assert groups.state[name] == groups.params[name][1:]
 
 
 class Linen(nn.Module):

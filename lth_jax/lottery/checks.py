@@ -14,7 +14,7 @@ from lth_jax.config.fields import field, known
 from lth_jax.errors import ConfigError
 from lth_jax.models.network import Network
 from lth_jax.movers import MOVERS
-from lth_jax.studies import PAIRED as PAIRED_STUDIES
+from lth_jax.siblings import COMPARED
 from lth_jax.train import moves
 from lth_jax.train import state as state_lib
 from lth_jax.train.state import TrainState
@@ -52,7 +52,7 @@ def check(config: ConfigDict, method: "Method") -> None:
         for need in (need for need, is_missing in needs.items() if is_missing):
             raise ConfigError(f"config.branches: {name!r} needs {need}")
     for name in config.studies:
-        if name in PAIRED_STUDIES and config.replicates < 2:
+        if name in COMPARED and config.replicates < 2:
             raise ConfigError(f"config.studies: {name!r} needs two replicates")
     if ":" in config.prune.scope and (not method.score or config.prune.rounds > 1):
         raise ConfigError(
@@ -96,7 +96,7 @@ def check_shapes(plan: "Plan", like: TrainState) -> None:
 def check_units(config: ConfigDict, network: Network, example: PyTree) -> None:
     """Raise ConfigError if hidden units are to be matched, and none can be permuted."""
     asked = [n for n in config.branches if BRANCHES[n].masks == "transported"]
-    asked += [n for n in config.studies if n in PAIRED_STUDIES]
+    asked += [n for n in config.studies if n in COMPARED]
     for name in asked[:1]:
         with field("model", Exception):
             found = symmetry.groups(network, example)
@@ -109,11 +109,11 @@ def check_units(config: ConfigDict, network: Network, example: PyTree) -> None:
 
 def grows(config: ConfigDict) -> None:
     """Raise ConfigError if a run is another one with further replicates."""
-    paired = [n for n in config.studies if n in PAIRED_STUDIES]
+    paired = [n for n in config.studies if n in COMPARED]
     paired += [n for n in config.branches if n in BRANCHES]
     for name in paired:
-        if name in PAIRED_STUDIES or BRANCHES[name].masks in PAIRED:
-            of = "numbers" if name in PAIRED_STUDIES else "masks"
+        if name in COMPARED or BRANCHES[name].masks in PAIRED:
+            of = "numbers" if name in COMPARED else "masks"
             raise ConfigError(
                 f"config.replicates: {of} of {name!r} are of other replicates, too; "
                 "take another --workdir"

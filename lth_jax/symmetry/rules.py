@@ -275,7 +275,6 @@ _RULES: dict[str, Rule] = {
     "conv_general_dilated": _convolve,
     "dot_general": _dot,
     "dynamic_slice": _dynamic_slice,
-    "expand_dims": _reshape,
     "gather": _gather,
     "iota": _iota,
     "optimization_barrier": _each,
