@@ -310,7 +310,7 @@ NETWORKS = {
     "inception_v3": ({}, 75, None),
     "resnet50": ({"width": 8}, 64, None),
 }
-SLOW = ("squeezenet", "vgg16", "mobilenet_v2", "inception_v3", "resnet50")
+SLOW = ("vgg11", "squeezenet", "vgg16", "mobilenet_v2", "inception_v3", "resnet50")
 LEAN = {"conv": lean.Conv, "norm": lean.BatchNorm}
 
 
@@ -346,16 +346,19 @@ def test_permuted_networks_have_the_same_outputs(name, permuted):
     assert groups.params.keys() - units <= outputs
 
 
-@pytest.mark.parametrize("name", ["resnet20", "vgg11", "vit"])
-def test_convolutions_for_cpus_have_the_same_groups(name, permuted):
-    network, shape = create(name, **LEAN)
-    assert found(network, *shape) == permuted(name).groups
+@pytest.mark.parametrize("name", ["resnet20", "vgg11"])
+def test_convolutions_for_cpus_have_the_same_groups(name):
+    plain, shape = create(name)
+    network, _ = create(name, **LEAN)
+    assert found(network, *shape) == found(plain, *shape)
 
 
 # -------------------------------------------------------------------- matching
 
 
-@pytest.mark.parametrize("name", ["lenet", "resnet20", "vgg11"])
+@pytest.mark.parametrize(
+    "name", ["lenet", "resnet20", pytest.param("vgg11", marks=pytest.mark.slow)]
+)
 def test_a_planted_permutation_is_recovered_and_leaves_no_barrier(name, permuted):
     made = permuted(name)
     key = jax.random.key(5)

@@ -53,7 +53,7 @@ def permute(tree: PyTree, permutation: Permutation, axes: Mapping[str, Axes]) ->
     Array([[False, False,  True]], dtype=bool)
     """
 
-    def one(path: tuple, leaf: Array) -> Array:
+    def one(path: tuple, leaf: Any) -> Any:
         name = masks_lib.name(path)
         digits = _digits(name, leaf, axes)
         if not any(map(_groups, digits)):
@@ -77,7 +77,12 @@ def inverse(permutation: Permutation) -> Permutation:
 
 
 def random(key: Key[Array, ""], groups: "Groups") -> Permutation:
-    """Return a permutation at random of every group."""
+    """Return a permutation at random of every group.
+
+    >>> from lth_jax.symmetry import Groups
+    >>> sorted(random(jax.random.key(0), Groups({1: 3}, {}, {}))[1].tolist())
+    [0, 1, 2]
+    """
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     return {group: rng.permutation(n) for group, n in groups.sizes.items()}
 
