@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from lth_jax import densities, prune, scores
+from lth_jax import densities, prune, scores, siblings, symmetry
 from lth_jax import masks as masks_lib
 from lth_jax.given import GIVEN
 from lth_jax.masks import Masks
+from lth_jax.siblings import sibling
 from lth_jax.workdir.member import Member
 
 if TYPE_CHECKING:
@@ -79,13 +80,6 @@ def _other_rate(plan: "Plan", ticket: Member) -> Member:
     return ticket._replace(learning_rate=rate)
 
 
-def _sibling(plan: "Plan", ticket: Member) -> Member:
-    """Return the ticket of the next replicate; after the last comes the first."""
-    seeds = sorted({member.replicate for member in plan.dense})
-    after = seeds[(seeds.index(ticket.replicate) + 1) % len(seeds)]
-    return ticket._replace(replicate=after)
-
-
 def _of(other: Callable[["Plan", Member], Member]) -> Source:
     """Return a source of another ticket's masks."""
     return lambda run, ticket, key: run.masks(other(run.plan, ticket))
@@ -121,11 +115,11 @@ def _mixed(choose: Callable[[Array, Array], Array]) -> Source:
 
     def source(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks | None:
         del key
-        sibling = _sibling(run.plan, ticket)
-        if run.masks(sibling) is None:
+        other = sibling(run.plan, ticket)
+        if run.masks(other) is None:
             return None
-        both = [run.rule.others(run.masks(one)) for one in (ticket, sibling)]
-        sizes = [scores.magnitude(run.previous(t).params) for t in (ticket, sibling)]
+        both = [run.rule.others(run.masks(one)) for one in (ticket, other)]
+        sizes = [scores.magnitude(run.previous(t).params) for t in (ticket, other)]
 
         def ranked(a: Array, b: Array, m: Any, n: Any) -> Array | None:
             if m is None:
@@ -138,6 +132,20 @@ def _mixed(choose: Callable[[Array, Array], Array]) -> Source:
     return source
 
 
+def _transported(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks | None:
+    """Return the masks of the next replicate's ticket, permuted to this one's network.
+
+    As Adnan et al. (2025) align masks, who match activations; here `siblings.alignment`
+    matches the weights of both dense networks, trained. No layer keeps more or fewer.
+    """
+    del key
+    masks = run.masks(sibling(run.plan, ticket))
+    if masks is None:
+        return None
+    found, order = siblings.groups(run), siblings.alignment(run, ticket)
+    return symmetry.permute(masks, order, found.params)
+
+
 MASKS: dict[str, Source] = {
     "own": _own,
     "none": lambda run, ticket, key: run.dense(ticket, 0).masks,
@@ -148,7 +156,8 @@ MASKS: dict[str, Source] = {
     "table": allocated(lambda run, layers, _: densities.table(layers, run.plan.table)),
     "other_rate": _of(_other_rate),
     "inverted": _inverted,
-    "sibling": _of(_sibling),
+    "sibling": _of(sibling),
+    "transported": _transported,
     "union": _mixed(jnp.logical_or),
     "intersection": _mixed(jnp.logical_and),
     "given": _given,
@@ -156,9 +165,9 @@ MASKS: dict[str, Source] = {
     "given_random": random(_given),
     "given_sibling": partial(_given, after=1),
 }
-PAIRED = ("sibling", "union", "intersection")  # they need another replicate's
+PAIRED = ("sibling", "transported", "union", "intersection")  # of another replicate
 FROM_ELSEWHERE = ("given", "given_shuffled", "given_random", "given_sibling")
 # From a plan and a ticket to the other one at which masks look.
-OTHERS = {"other_rate": _other_rate, **dict.fromkeys(PAIRED, _sibling)}
+OTHERS = {"other_rate": _other_rate, **dict.fromkeys(PAIRED, sibling)}
 # Those that look at how many weights tickets keep in all, and no further.
 COUNTED = ("none", "random", "uniform", "erk", "table")

@@ -127,6 +127,7 @@ BRANCHES: dict[str, Branch] = {
     # What of masks matters: Frankle et al. (2021), Section 5, and other replicates'.
     "inverted_mask": Branch("k", "k", masks="inverted"),
     "sibling_mask": Branch("k", "k", masks="sibling"),
+    "transported": Branch("k", "k", masks="transported"),
     "union_mask": Branch("k", "k", masks="union"),
     "intersection_mask": Branch("k", "k", masks="intersection"),
     # What of W_k matters: Zhou et al. (2019), Section 4; Frankle et al. (2020b).

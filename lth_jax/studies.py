@@ -14,8 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lth_jax import masks as masks_lib
-from lth_jax import measures
+from lth_jax import measures, siblings, symmetry
+from lth_jax.correlation import correlation
 from lth_jax.masks import Masks
+from lth_jax.siblings import sibling
 from lth_jax.tasks import task as task_lib
 from lth_jax.train.evaluate import between
 from lth_jax.train.state import TrainState
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from lth_jax.lottery.running import Run
 
 Numbers = Iterator[tuple[Member, str, float] | tuple[Member, str, float, dict]]
-
-_CORRELATIONS = {"pearson": measures.pearson, "cosine": measures.cosine}
 
 
 def stability(run: "Run") -> Numbers:
@@ -90,46 +90,6 @@ def travel(run: "Run") -> Numbers:
             yield member, "distance_share", share, keys
 
 
-def correlation(run: "Run") -> Numbers:
-    """Weight correlation of networks (Liu et al., 2021, Section 4 and Appendix F).
-
-    R_p for every p (`overlap`), with what chance would give (`chance_overlap`),
-    `pearson` correlation and `cosine`, of the pairs
-
-    - "start_to_end": a network before and after its training, of its surviving weights;
-      of a dense network that is R_p(θ0, θT), and "rewound_to_end" R_p(θk, θT), both
-      also layer by layer;
-    - "start_to_fine_tuned": a network that starts as it was initialised, or rewound,
-      and the fine-tuned one under the same masks, of their surviving weights (footnote
-      3);
-    - "end_to_initial", "end_to_dense": a fine-tuned network and the dense one that it
-      was made from, of all prunable weights, before and after that was trained: for p
-      up to the density of every layer (Table 1).
-
-    By chance, a network has its largest weights anywhere among those it has, and masks
-    know nothing of the other one: R_p is p. Not so where masks are made of the other
-    one's magnitudes, as in "end_to_dense": then chance ignores magnitudes under them.
-    """
-    for member, network in run.networks.items():
-        for keys, a, b, compared, anywhere in _pairs(run, member, network):
-            layers = zip(jax.tree.leaves(a.masks), jax.tree.leaves(compared))
-            least = min(float(mask.sum() / whole.sum()) for mask, whole in layers)
-            for p in run.config.study.top:
-                if p > least:
-                    continue  # what is pruned is not among the largest
-                shared = measures.top_overlap(a.params, b.params, p, compared)
-                yield member, "overlap", float(shared), keys | {"p": p}
-                chance = measures.chance_overlap(b.params, p, anywhere, compared)
-                yield member, "chance_overlap", float(chance), keys | {"p": p}
-            for name, measure in _CORRELATIONS.items():
-                value = float(measure(a.params, b.params, compared))
-                yield member, name, value, keys
-            for name, measure, of in _layered(run, keys) if not member.level else ():
-                layers = measures.by_layer(measure, a.params, b.params, b.masks)
-                for path, value in layers.items():
-                    yield member, name, float(value), of | {"layer": path}
-
-
 def last_weights(run: "Run") -> Numbers:
     """What networks reach by their last weights, where others are evaluated.
 
@@ -171,6 +131,43 @@ def supermask(run: "Run") -> Numbers:
     yield from _errors(run, "untrained", starts)
 
 
+def alignment(run: "Run") -> Numbers:
+    """Linear mode connectivity modulo permutation (Ainsworth et al., 2023, Section 5).
+
+    As `instability`, of dense networks at level 0: from the next replicate's (after the
+    last the first) to one's own. Pair "replicates" has that one as it is, "aligned" its
+    hidden units permuted to be most like one's own, by their weights.
+    """
+    for member in run.tickets if not run.level else ():
+        if before := run.networks.get(sibling(run.plan, member)):
+            yield from _along(run, before, member, {"pair": "replicates"})
+            yield from _along(
+                run, siblings.aligned(run, member), member, {"pair": "aligned"}
+            )
+
+
+def mask_overlap(run: "Run") -> Numbers:
+    """How far the masks of two replicates' tickets are the same (Adnan et al., 2025).
+
+    The `mask_overlap` (`masks.overlap`) of a ticket's and of the next replicate's: as
+    they are, and with that one's hidden units permuted as study `alignment` has them.
+    And what is expected by chance of masks that keep as many weights of every layer.
+    """
+    for member in run.tickets if run.level else ():
+        masks, other = (run.masks(m) for m in (member, sibling(run.plan, member)))
+        if masks is None or other is None:
+            continue
+        order, found = siblings.alignment(run, member), siblings.groups(run)
+        aligned = symmetry.permute(other, order, found.params)
+        overlaps = {
+            "replicates": masks_lib.overlap(masks, other),
+            "aligned": masks_lib.overlap(masks, aligned),
+            "by_chance": siblings.overlap_by_chance(masks, other),
+        }
+        for pair, value in overlaps.items():
+            yield member, "mask_overlap", value, {"pair": pair}
+
+
 STUDIES: dict[str, Callable[["Run"], Numbers]] = {
     "stability": stability,
     "instability": instability,
@@ -180,6 +177,8 @@ STUDIES: dict[str, Callable[["Run"], Numbers]] = {
     "last_weights": last_weights,
     "onset": onset,
     "supermask": supermask,
+    "alignment": alignment,
+    "mask_overlap": mask_overlap,
 }
 
 
@@ -205,41 +204,6 @@ def _copies(run: "Run") -> Iterator[tuple[Member, TrainState, dict[str, Any]]]:
             if other.branch == member.branch and other in run.networks:
                 keys = {"pair": "copies", "other": copy}
                 yield member, run.networks[other], keys
-
-
-def _pairs(
-    run: "Run", member: Member, network: TrainState
-) -> Iterator[tuple[dict[str, Any], TrainState, TrainState, Masks, Masks]]:
-    """Yield (keys, network, network, weights to compare, masks) of what to correlate.
-
-    Under the masks the first network has, by chance, its largest weights anywhere.
-    """
-    start, masks = run.start(member), network.masks
-    assert start is not None, "it was trained"
-    yield {"pair": "start_to_end"}, start, network, masks, masks
-    if member == member.dense:
-        for k in filter(None, run.plan.rewind_steps):
-            keys = {"pair": "rewound_to_end", "other": k}
-            yield keys, run.dense(member, k), network, masks, masks
-    if member.level == 0:
-        return
-    if member.branch == "fine_tune":
-        whole = jax.tree.map(jnp.ones_like, masks)
-        initial, final = (run.dense(member, step) for step in (0, run.plan.length))
-        yield {"pair": "end_to_initial"}, network, initial, whole, whole
-        yield {"pair": "end_to_dense"}, network, final, whole, masks
-    fine_tuned = run.trained(member._replace(branch="fine_tune", copy=0))
-    if not fine_tuned or run.branch(member).again:
-        return
-    if masks_lib.checksum(masks) == masks_lib.checksum(fine_tuned.masks):
-        yield {"pair": "start_to_fine_tuned"}, start, fine_tuned, masks, masks
-
-
-def _layered(run: "Run", keys: dict[str, Any]) -> Iterator[tuple[str, Any, dict]]:
-    """Yield (name, measure, keys) of what is also measured layer by layer."""
-    for p in run.config.study.top:
-        yield "overlap", partial(measures.top_overlap, p=p), keys | {"p": p}
-    yield from ((name, measure, keys) for name, measure in _CORRELATIONS.items())
 
 
 def _apart(

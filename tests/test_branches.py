@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from trees import assert_same
 
-from lth_jax import branches, models, prune, rewind, scores
+from lth_jax import branches, models, prune, rewind, scores, symmetry
 from lth_jax import masks as masks_lib
 from lth_jax.branches import BRANCHES
 from lth_jax.given import GIVEN, Given
@@ -21,6 +21,8 @@ from lth_jax.workdir import Member
 
 REWIND_STEP, LENGTH = 3, 9
 NETWORK = models.create("lenet", num_classes=3, widths=(6,))
+EXAMPLE = jax.ShapeDtypeStruct((2, 2, 1), jnp.float32)
+PROGRAM = SimpleNamespace(network=NETWORK, feed=SimpleNamespace(example=EXAMPLE))
 
 
 @functools.cache
@@ -104,6 +106,8 @@ def run(fresh=(), key=7, weights="k", clock="k", scope="global", keep=(), table=
         ),
         trained=lambda ticket: trained(),
         previous=lambda ticket: before(),
+        experiment=SimpleNamespace(program=PROGRAM),
+        alignments={},
         score=lambda ticket: scores.magnitude(before().params),
         key=lambda member, *purposes: jax.random.key(key),
     )
@@ -428,7 +432,33 @@ def test_an_intersection_is_filled_up_to_a_tickets_number(scope):
         np.testing.assert_array_equal(rest, np.sort(total[~shared])[-len(rest) :])
 
 
-@pytest.mark.parametrize("branch", ["sibling_mask", "union_mask", "intersection_mask"])
+def test_a_transported_mask_is_the_siblings_in_the_order_of_its_own_units():
+    """Of networks that are one, but for the order of their units."""
+    order = {1: np.array([3, 1, 0, 5, 4, 2])}
+    axes = symmetry.groups(NETWORK, EXAMPLE).params
+    trained = symmetry.permute(dense(LENGTH).params, order, axes)
+    other, asked = dataclasses.replace(dense(LENGTH), params=trained), []
+
+    def of(member, step):
+        asked.append((member.replicate, step))
+        return other if member.replicate and step == LENGTH else dense(step)
+
+    moved = run()
+    moved.dense = of
+    found = branches.start(moved, TICKET._replace(branch="transported"))
+    wanted = symmetry.permute(masks(2), symmetry.inverse(order), axes)
+    assert_masked(found, dense(REWIND_STEP), wanted)
+    assert masks_lib.by_layer(wanted) == masks_lib.by_layer(masks(2))
+    assert masks_lib.checksum(wanted) != masks_lib.checksum(masks(2))
+    assert {(0, LENGTH), (1, LENGTH)} <= {*asked}
+    asked.clear()
+    branches.start(moved, TICKET._replace(branch="transported", rewind_step=0, level=2))
+    assert (1, LENGTH) not in asked  # matched once, whatever the level
+
+
+@pytest.mark.parametrize(
+    "branch", ["sibling_mask", "transported", "union_mask", "intersection_mask"]
+)
 def test_without_its_siblings_masks_none_starts(branch):
     lost = run()
     lost.masks = lambda ticket: None if ticket.replicate else masks()
@@ -451,7 +481,8 @@ def test_what_is_kept_whole_no_source_prunes(branch, layer, monkeypatch):
     monkeypatch.setitem(GIVEN, GAVE, Given(both, given().params))
     started = branches.start(held, TICKET._replace(branch=branch))
     assert started.masks[layer]["kernel"].all()
-    if branch not in ("table_mask", "sibling_mask", "cross_lr", "given_sibling"):
+    siblings = ("sibling_mask", "transported", "given_sibling")
+    if branch not in ("table_mask", "cross_lr", *siblings):
         assert masks_lib.count(started.masks) == masks_lib.count(held.masks(TICKET))
     if started.course:
         assert started.course.goal[layer]["kernel"] is None

@@ -94,7 +94,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(answer, field, value, k
         ("branches", "dense", "set, shuffled_mask, sibling_mask"),
         ("dense_branches", "ticket", "dense, long"),
         ("copied_branches", "rewind_0", "random_reinit"),
-        ("studies", "distance", "instability, last_weights, onset, stability"),
+        ("studies", "distance", "instability, last_weights, mask_overlap, onset, stab"),
         ("measures", "test_error", "test, test_accuracy, test_loss"),
         ("measures", "validation_loss", "test, test_accuracy, test_loss"),
         ("rewind.fresh", "momentum", "batch_stats, opt_state, params, step"),
@@ -193,7 +193,25 @@ def test_a_number_out_of_range_is_named_by_its_field(field, value):
                 {"branches": ("ticket", name), "replicates": 1},
                 f"branches: {name!r} needs two replicates",
             )
-            for name in ("sibling_mask", "union_mask", "intersection_mask")
+            for name in (
+                *("sibling_mask", "transported"),
+                *("union_mask", "intersection_mask"),
+            )
+        ),
+        *(
+            (
+                {"studies": (name,), "replicates": 1},
+                f"studies: {name!r} needs two replicates",
+            )
+            for name in ("alignment", "mask_overlap")
+        ),
+        (
+            {
+                "branches": ("ticket", "transported"),
+                "prune.scope": "2:4",
+                "prune.densities": (0.5,),
+            },
+            "branches: 'transported' needs prune.scope 'global' or 'layer'",
         ),
         *(
             (

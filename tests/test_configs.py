@@ -67,6 +67,7 @@ VARIANTS = {
         ("", "late", "early", "snip", "grasp", "synflow", "trained", "fine_tuned"),
     ),
     "ablations": (),
+    "transported": (),
     "grokking": (("transformer",), ("decay",)),
     "bytes": (("short",),),
     "vit": (("cifar100",),),
@@ -103,6 +104,7 @@ PARAMETERS = {
     "squeezenet": 1_248_424,
     "rivals": 266_610,
     "ablations": 266_610,
+    "transported": 266_610,
     "grokking": 67 * 500 + 500 * 48 + 48 * 500 + 500 * 67,
     "bytes": 867_328,  # that of 64 positions
     "vit": 2_697_610,

@@ -12,7 +12,7 @@ from IPython import display
 from IPython.core.interactiveshell import InteractiveShell
 
 from lth_jax.errors import ConfigError
-from lth_jax.lottery.live import Curves
+from lth_jax.live import Curves
 from lth_jax.workdir.pauses import Interrupted
 
 ROW = {"replicate": 0, "rewind_step": 0, "branch": "ticket", "copy": 0, "step": 9}

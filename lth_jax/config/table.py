@@ -124,7 +124,7 @@ FIELDS: dict[str, Field] = {
     "copied_branches": Field((), "those that have copies; empty: all", of=str, unique=True),
     "branch_levels": Field((), "where there are more than tickets; empty: everywhere", of=int, least=1),
     "measures": Field(("test",), "of every network: all of a split, or as 'test_loss'", of=str, unique=True),
-    "studies": Field((), "'stability', 'instability', 'travel', 'connectivity', 'correlation', 'last_weights', 'onset', 'supermask'", of=str, unique=True),
+    "studies": Field((), "'stability', 'instability', 'travel', 'connectivity', 'correlation', 'last_weights', 'onset', 'supermask', 'alignment', 'mask_overlap'", of=str, unique=True),
     "study.tensors": Field("masked", "what is compared: surviving weights, or 'all'", choices=("masked", "all")),
     "study.points": Field(30, "on a path, ends included", least=2),
     "study.top": Field((0.1, 0.2, 0.3, 0.4, 0.5), "shares p of the largest weights", of=float, above=0, below=1),

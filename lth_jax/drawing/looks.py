@@ -28,6 +28,7 @@ STYLES = {
     "gmp": ("#332288", "o", "-"),
     "inverted_mask": ("#882255", "v", "-"),
     "sibling_mask": ("#882255", "o", "-"),
+    "transported": ("#882255", "D", "-."),
     "union_mask": ("#882255", "^", ":"),
     "intersection_mask": ("#882255", "s", ":"),
     "signs": ("#117733", "o", "-"),

@@ -48,7 +48,7 @@ def _follow(equation: JaxprEqn, given: list[Share]) -> Found:
         return {p: max(b.get(p, 0) for b in branches) for p in _sum(branches)}, []
     if kind in ("while", "gather"):
         return {}, []
-    inner = _inner(equation)
+    inner = called(equation)
     if inner is not None:
         return count(inner, given)
     each = _terms(equation)
@@ -110,7 +110,7 @@ def _scan(equation: JaxprEqn, given: list[Share]) -> Found:
     return _scaled(found, params["length"]), kept
 
 
-def _inner(equation: JaxprEqn) -> Jaxpr | None:
+def called(equation: JaxprEqn) -> Jaxpr | None:
     """Return the program that an equation calls with its own inputs, if it does."""
     wanted = [operand.aval for operand in equation.invars]
     for value in equation.params.values():

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 from flax import linen as nn
+from jax.extend.core import Jaxpr
 from jaxtyping import PyTree
 
 from lth_jax import masks as masks_lib
@@ -93,19 +94,36 @@ def _module(path: str, modules: dict[str, Shape]) -> str:
     return path
 
 
+def trace(network: Network, made: Any, example: PyTree, *, train: bool) -> Jaxpr:
+    """Return the program of a network, as a training or an evaluation applies it.
+
+    Its inputs are the leaves of the parameters, of the state, a batch and a key.
+
+    Args:
+        network: not sharing statistics.
+        made: the shapes and types of its parameters and its state.
+        example: as of `layers`.
+        train: which of both.
+    """
+    arrays = (*made, batch_of(_examples(network), example))
+
+    def apply(params: Any, stats: Any, inputs: Any, key: Any) -> Any:
+        key = key if train else None
+        return network.apply(params, stats, inputs, train=train, key=key)
+
+    return jax.make_jaxpr(alone(apply))(*arrays, jax.random.key(0)).jaxpr
+
+
+def _examples(network: Network) -> int:
+    return _EXAMPLES * (getattr(network, "fields", {}).get("norm_group") or 1)
+
+
 def _multiply_adds(network: Network, made: Any, example: PyTree) -> dict[str, int]:
     """Return multiply-adds by path, of training where evaluation has none."""
-    examples = _EXAMPLES * (getattr(network, "fields", {}).get("norm_group") or 1)
-    arrays = (*made, batch_of(examples, example))
 
     def total(train: bool) -> dict[str, float]:
-        def apply(params: Any, stats: Any, inputs: Any, key: Any) -> Any:
-            """Apply the network as a training and an evaluation do."""
-            key = key if train else None
-            return network.apply(params, stats, inputs, train=train, key=key)
-
-        program = jax.make_jaxpr(alone(apply))(*arrays, jax.random.key(0)).jaxpr
-        paths = jax.tree_util.tree_leaves_with_path(arrays[0])
+        program = trace(network, made, example, train=train)
+        paths = jax.tree_util.tree_leaves_with_path(made[0])
         known = [{masks_lib.name(path): 1.0} for path, _ in paths]
         others = [{}] * (len(program.invars) - len(known))
         try:
@@ -114,7 +132,7 @@ def _multiply_adds(network: Network, made: Any, example: PyTree) -> dict[str, in
             return {}
 
     counted = total(train=True) | total(train=False)
-    return {path: round(n / examples) for path, n in counted.items()}
+    return {path: round(n / _examples(network)) for path, n in counted.items()}
 
 
 def multiply_adds(layers: Sequence[Layer]) -> dict[str, int]:

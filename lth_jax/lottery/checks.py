@@ -3,16 +3,19 @@
 from typing import TYPE_CHECKING
 
 import jax
+from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from lth_jax import given, scores
+from lth_jax import given, scores, symmetry
 from lth_jax import masks as masks_lib
 from lth_jax.branch_masks import FROM_ELSEWHERE, MASKS, PAIRED
 from lth_jax.branches import BRANCHES, CLOCKS, WEIGHTS, Branch
 from lth_jax.config.fields import field, known
 from lth_jax.errors import ConfigError
 from lth_jax.given import GIVEN
+from lth_jax.models.network import Network
 from lth_jax.movers import MOVERS
+from lth_jax.siblings import COMPARED
 from lth_jax.train import moves
 from lth_jax.train import state as state_lib
 from lth_jax.train.state import TrainState
@@ -46,9 +49,14 @@ def check(config: ConfigDict, method: "Method") -> None:
             "masks that are given (lottery.run(given=...), or judge)": not config.given
             and {branch.weights, branch.masks} & {*FROM_ELSEWHERE},
             "a prune.method of scores": not method.score and branch.masks == "inverted",
+            "prune.scope 'global' or 'layer'": ":" in config.prune.scope
+            and branch.masks == "transported",
         }
         for need in (need for need, is_missing in needs.items() if is_missing):
             raise ConfigError(f"config.branches: {name!r} needs {need}")
+    for name in config.studies:
+        if name in COMPARED and config.replicates < 2:
+            raise ConfigError(f"config.studies: {name!r} needs two replicates")
     if ":" in config.prune.scope and (not method.score or config.prune.rounds > 1):
         raise ConfigError(
             f"config.prune.scope: {config.prune.method!r} needs 'global' or 'layer'; "
@@ -93,12 +101,29 @@ def check_shapes(plan: "Plan", like: TrainState) -> None:
             moves.looks_at_gradient(MOVERS[mover], moving)
 
 
+def check_units(config: ConfigDict, network: Network, example: PyTree) -> None:
+    """Raise ConfigError if hidden units are to be matched, and none can be permuted."""
+    asked = [n for n in config.branches if BRANCHES[n].masks == "transported"]
+    asked += [n for n in config.studies if n in COMPARED]
+    for name in asked[:1]:
+        with field("model", Exception):
+            found = symmetry.groups(network, example)
+        if not found.sizes:
+            raise ConfigError(
+                f"config.model: {name!r} permutes hidden units, and none of this "
+                "network is known that can be"
+            )
+
+
 def grows(config: ConfigDict) -> None:
     """Raise ConfigError if a run is another one with further replicates."""
-    for name in config.branches:
-        if name in BRANCHES and BRANCHES[name].masks in PAIRED:
+    paired = [n for n in config.studies if n in COMPARED]
+    paired += [n for n in config.branches if n in BRANCHES]
+    for name in paired:
+        if name in COMPARED or BRANCHES[name].masks in PAIRED:
+            of = "numbers" if name in COMPARED else "masks"
             raise ConfigError(
-                f"config.replicates: masks of {name!r} are of other replicates, too; "
+                f"config.replicates: {of} of {name!r} are of other replicates, too; "
                 "take another --workdir"
             )
 

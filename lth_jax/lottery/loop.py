@@ -23,11 +23,11 @@ from lth_jax.config import fields
 from lth_jax.config.fields import known
 from lth_jax.devices import processes
 from lth_jax.errors import Diverged, ProcessError
+from lth_jax.live import Curves
 from lth_jax.lottery import checks
 from lth_jax.lottery import progress as progress_lib
 from lth_jax.lottery.costs import costs
 from lth_jax.lottery.fleets import settled
-from lth_jax.lottery.live import Curves
 from lth_jax.lottery.methods import METHODS
 from lth_jax.lottery.plan import Plan
 from lth_jax.lottery.running import Run
@@ -125,6 +125,7 @@ def build(config: ConfigDict) -> tuple[Plan, Experiment]:
     plan = Plan(config, made.length, made.rewind_steps, admm, method, every)
     plan.check(made.prunable, made.program.schedule)
     checks.check_shapes(plan, made.like)
+    checks.check_units(config, made.program.network, made.program.feed.example)
     with fields.field("prune.method", Exception):
         method.check(made.program, made.like.params)
     return plan, made

@@ -18,6 +18,7 @@ from lth_jax.errors import one_line
 from lth_jax.masks import Masks
 from lth_jax.rule import Rule
 from lth_jax.scores import Scores
+from lth_jax.symmetry.matching import Permutation
 from lth_jax.train import state as state_lib
 from lth_jax.train.state import TrainState
 from lth_jax.train.step import next_loss
@@ -57,6 +58,7 @@ class Run:
         bills: what networks of all levels took to be trained.
         looks: whether a mover looks at the gradient, of those that were asked.
         left: what earlier rounds of scoring have left of tickets that are scored.
+        alignments: how to permute the next replicate's dense network, by this one's.
     """
 
     config: ConfigDict
@@ -73,6 +75,7 @@ class Run:
     left: dict[Member, Masks] = field(default_factory=dict)
     looks: dict["Mover", bool] = field(default_factory=dict)
     bills: dict[Member, "Bill"] = field(default_factory=dict)
+    alignments: dict[Member, Permutation] = field(default_factory=dict)
     _is_halved: bool = False
     _loaded: dict[int, Networks] = field(default_factory=dict)
     _begun: dict[Member, TrainState | None] = field(default_factory=dict)

@@ -19,6 +19,7 @@ _USUAL = {"accuracy": Unit("%", 100.0, True), "loss": Unit("nats")}  # noqa: FBT
 _BEFORE = {"split": "on ", "other": "from ", "layer": "in ", "run": "", "setting": ""}
 _BEFORE["rewind_step"] = "rewound to step "
 _PAIRS = {"copies": "between copies", "dense": "to dense", "levels": "between levels"}
+_PAIRS |= {"replicates": "between replicates", "aligned": "between aligned replicates"}
 
 
 def units(rows: Any) -> dict[str, Unit]:

@@ -30,6 +30,11 @@ from lth_jax.report.lines import (
     sparse_lines,
 )
 
+_ENDS = {  # of a path, by pair
+    "levels": "one level to the next",
+    "replicates": "one replicate to another",
+    "aligned": "one replicate, aligned, to another",
+}
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -133,13 +138,14 @@ def along_paths(
     """Draw the error on the straight path between two copies (Frankle et al., 2020).
 
     Rows of panels are rewind steps, columns are levels: some of each. With
-    `pair="levels"`, from the ticket of the level before (Paul et al., 2022).
+    `pair="levels"`, from the ticket of the level before (Paul et al., 2022); with
+    "replicates" or "aligned", from another replicate (Ainsworth et al., 2023).
     """
     asked = Asked(ax, branches, labels, title)
     numbers = frames.summary(rows, "error", split=split, alpha=..., **where)
     numbers = numbers.rename(columns={"alpha": "x"})
-    levels = where.get("pair") == "levels"
-    label = f"way from one {'level to the next' if levels else 'copy to the other'}"
+    ends = _ENDS.get(where.get("pair", ""), "one copy to the other")
+    label = f"way from {ends}"
     return by_training(rows, numbers, "error", {"split": split}, label, asked)
 
 

@@ -14,7 +14,7 @@ from lth_jax.masks import Masks, Params
 from lth_jax.models.network import Network, alone
 
 # What a replicate's key is folded with, one number a purpose.
-INITIALISATION, DATA, DATA_AGAIN, BRANCH, PRUNING, LEVEL = range(6)
+INITIALISATION, DATA, DATA_AGAIN, BRANCH, PRUNING, LEVEL, MATCHING = range(7)
 
 
 @no_type_check

@@ -25,7 +25,7 @@ from lth_jax.settings import DIGITS, DRAWS
 HARMLESS = ("check", "configs", "dry_run", "export", "main", "report", "sparse")
 HARMLESS += ("advice", "commandline", "console", "job", "judge", "paths", "tensorboard")
 HARMLESS += ("drawing", "intervals", "numbers", "page", "pictures")
-HARMLESS += ("compare", "pool", "__main__", "shell", "sweep", "track")
+HARMLESS += ("compare", "live", "pool", "__main__", "shell", "sweep", "track")
 _GUARDS = ("", "_host_to_device", "_device_to_host", "_device_to_device")
 # Those with which nothing can be trained.
 REFUSED: dict[str, Any] = {"enable_x64": True, "numpy_dtype_promotion": "strict"}
