@@ -288,6 +288,7 @@ def get_config():
 """
 
 
+@pytest.mark.slow
 def test_a_run_with_parts_of_a_users_own_is_checked_without_them(tmp_path):
     """Where they are registered, and where nobody has heard of them."""
     (tmp_path / "own.py").write_text(OWN)

@@ -47,7 +47,7 @@ VARIANTS = {
     ),
     "resnet20_correlation": (
         ("", "standard", "low"),
-        ("short", "short_decays"),
+        ("", "short", "short_decays"),
         *MORE,
     ),
     "vgg11": CORRELATION,
@@ -319,11 +319,11 @@ def run(config, folder, workdir):
     return [json.loads(line) for line in lines]
 
 
-SLOW = ("bytes", "vit", "table", "sequences", "grokking:transformer")
+SLOW = ("grokking", "bytes", "vit", "table", "sequences", "grokking:transformer")
 
 
 @pytest.mark.parametrize(
-    "name", ["grokking", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)]
+    "name", [pytest.param(n, marks=pytest.mark.slow) for n in SLOW]
 )
 def test_the_smallest_run_of_what_is_tried_first(name, tmp_path_factory, tmp_path):
     name, _, variant = name.partition(":")

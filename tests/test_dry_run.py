@@ -100,7 +100,10 @@ def seconds(text):
     return float(found[1]) * unit, int(found[3].replace(",", ""))
 
 
-@pytest.mark.parametrize("steps", [1, 2, 15, 16, 17])
+@pytest.mark.parametrize(
+    "steps",
+    [1, 16, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 15, 17))],
+)
 def test_trainings_that_are_over_at_once_are_timed_too(small, steps, monkeypatch):
     """Of 16 steps and fewer, one compiled call is all."""
     monkeypatch.setattr(dry_run, "_SECONDS", 0.2)

@@ -246,7 +246,7 @@ def trained(network, layout=None):
     return ticket.masks, losses, end
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["mlp", pytest.param("cnn", marks=pytest.mark.slow)])
 def test_every_framework_finds_the_same_masks(name):
     kept, losses, _ = trained(given(NETWORKS[name]["linen"], name))
     for framework in ("nnx", "equinox", "haiku", "plain"):
@@ -272,6 +272,7 @@ def test_two_devices_are_one_in_every_framework(framework):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framework", NETWORKS["mlp"])
 def test_two_devices_are_one_where_nothing_is_averaged(framework):
     network = NETWORKS["mlp"][framework]

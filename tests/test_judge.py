@@ -133,7 +133,8 @@ def test_masks_that_do_not_fit_are_named_in_a_line(arrays, said, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("masks.npz", None, "there is no such file"),
+        ("masks.npz", None, "No such file"),
+        ("x" * 300, None, "File name too long"),
         ("masks.txt", b"", "its suffix is none of"),
         ("masks.npz", b"PK", "cannot be read"),
         ("masks.safetensors", b"\0" * 9, "cannot be read"),

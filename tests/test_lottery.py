@@ -898,6 +898,7 @@ def assert_grown(grown, whole):
     assert config == (whole.directory / "config.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_finished_run_takes_in_more_replicates(before_growth, tmp_path):
     more, whole = before_growth.more, before_growth.whole
     grown = copied(before_growth.grown, tmp_path / "run")
@@ -1062,6 +1063,7 @@ def without_values(workdir):
     return rows, [row.pop("value") for row in rows]
 
 
+@pytest.mark.slow
 def test_a_network_that_diverges_stops_and_others_go_on(survived, sweep, tmp_path):
     """What is recorded of the others is as without it (but for who trained beside)."""
     workdir, said = survived
@@ -1157,6 +1159,7 @@ def poison(monkeypatch):
     return poison
 
 
+@pytest.mark.slow
 def test_others_are_studied_beside_a_ticket_that_diverged(configure, tmp_path, poison):
     """They start under its masks; only what comes after it is left out."""
     branches = ("ticket", "random_reinit", "fine_tune", "long")
@@ -1399,6 +1402,7 @@ def test_the_bar_goes_from_nothing_to_the_whole_experiment(
     assert (bars[-1].initial > 0) == (cut is not None)
 
 
+@pytest.mark.slow
 def test_moving_averages_begin_where_a_branch_does(configure, tmp_path):
     config = configure(**{"train.average": 0.5, "prune.levels": 1, "copies": 1})
     with loop.opened(config, tmp_path / "run") as run:

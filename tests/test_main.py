@@ -131,10 +131,11 @@ def test_the_job_ends_with_a_page_that_a_browser_shows(digits, tmp_path):
     last = digits[3].splitlines()[-1]
     assert last.startswith("report: ")
     page = Path(last.removeprefix("report: "))
-    complaints, images = look(page, tmp_path)
+    complaints, seen = look(page, tmp_path)
     assert not complaints
-    assert len(images) == len([*page.parent.glob("*.png")]) > 5
-    assert all(complete and min(size) > 100 for complete, *size in images)
+    for it in seen.values():
+        assert len(it["figures"]) == len([*page.parent.glob("*.png")]) > 5
+        assert min(min(size) for size in it["figures"]) > 100
 
 
 def test_densities_are_exact(digits):

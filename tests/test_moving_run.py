@@ -100,6 +100,7 @@ def test_one_device_moves_masks_as_two_do(whole, configure, tmp_path, monkeypatc
     assert masks_of(one) == {m: x for m, x in masks_of(two).items() if m.level < 3}
 
 
+@pytest.mark.slow
 def test_a_cut_within_a_wave_that_moves_loses_no_wave_before_it(
     whole, configure, tmp_path, monkeypatch
 ):

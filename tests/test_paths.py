@@ -1,6 +1,5 @@
 """Paths: whatever a folder is called, and however it is named, it is the same one."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,14 @@ from lth_jax import (
     report,
     save_ticket,
     search,
-    tensorboard,
 )
 from lth_jax import config as config_lib
+from lth_jax.check import __main__ as check_command
 from lth_jax.errors import RunError
 from lth_jax.export import __main__ as export_command
 from lth_jax.paths import local
+from lth_jax.pictures import __main__ as pictures_command
+from lth_jax.track import __main__ as track_command
 from lth_jax.train import experiment
 from lth_jax.workdir import Workdir
 
@@ -79,7 +80,10 @@ CALLED = {
 }
 
 
-@pytest.mark.parametrize("called", CALLED)
+@pytest.mark.parametrize(
+    "called",
+    ["~/run", *(pytest.param(x, marks=pytest.mark.slow) for x in [*CALLED][1:])],
+)
 def test_a_folder_is_where_a_user_says_from_everywhere(called, home, monkeypatch):
     folder = home.parent / CALLED[called]
     lottery.run(config(), called)
@@ -143,18 +147,20 @@ def test_what_is_no_path_of_this_machine_is_refused(called, said, home):
     assert [*Path().iterdir()] == []
 
 
-COMMANDS = {"check": check, "export": export_command, "tensorboard": tensorboard}
+COMMANDS = {
+    "check": (check_command, []),
+    "export": (export_command, ["--level=1"]),
+    "track": (track_command, ["--to=tensorboard"]),
+    "pictures": (pictures_command, []),
+}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("called", ["gs://b/run", "~nobody_here/run", "x" * 300, "no"])
-def test_a_command_says_in_one_line_what_is_no_run(
-    command, called, home, monkeypatch, capsys
-):
-    options = ["--level=1"] if command == "export" else []
-    monkeypatch.setattr(sys, "argv", [command, called, *options])
+def test_a_command_says_in_one_line_what_is_no_run(command, called, home, capsys):
+    module, options = COMMANDS[command]
     with pytest.raises(SystemExit) as caught:
-        COMMANDS[command].main()
+        module.main([called, *options])
     assert called[:60] in str(caught.value) + capsys.readouterr().out
     assert [*Path().iterdir()] == []
 

@@ -68,7 +68,7 @@ FUNCTIONS = {
 }
 
 
-FAST = [("strange", "strict"), ("mixed", "x64")]
+FAST = [("strange", "strict")]
 ALL = [(tree, setting) for tree in TREES for setting in SETTINGS]
 
 

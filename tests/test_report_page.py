@@ -295,6 +295,7 @@ def test_any_measure_with_any_column_is_drawn(run):
     assert "probe 8" in text
 
 
+@pytest.mark.slow
 def test_many_columns_of_few_values_are_not_dozens_of_figures(run):
     columns = [
         {"measure": "many", "a": a, "b": b, "c": c}
@@ -314,6 +315,7 @@ def test_numbers_that_are_none_break_no_page(run):
     assert "nothing" in Elements(report.write(run).read_text()).text
 
 
+@pytest.mark.slow
 def test_figures_whose_names_are_alike_have_files_of_their_own(run):
     add(run, {"measure": "a", "pair": "b_c"}, {"measure": "a_b", "pair": "c"})
     names = {file.stem for file in report.write(run).parent.glob("a_b_c*.png")}

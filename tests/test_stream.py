@@ -248,6 +248,7 @@ def test_without_augmentation_an_image_is_always_seen_alike():
     assert_same(first, second)
 
 
+@pytest.mark.slow
 def test_workers_change_nothing():
     """Batches in any number of processes, after a jump, and of another seed."""
     wanted = take(stream(parts=2), 5, range(4)), take(stream(parts=2), 6, [9])

@@ -143,6 +143,7 @@ def lines(folder):
     return sorted((folder / "results.jsonl").read_text().splitlines())
 
 
+@pytest.mark.slow
 def test_local_runs_are_one_experiment(tmp_path, capfd, monkeypatch):
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")
     flags = [f"--config={DIGITS}", "--config.replicates=2", "--replicates_each=1"]

@@ -443,6 +443,7 @@ def test_products_are_as_precise_as_is_asked_for():
     assert "HIGH" not in precision("default")
 
 
+@pytest.mark.slow
 def test_masks_of_lower_precision_keep_as_many_weights_and_mostly_the_same(tmp_path):
     """After 50 steps, computed in float32 and in bfloat16."""
     kept, losses = [], []

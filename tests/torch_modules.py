@@ -2,8 +2,10 @@
 
 from functools import partial
 
-import torch
-from torch import nn
+import pytest
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
 
 
 def unit(inputs, outputs, kernel, stride=1, padding=0, groups=1, act=nn.ReLU6):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import zipfile
@@ -190,4 +191,5 @@ def _sum(path: Path) -> str:
 def is_one(path: Path | str) -> bool:
     """Return whether a path is a bundle."""
     found = local(path)
-    return (found / SUMS).exists() or (found.suffix == ".zip" and found.is_file())
+    isfile = os.path.isfile  # False of what is too long to be a name
+    return isfile(found / SUMS) or (found.suffix == ".zip" and isfile(found))

@@ -158,8 +158,10 @@ def check_together(where: str, masks: Masks, weights: PyTree) -> None:
 
 def _load(path: Path) -> tuple[Arrays, dict[str, Any]]:
     """Return a file's arrays by name, and what it says of itself."""
-    if not path.exists():
-        raise MasksError(f"{path}: there is no such file")
+    try:
+        path.stat()
+    except OSError as error:
+        raise MasksError(f"{path}: it cannot be read: {error.strerror}") from error
     try:
         if path.suffix in (".pt", ".pth", ".bin"):
             return _load_torch(path), {}

@@ -1,5 +1,6 @@
 """Reading: the masks that are judged, from files, a run's folder, or as they are."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -50,7 +51,7 @@ def read(
         found, names = Judged(masks, rewind_step, claimed), range(len(masks.masks))
     else:
         names = [masks] if isinstance(masks, Path | str) else masks
-        if len(names) == 1 and local(names[0], "masks").is_dir():
+        if len(names) == 1 and os.path.isdir(local(names[0], "masks")):
             if weights:
                 raise MasksError("--weights: a run's folder has them; leave them out")
             found = _of_run(local(names[0]), of, rewind_step)
