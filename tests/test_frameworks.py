@@ -258,7 +258,13 @@ def test_every_framework_finds_the_same_masks(name):
             np.testing.assert_array_equal(one[layer], other[layer], framework)
 
 
-@pytest.mark.parametrize("framework", ["linen", "nnx", "haiku", "plain"])
+OTHERS = ("linen", "haiku", "plain")
+
+
+@pytest.mark.parametrize(
+    "framework",
+    ["nnx", *(pytest.param(n, marks=pytest.mark.slow) for n in OTHERS)],
+)
 def test_two_devices_are_one_in_every_framework(framework):
     network = NETWORKS["cnn"][framework]
     kept, losses, end = trained(network)

@@ -153,7 +153,9 @@ def test_a_convolution_is_that_of_flax(maps):
     convolves_as_flax_does(maps, strides=2, padding=1, feature_group_count=3)
 
 
-@pytest.mark.parametrize("side", [1, 2, 3])
+@pytest.mark.parametrize(
+    "side", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3))]
+)
 @pytest.mark.parametrize(
     "options",
     [

@@ -51,7 +51,7 @@ def test_the_threshold_is_found_in_a_few_passes(name, share, monkeypatch):
 
 
 def test_a_small_layer_beside_a_large_one_takes_no_more_passes(monkeypatch):
-    sizes = SIZE, SIZE // 8, 1000
+    sizes = SIZE // 2, SIZE // 8, 1000
     parts = [normal()[:size] for size in sizes]
     kept = [np.arange(size) % 10 > 0 for size in sizes]
     ranked = Ranked([*map(jnp.abs, parts)], [*map(jnp.asarray, kept)], [0, 1, 2])

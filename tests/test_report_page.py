@@ -220,6 +220,7 @@ def add_bills(run):
 PARTS = ("find", "train")
 
 
+@pytest.mark.slow
 def test_what_networks_took_is_on_the_page(run, tmp_path):
     """And all else is as on that of a run that has not told it."""
     pages = {"old": report.write(run, directory=tmp_path / "old")}
@@ -272,6 +273,7 @@ def add(run, *numbers):
         file.writelines(json.dumps(line) + "\n" for line in lines)
 
 
+@pytest.mark.slow
 def test_any_measure_with_any_column_is_drawn(run):
     """A figure by density for each of few values, a table of many."""
     few = [{"measure": "share_of_x_at_y_top_z", "probe": probe} for probe in (3, 7)]
@@ -308,6 +310,7 @@ def test_many_columns_of_few_values_are_not_dozens_of_figures(run):
     assert names == set()
 
 
+@pytest.mark.slow
 def test_numbers_that_are_none_break_no_page(run):
     nothing = float("nan")
     add(run, {"measure": "nothing", "value": nothing}, {"measure": "a", "p": "x"})

@@ -72,13 +72,8 @@ def test_a_pattern_that_finds_no_layers_is_named(configure):
         lottery.build(configure(**{"prune.stacked": ("scan",)}))
 
 
-@pytest.mark.parametrize(
-    "method",
-    [
-        "magnitude",
-        *(pytest.param(m, marks=pytest.mark.slow) for m in ("admm", "synflow")),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["magnitude", "admm", "synflow"])
 def test_a_run_prunes_every_layer_by_itself(configure, tmp_path, method):
     config = configure(**{"prune.method": method})
     lottery.run(config, tmp_path / "run")

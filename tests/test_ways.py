@@ -229,6 +229,7 @@ def test_the_fastest_way_is_kept_and_said(fastest, forced, tmp_path, capsys):
     assert "train.way" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_whose_way_was_found_is_a_run_like_others(unmeasured, tmp_path, capsys):
     """Timed for real; the results are those of a way that was named."""
     lottery.run(configure(), tmp_path / "found")
