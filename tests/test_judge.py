@@ -13,7 +13,7 @@ from trees import assert_same
 
 from lth_jax import export, judge, models, prune
 from lth_jax import masks as masks_lib
-from lth_jax.errors import ConfigError
+from lth_jax.errors import ConfigError, ExportError
 from lth_jax.export import Ticket
 from lth_jax.given import Given
 from lth_jax.judge import claims, evidence, facts, files, planted, reading, trials
@@ -98,6 +98,16 @@ def test_torch_flattens_channels_first(tmp_path):
     torch = FC1.reshape(2, 2, 6).transpose(2, 1, 0).reshape(6, 4)
     path = save(tmp_path / "masks.npz", {"fc1.weight": torch})
     assert_same(files.read_masks(path, of)[0]["fc1"]["kernel"], FC1)
+
+
+def test_a_table_has_the_names_that_torch_gives_layers_of_any_network(tmp_path):
+    about = {"model": {"name": "mine"}, "data": {"shape": [2, 2, 1]}}
+    names = {"fc1": "net.0", "fc": "net.2"}
+    of = files.layout(STATE.params, {}, STATE.masks, about, names)
+    path = save(tmp_path / "m.npz", {"net.0.weight": FC1.T, "net.2.weight": FC.T})
+    assert_same(files.read_masks(path, of)[0], MASKS)
+    with pytest.raises(ExportError, match="--names: nothing in the table matches"):
+        files.layout(STATE.params, {}, STATE.masks, about, {"fc1": "net.0"})
 
 
 NAN = {"fc1/kernel": np.full((4, 6), np.nan)}

@@ -1,7 +1,6 @@
 """The command line: python -m lth_jax.export WORKDIR --level=3 --format=safetensors."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import jax
 
 from lth_jax import console
 from lth_jax.errors import ExportError, RunError, one_line
-from lth_jax.export import Ticket, bundle, find, write
+from lth_jax.export import Ticket, bundle, find, torch_names, write
 from lth_jax.paths import local
 
 
@@ -27,23 +26,13 @@ def main(arguments: list[str] | None = None) -> None:
         if whole:
             path = _bundle(chosen, kind, out, ticket)
         else:
-            path = _file(chosen, kind, out, ticket, names and _table(names))
+            path = _file(chosen, kind, out, ticket, names and torch_names.table(names))
     except (OSError, RunError) as error:
         sys.exit(f"error: {one_line(error)}")
     dense = sum(x.nbytes for x in jax.tree.leaves((ticket.params, ticket.batch_stats)))
     files = [path] if path.is_file() else path.iterdir()
     size = f"{sum(x.stat().st_size for x in files):,} bytes (dense: {dense:,})"
     print(f"{ticket.about['density']:.2%} of the weights, {size}: {path}")
-
-
-def _table(names: str) -> dict[str, str]:
-    """Return a table of names from a file."""
-    try:
-        return {
-            str(ours): str(x) for ours, x in json.loads(Path(names).read_text()).items()
-        }
-    except (AttributeError, ValueError) as error:
-        raise ExportError(f"--names: {names} is no table in JSON: {error}") from error
 
 
 def _file(

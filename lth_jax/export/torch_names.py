@@ -1,8 +1,10 @@
 """Torch names: what PyTorch, as torchvision has them, calls the layers of networks."""
 
 import itertools
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from flax import linen as nn
@@ -14,6 +16,7 @@ from lth_jax.models.mobilenet import STAGES, MobileNetV2
 from lth_jax.models.resnet import CifarResNet, ResNet
 from lth_jax.models.squeezenet import SqueezeNet
 from lth_jax.models.vgg import VGG
+from lth_jax.paths import local
 
 Renaming = Callable[[str], str]
 
@@ -27,6 +30,15 @@ _BRANCHES = {  # by the grid: 35x35, to 17x17, 17x17, to 8x8, 8x8
     "7a": ("branch3x3", "branch7x7x3"),
     **dict.fromkeys(_MIXED[9:], ("branch1x1", "branch3x3", "branch3x3dbl")),
 }
+
+
+def table(path: Path | str) -> dict[str, str]:
+    """Return a table of names from a JSON file, or raise ExportError."""
+    try:
+        found = json.loads(local(path, "--names").read_text())
+        return {str(ours): str(name) for ours, name in found.items()}
+    except (AttributeError, OSError, ValueError) as error:
+        raise ExportError(f"--names: {path} is no table in JSON: {error}") from error
 
 
 def renaming(network: Any, name: str) -> Renaming:

@@ -32,6 +32,7 @@ _OTHERS = {
     "most": (flags.DEFINE_integer, 20, "Most seeds, with --until."),
     "before": (flags.DEFINE_string, None, "Masks of the level before, to nest in."),
     "claimed": (flags.DEFINE_float, None, "The density that was said, as 0.035."),
+    "names": (flags.DEFINE_string, None, "PyTorch's names of layers, in a JSON file."),
     "dry_run": (flags.DEFINE_bool, False, "Print what would be trained, for how long."),
     "accept_code_change": (flags.DEFINE_bool, False, "Go on though code has changed."),
 }
@@ -57,7 +58,8 @@ def main(arguments: list[str] | None = None) -> None:
         from lth_jax.judge.trials import judge, prepare
 
         names = ("weights", "rewind_step", "margin", "until", "most", "before")
-        options: dict[str, Any] = {n: _FLAGS[n].value for n in (*names, "claimed")}
+        names += ("claimed", "names")
+        options: dict[str, Any] = {n: _FLAGS[n].value for n in names}
         if _FLAGS.dry_run:
             print(dry_run.describe(prepare(masks, _CONFIG.value, **options).config))
             return

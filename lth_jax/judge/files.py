@@ -55,12 +55,20 @@ class Layout(NamedTuple):
         return {p: x.shape for tree in both for p, x in masks_lib.leaves(tree)}
 
 
-def layout(params: PyTree, batch_stats: PyTree, masks: PyTree, about: Any) -> Layout:
+def layout(
+    params: PyTree,
+    batch_stats: PyTree,
+    masks: PyTree,
+    about: Any,
+    names: Mapping[str, str] | None = None,
+) -> Layout:
     """Return the layout of a network.
 
     Args:
         params, batch_stats, masks: of the network, or their shapes.
         about: the config's `model` and what `data` is, as those of a ticket.
+        names: PyTorch's, of layers of any network, as of `torch_layout.state_dict`,
+            which raises ExportError.
     """
     paths: dict[int, str] = {}  # by the first index, counted through all arrays
     count = itertools.count()
@@ -78,8 +86,10 @@ def layout(params: PyTree, batch_stats: PyTree, masks: PyTree, about: Any) -> La
         # Wherever an array's own indices go, there go its elements.
         from lth_jax.export import torch_layout
 
-        found = torch_layout.state_dict(Ticket(both[0], both[1], {}, about))
+        found = torch_layout.state_dict(Ticket(both[0], both[1], {}, about), names)
     except ExportError:
+        if names is not None:
+            raise
         found = {}
     for name, index in found.items():
         if not name.endswith(_COUNTERS):

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from lth_jax import export
 from lth_jax import masks as masks_lib
+from lth_jax.export import torch_names
 from lth_jax.given import Given
 from lth_jax.judge import files
 from lth_jax.judge.files import MasksError
@@ -38,6 +39,7 @@ def read(
     rewind_step: int | None = None,
     before: Named | None = None,
     claimed: float | None = None,
+    names: Named | None = None,
 ) -> Judged:
     """Return the masks that are judged, with their weights; arguments as of `judge`.
 
@@ -45,23 +47,29 @@ def read(
     """
     like = made.like
     about = {"model": config.model.to_dict(), "data": made.data}
-    of = files.layout(like.params, like.batch_stats, like.masks, about)
+    of = files.layout(
+        like.params,
+        like.batch_stats,
+        like.masks,
+        about,
+        torch_names.table(names) if names else None,
+    )
     earlier = files.read_masks(before, of)[0] if before else None
     if isinstance(masks, Given):
-        found, names = Judged(masks, rewind_step, claimed), range(len(masks.masks))
+        found, paths = Judged(masks, rewind_step, claimed), range(len(masks.masks))
     else:
-        names = [masks] if isinstance(masks, Path | str) else masks
-        if len(names) == 1 and os.path.isdir(local(names[0], "masks")):
+        paths = [masks] if isinstance(masks, Path | str) else masks
+        if len(paths) == 1 and os.path.isdir(local(paths[0], "masks")):
             if weights:
                 raise MasksError("--weights: a run's folder has them; leave them out")
-            found = _of_run(local(names[0]), of, rewind_step)
+            found = _of_run(local(paths[0]), of, rewind_step)
         else:
-            found = _of_files(names, weights, of)._replace(rewind_step=rewind_step)
+            found = _of_files(paths, weights, of)._replace(rewind_step=rewind_step)
         claimed = found.claimed if claimed is None else claimed
     found = found._replace(claimed=claimed, before=earlier)
     counts = [masks_lib.count(one) for one in found.given.masks]
     if len({*counts}) > 1:
-        several = ", ".join(f"{name}: {n:,}" for name, (n, _) in zip(names, counts))
+        several = ", ".join(f"{path}: {n:,}" for path, (n, _) in zip(paths, counts))
         raise MasksError(f"masks keep different numbers of weights: {several}")
     ((kept, total),) = {*counts}
     if not 0 < kept < total:

@@ -108,6 +108,7 @@ def prepare(
     most: int = 20,
     before: Named | None = None,
     claimed: float | None = None,
+    names: Named | None = None,
     **objects: Any,
 ) -> Trials:
     """Return what is to be trained to judge masks; nothing is trained or written.
@@ -123,6 +124,7 @@ def prepare(
         until: "resolved" adds seeds until every claim is decided, `most` at most.
         before: file of the level before, of which the masks should be a part.
         claimed: the density that was said of the masks.
+        names: JSON file with PyTorch's names of layers, as `lth_jax.export` takes it.
         objects: `network`, `data`, `task`, as of `lottery.run`.
 
     Raises:
@@ -145,6 +147,7 @@ def prepare(
         rewind_step=rewind_step,
         before=before,
         claimed=claimed,
+        names=names,
     )
     n = config.replicates
     looks = evidence.looks(n, most) if until else (n,)
