@@ -94,15 +94,23 @@ def _network(
 ) -> tuple["Member", dict[str, Any]]:
     """Return the first ticket of a checkpoint that has what is wanted and not None."""
     members = run.members(series, number)
-    tickets = [member for member in members if member.is_ticket]
+    found = chosen([member for member in members if member.is_ticket], wanted)
+    return found, series.raw(number)[members.index(found)]
+
+
+def chosen(tickets: list["Member"], wanted: dict[str, Any]) -> "Member":
+    """Return the first of some tickets that has what is wanted and not None.
+
+    Raises ExportError, with the name of what none has, and what there is.
+    """
     for name, value in wanted.items():
         if value is None:
             continue
-        there = sorted({getattr(member, name) for member in tickets}, key=str)
-        tickets = [member for member in tickets if getattr(member, name) == value]
+        there = sorted({getattr(ticket, name) for ticket in tickets}, key=str)
+        tickets = [ticket for ticket in tickets if getattr(ticket, name) == value]
         if not tickets:
             raise ExportError(f"--{name}: {value} is not among {there}")
-    return tickets[0], series.raw(number)[members.index(tickets[0])]
+    return tickets[0]
 
 
 def _rewind_step(run: "Workdir", wanted: int | None) -> int:

@@ -11,12 +11,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pandas as pd
 
 from lth_jax import jsonl
 from lth_jax import masks as masks_lib
 from lth_jax.errors import ExportError
+from lth_jax.export import chosen
 from lth_jax.pictures.seen import Seen
 from lth_jax.workdir.folder import Workdir
 from lth_jax.workdir.identity import read
@@ -51,7 +53,7 @@ def see(
     if not tickets:
         raise ExportError(f"{workdir}: there are no checkpoints of tickets yet")
     wanted = {"rewind_step": rewind_step, "learning_rate": learning_rate}
-    first = _chosen(tickets, wanted | {"weight_decay": weight_decay})
+    first = chosen(tickets, wanted | {"weight_decay": weight_decay})
     order, shape = _layers(run), _shape(run)
     starts = _starts(run, first.rewind_step)
     found: dict[str, dict[float, Any]] = {}
@@ -84,18 +86,6 @@ def see(
         inputs=inputs,
         weights={name: weights[name] for name in names},
     )
-
-
-def _chosen(tickets: list[Member], wanted: dict[str, Any]) -> Member:
-    """Return the first of some tickets that has what is wanted and not None."""
-    for name, value in wanted.items():
-        if value is None:
-            continue
-        there = sorted({getattr(ticket, name) for ticket in tickets}, key=str)
-        tickets = [ticket for ticket in tickets if getattr(ticket, name) == value]
-        if not tickets:
-            raise ExportError(f"--{name}: {value} is not among {there}")
-    return tickets[0]
 
 
 def _words(first: Member, tickets: Iterable[Member]) -> str:
@@ -144,11 +134,8 @@ def _networks(
         if member != at._replace(replicate=member.replicate) or start is None:
             continue
         ends = dict(masks_lib.leaves(state["params"]))
-        masks = {
-            name: np.unpackbits(bits, count=ends[name].size).reshape(ends[name].shape)
-            for name, bits in masks_lib.leaves(state["masks"])
-        }
-        masks = {name: mask.astype(bool) for name, mask in masks.items()}
+        masks = masks_lib.unpack(state["masks"], state["params"])
+        masks = dict(masks_lib.leaves(jax.device_get(masks)))
         found.append((masks, start, ends))
     return found
 

@@ -61,9 +61,7 @@ class Known(NamedTuple):
 def known(module: str) -> Known:
     """Return what may follow the command of a module, as its own help has it."""
     flags, values = [], []
-    for flag, value in re.findall(
-        r"\[?(--[\w.]+)(?: ([A-Z{][^\s\]]*))?", _usage(module)
-    ):
+    for flag, value in re.findall(_FLAG, _usage(module)):
         if flag.endswith((".FIELD", ".OPTION")):
             continue
         flags.append(flag + "=" * bool(value))
