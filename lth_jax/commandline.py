@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from absl import flags
@@ -22,13 +23,34 @@ class _Configs(flags.ArgumentParser):
         return self.loaded
 
 
-def define(values: flags.FlagValues = flags.FLAGS) -> flags.FlagHolder:
-    """Define --config, which is required, and --config.any.field; return its holder."""
+def define(
+    others: Mapping[str, tuple[Any, ...]], values: flags.FlagValues = flags.FLAGS
+) -> flags.FlagHolder:
+    """Define --config, which is required, --config.any.field, and other flags.
+
+    Args:
+        others: by name what defines a flag, and its arguments: default, text, ...
+        values: where they are defined.
+
+    Returns the holder of --config.
+    """
     text = "Config file; after a colon its variants, joined by commas."
     found = config_flags.DEFINE_config_file("config", None, text, flag_values=values)
     values["config"].parser = _Configs()
     flags.mark_flag_as_required("config", values)
+    for name, (defines, *options) in others.items():
+        defines(name, *options, flag_values=values)
     return found
+
+
+def known_flags(others: Mapping[str, tuple[Any, ...]]) -> dict[str, bool]:
+    """Return the flags of `define`, and whether a value follows."""
+    return {"config": True} | {name: x[1] is not False for name, x in others.items()}
+
+
+def texts(names: Iterable[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
+    """Return a line of help for every flag."""
+    return ["Flags:", *(f"  --{name:<18} {values[name].help}" for name in names)]
 
 
 def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:

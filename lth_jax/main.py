@@ -17,7 +17,6 @@ from absl import app, flags
 
 from lth_jax import commandline, config, console, job
 
-_CONFIG = commandline.define()
 _EARLIEST = "Search for the earliest rewind step whose tickets are so, by bisection."
 _CRITERIA = ["stable", "matching", "winning"]
 _FLAGS = {
@@ -31,8 +30,7 @@ _FLAGS = {
     "processes": (flags.DEFINE_integer, None, "The number of processes."),
     "process": (flags.DEFINE_integer, None, "Which process this is, from 0."),
 }
-for _name, (_define, *_options) in _FLAGS.items():
-    _define(_name, *_options)
+_CONFIG = commandline.define(_FLAGS)
 
 
 def main(argv: list[str]) -> None:
@@ -45,8 +43,7 @@ def main(argv: list[str]) -> None:
 def parse(argv: list[str]) -> list[str]:
     """Parse the flags; a mistake in them, or in the config's file, is one line."""
     if {"--help", "-h"} & {*argv}:
-        lines = [str(__doc__), "Flags:"]
-        lines += [f"  --{n:<18} {flags.FLAGS[n].help}" for n in ("config", *_FLAGS)]
+        lines = [str(__doc__), *commandline.texts(known_flags())]
         lines += ["", config.text(), "", "Configs of the package, as configs/NAME.py:"]
         lines += [textwrap.fill(", ".join(config.names()), 80), "", "Names:"]
         for field, known in job.names().items():
@@ -57,9 +54,9 @@ def parse(argv: list[str]) -> list[str]:
     return commandline.parse(argv)
 
 
-def described() -> dict[str, bool]:
+def known_flags() -> dict[str, bool]:
     """Return the flags, and whether a value follows."""
-    return {"config": True} | {n: x[1] is not False for n, x in _FLAGS.items()}
+    return commandline.known_flags(_FLAGS)
 
 
 def command(arguments: list[str] | None = None) -> None:

@@ -17,7 +17,6 @@ from absl import flags
 from lth_jax import commandline, console, job
 
 _FLAGS = flags.FlagValues()
-_CONFIG = commandline.define(_FLAGS)
 _OTHERS = {
     "workdir": (flags.DEFINE_string, None, "Folder of the trials: new, or to go on."),
     "weights": (flags.DEFINE_list, [], "Files of W_0 or W_k, one for each of MASKS."),
@@ -36,17 +35,19 @@ _OTHERS = {
     "dry_run": (flags.DEFINE_bool, False, "Print what would be trained, for how long."),
     "accept_code_change": (flags.DEFINE_bool, False, "Go on though code has changed."),
 }
-for _name, (_define, *_options) in _OTHERS.items():
-    _define(_name, *_options, flag_values=_FLAGS)
+_CONFIG = commandline.define(_OTHERS, _FLAGS)
+
+
+def known_flags() -> dict[str, bool]:
+    """Return the flags, and whether a value follows."""
+    return commandline.known_flags(_OTHERS)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Judge what the command line names."""
     argv = ["judge", *(sys.argv[1:] if arguments is None else arguments)]
     if {"--help", "-h"} & {*argv}:
-        lines = [str(__doc__), "Flags:"]
-        lines += [f"  --{n:<18} {_FLAGS[n].help}" for n in ("config", *_OTHERS)]
-        print("\n".join(lines))
+        print("\n".join([str(__doc__), *commandline.texts(known_flags(), _FLAGS)]))
         return
     _, *masks = commandline.parse(argv, _FLAGS)
     if not masks:

@@ -67,7 +67,7 @@ def known(module: str) -> Known:
         flags.append(flag + "=" * bool(value))
         choices = value.strip("{}").split(",") if value.startswith("{") else []
         values += [f"{flag}={choice}" for choice in choices]
-    if module in ("lth_jax.main", "lth_jax.sweep.__main__"):
+    if "--config=" in flags:
         flags += [f"--config.{name}=" for name in FIELDS]
         values += _values()
     return Known(flags, values)
@@ -75,8 +75,8 @@ def known(module: str) -> Known:
 
 def _usage(module: str) -> str:
     main = importlib.import_module(module)
-    if module == "lth_jax.main":
-        flags = main.described().items()
+    if hasattr(main, "known_flags"):  # its flags are absl's
+        flags = main.known_flags().items()
         return " ".join(f"--{name}{' X' * takes}" for name, takes in flags)
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
