@@ -18,9 +18,10 @@ LAYOUTS = {  # size of images, module, and its arguments
 }
 
 
-def drawn(model, size):
+def drawn(model, size, channels=3):
     """Weights, of which some are pruned, and statistics, of a network."""
-    images, random = np.ones((1, size, size, 3), np.float32), np.random.default_rng(1)
+    images = np.ones((1, size, size, channels), np.float32)
+    random = np.random.default_rng(1)
 
     def draw(path, x):
         kind, number = path[-1].key, random.normal(size=x.shape)

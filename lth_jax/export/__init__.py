@@ -80,13 +80,20 @@ def write(
 ) -> None:
     """Write a ticket, of `kind` "torch" with PyTorch's layouts; or ExportError.
 
-    `names` are a table of PyTorch's, as of `torch_layout.state_dict`.
+    `names` are a table of PyTorch's, as of `torch_layout.state_dict`. Of kind "onnx" it
+    is a graph, as of `onnx_graph.write`.
     """
+    if kind == "onnx":
+        from lth_jax.export import onnx_graph
+
+        onnx_graph.write(path, ticket)
+        return
     if kind != "torch":
-        return save_ticket(path, ticket)
+        save_ticket(path, ticket)
+        return
     from lth_jax.export import torch_layout
 
-    return save_arrays(path, torch_layout.state_dict(ticket, names), ticket.about)
+    save_arrays(path, torch_layout.state_dict(ticket, names), ticket.about)
 
 
 def _network(

@@ -39,8 +39,9 @@ def _file(
     chosen: dict[str, Any], kind: Any, out: Any, ticket: Ticket, names: Any
 ) -> Path:
     """Write a ticket alone."""
-    kind = kind or ("npz" if out and out.suffix == ".npz" else "safetensors")
-    ending = ".npz" if kind == "npz" else ".safetensors"
+    by_suffix = {".npz": "npz", ".onnx": "onnx"}
+    kind = kind or by_suffix.get(out.suffix if out else "", "safetensors")
+    ending = f".{kind}" if kind in by_suffix.values() else ".safetensors"
     if out and out.suffix != ending:
         raise ExportError(f"--out: {out}, of format {kind}, must end in {ending}")
     stem = _stem(ticket, kind) + ending
@@ -74,10 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     bundled += "weights, config, rows, environment, checksums and a model card"
     kinds = "by default that of --out, or safetensors; torch: a state dict in "
-    kinds += "safetensors, with PyTorch's names and layouts, dense"
+    kinds += (
+        "safetensors, with PyTorch's names and layouts, dense; onnx: a graph, dense"
+    )
     add("workdir", help="folder of a run")
     add("--level", type=int, required=True, help="0: the dense network")
-    add("--format", choices=["safetensors", "npz", "torch"], help=kinds)
+    add("--format", choices=["safetensors", "npz", "torch", "onnx"], help=kinds)
     table = "with torch, of any network: a JSON file, layers' paths (regular "
     table += "expressions) to the names of modules"
     add("--names", metavar="FILE", help=table)

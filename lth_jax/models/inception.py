@@ -86,10 +86,12 @@ def _stem(unit: ModuleDef, x: Maps) -> Maps:
     """Go from the images to the 35x35 grid (released code; table 1 differs)."""
     x = unit(32, K3x3, stride=2, padded=False, name="conv1")(x)
     x = unit(32, K3x3, padded=False, name="conv2")(x)
-    x = nn.max_pool(unit(64, K3x3, name="conv3")(x), (3, 3), (2, 2))
+    x = nn.max_pool(
+        unit(64, K3x3, name="conv3")(x), window_shape=(3, 3), strides=(2, 2)
+    )
     x = unit(80, K1x1, name="conv4")(x)
     x = unit(192, K3x3, padded=False, name="conv5")(x)
-    return nn.max_pool(x, (3, 3), (2, 2))
+    return nn.max_pool(x, window_shape=(3, 3), strides=(2, 2))
 
 
 class Mixed(nn.Module):
@@ -109,9 +111,9 @@ class Mixed(nn.Module):
         named = enumerate(self.branches, start=1)
         outputs = [self.branch(x, f"branch{number}", steps) for number, steps in named]
         if self.pool_width is None:
-            pooled = nn.max_pool(x, (3, 3), (2, 2))
+            pooled = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2))
         else:
-            pooled = nn.avg_pool(x, (3, 3), padding="SAME")
+            pooled = nn.avg_pool(x, window_shape=(3, 3), padding="SAME")
             pooled = self.unit(self.pool_width, K1x1, name="pool_conv")(pooled)
         return jnp.concatenate([*outputs, pooled], axis=-1)
 
@@ -141,7 +143,7 @@ class AuxHead(nn.Module):
     @nn.compact
     def __call__(self, x: Maps) -> Logits:
         window = (min(5, x.shape[1]), min(5, x.shape[2]))
-        x = nn.avg_pool(x, window, strides=(3, 3))
+        x = nn.avg_pool(x, window_shape=window, strides=(3, 3))
         x = self.unit(128, K1x1, name="conv1")(x)
         missing = [max(0, 5 - size) for size in x.shape[1:3]]
         x = jnp.pad(x, ((0, 0), *((m // 2, m - m // 2) for m in missing), (0, 0)))

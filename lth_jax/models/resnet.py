@@ -109,7 +109,7 @@ class ResNet(Classifier):
         conv, norm = self.bound_conv(), self.bound_norm(train)
         x = conv(self.width, (7, 7), strides=2, padding=3, name="conv1")(x)
         x = nn.relu(norm(name="norm1")(x))
-        x = nn.max_pool(x, (3, 3), (2, 2), padding=_AROUND)
+        x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=_AROUND)
         block = partial(self.block, conv, norm, zero_init_last=self.zero_init_last)
         x = _stages(x, block, self.stage_sizes, self.width)
         return self.classify(x)

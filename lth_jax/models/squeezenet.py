@@ -32,7 +32,7 @@ class Fire(nn.Module):
 def _max_pool(x: Maps) -> Maps:
     """Pool with the output's size rounded up, as in the authors' Caffe."""
     padding: Any = [(0, (size - 3) % 2) for size in x.shape[1:3]]
-    return nn.max_pool(x, (3, 3), (2, 2), padding)
+    return nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=padding)
 
 
 class SqueezeNet(Classifier):

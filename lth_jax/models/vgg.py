@@ -28,7 +28,7 @@ class VGG(Classifier):
         stages = zip(self.stage_sizes, WIDTHS, strict=True)
         for stage, (size, width) in enumerate(stages):
             if stage > 0:
-                x = nn.max_pool(x, (2, 2), strides=(2, 2))
+                x = nn.max_pool(x, window_shape=(2, 2), strides=(2, 2))
             for _ in range(size):
                 layer += 1
                 x = conv(width, (3, 3), padding=1, name=f"conv{layer}")(x)
