@@ -31,13 +31,13 @@ def by_branch(
     """Draw a measure of every branch of a level: what a ticket has lost, and what then.
 
     A panel for some of the levels (and every rewind step, run and setting), a line for
-    each branch in the order of rows, from above: its mean and standard deviation, the
-    replicates beside it, and the ticket's mean across. None where no level has as many
-    branches as `least`.
+    the dense network and each branch in the order of rows, from above: its mean and
+    standard deviation, the replicates beside it, and the ticket's mean across. None
+    where no level has as many branches as `least`.
     """
     measure = measure or main(rows)
-    numbers = frames.frame(rows, measure, **where)
-    numbers = numbers[numbers["level"] > 0]
+    found = frames.frame(rows, measure, **where)
+    numbers = found[found["level"] > 0]
     shared = ["run", "setting", "rewind_step", "level"]
     several = numbers.groupby(shared, dropna=False)["branch"].transform("nunique")
     numbers = numbers[several >= least]
@@ -46,7 +46,9 @@ def by_branch(
         return None
     asked, order = Asked(ax, branches, labels, title), branches_of(rows)
     density = numbers.groupby(shared, dropna=False)["density"].transform("first")
-    panel = in_words(numbers.assign(density=density), [*shared[:3], "density"])
+    numbers = numbers.assign(density=density)
+    numbers = pd.concat([_dense(found, numbers[[*shared, "density"]]), numbers])
+    panel = in_words(numbers, [*shared[:3], "density"])
     value = unit(rows, measure).factor * numbers["value"]
     numbers = numbers.assign(panel=panel, value=value)
     there = sorted({*numbers["branch"]}, key=order.index)
@@ -64,6 +66,13 @@ def by_branch(
     return drawing.finish(figure, axes, asked, label)
 
 
+def _dense(found: pd.DataFrame, panels: pd.DataFrame) -> pd.DataFrame:
+    """Return the dense networks' numbers, once for each panel of their run."""
+    dense = found[(found["level"] == 0) & (found["branch"] == "dense")]
+    dense = dense.drop(columns=["rewind_step", "level", "density"])
+    return dense.merge(panels.drop_duplicates(), on=["run", "setting"])
+
+
 def _lines(ax: Axes, points: pd.DataFrame, names: list[str], order: list[str]) -> None:
     """Draw a line for each of the names: mean, deviation and replicates."""
     ticket = points["value"][points["branch"] == "ticket"].mean()
@@ -71,6 +80,9 @@ def _lines(ax: Axes, points: pd.DataFrame, names: list[str], order: list[str]) -
     for y, name in enumerate(names):
         values = points["value"][points["branch"] == name]
         look = drawing.style(name, order) | {"linestyle": "", "capsize": 3}
+        look["marker"] = (
+            look.get("marker") or "D"
+        )  # dense networks are a line elsewhere
         spread = 0.0 if len(values) == 1 else values.std()
         ax.errorbar(values.mean(), y, xerr=spread, **look)
         ax.plot(values, [y] * len(values), ".", color=look["color"], alpha=0.3)
