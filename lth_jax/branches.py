@@ -204,10 +204,11 @@ def start(run: "Run", member: Member) -> TrainState | None:
 
 
 def _given(run: "Run", member: Member) -> TrainState:
-    """Return a dense state of given weights, at step 0; of none, W_k."""
-    found = GIVEN[run.config.given]
-    params, stats = (found.of(member.replicate, x) for x in ("params", "batch_stats"))
+    """Return a dense state of given weights, at step 0; where there are none, W_k."""
+    found, own = GIVEN[run.config.given], run.dense(member, member.rewind_step)
+    params = found.whole(member.replicate, own.params)
+    stats = found.of(member.replicate, "batch_stats")
     if params is None:
-        return run.dense(member, member.rewind_step)
+        return own
     begun = replace(run.dense(member, 0), params=params)
     return begun if stats is None else replace(begun, batch_stats=stats)

@@ -3,8 +3,10 @@
 import dataclasses
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
@@ -18,8 +20,8 @@ class Given:
 
     Attributes:
         masks: one for every seed; replicates beyond them begin with the first again.
-        params: likewise, the weights of step k, whole or under the masks; none for the
-            dense networks' own.
+        params: likewise, the weights of step k, whole or under the masks (then controls
+            have the dense networks' own beside them); none for the dense networks' own.
         batch_stats: that belong to them; none for those of step 0.
     """
 
@@ -37,6 +39,28 @@ class Given:
         """
         found = getattr(self, part)
         return found[replicate % len(found)] if found else None
+
+    def whole(self, replicate: int, others: Params) -> Params | None:
+        """Return a replicate's weights, and `others` where they are not known.
+
+        A layer whose pruned weights are all 0 was saved under its mask: its controls,
+        which keep other weights, would begin with zeros.
+
+        >>> masks, weights = {"w": np.array([True, False])}, {"w": np.array([3.0, 0.0])}
+        >>> Given([masks], [weights]).whole(0, {"w": np.array([1.0, 2.0])})["w"]
+        Array([3., 2.], dtype=float32)
+        """
+
+        def fill(w: Any, mask: Any, other: Any) -> Any:
+            if mask is None:
+                return w
+            is_known = mask | jnp.any(~mask & (w != 0))
+            return jnp.where(is_known, w, other)
+
+        params = self.of(replicate, "params")
+        if params is None:
+            return None
+        return jax.tree.map(fill, params, self.of(replicate), others)
 
     @property
     def name(self) -> str:

@@ -510,6 +510,31 @@ def test_masks_without_weights_are_those_of_the_dense_network(monkeypatch):
     assert_same(start("given"), rewind.to(dense(REWIND_STEP), masks(5)))
 
 
+def test_controls_of_weights_under_masks_have_no_zeros(monkeypatch):
+    """A layer that was saved whole is taken whole."""
+    under = [masks_lib.apply(given().params[0], masks(5)), given().params[1]]
+    monkeypatch.setitem(GIVEN, GAVE, Given(given().masks, under))
+    for branch in ("given_shuffled", "given_random", "given_sibling"):
+        started = start(branch)
+        for layer in ("fc1", "fc"):
+            own, known, kept, found, weights = (
+                np.asarray(of[layer]["kernel"])
+                for of in (
+                    started.masks,
+                    masks(5),
+                    dense(REWIND_STEP).params,
+                    started.params,
+                    given().params[0],
+                )
+            )
+            np.testing.assert_array_equal(found, own * np.where(known, weights, kept))
+            assert (own & ~known).any()
+    second = branches.start(run(), TICKET._replace(branch="given_sibling", replicate=1))
+    assert_same(
+        second.params["fc1"], masks_lib.apply(given().params[1], masks(5))["fc1"]
+    )
+
+
 def test_given_batch_statistics_come_with_the_weights(monkeypatch):
     stats = [{"mean": jnp.float32(i)} for i in (70, 80)]
     found = dataclasses.replace(given(), batch_stats=stats)

@@ -413,6 +413,7 @@ def test_the_command_judges_the_tickets_of_a_run(tmp_path):
     arguments = [str(tmp_path / "run"), config, f"--workdir={tmp_path / 'judged'}"]
     ran = call("lth_jax.judge", *arguments)
     assert ran.returncode == 0, ran.stderr
+    assert "weights: whole" in ran.stdout
     for claim in (
         "matches dense",
         "beats its own shuffle",

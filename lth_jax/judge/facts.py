@@ -79,8 +79,8 @@ def _of_weights(masks: Masks, weights: Params) -> str:
     ]
     alive = sum(int(((w != 0) & ~m).sum()) for w, m in pairs)
     if not alive:
-        return "exactly 0 where they are pruned"
-    return f"whole: {alive:,} that are pruned have values"
+        return "exactly 0 where they are pruned; controls have a fresh network's there"
+    return f"whole: {alive:,} that are pruned have values, which controls have, too"
 
 
 def _dead(masks: Masks) -> str:

@@ -113,10 +113,13 @@ def _of_run(folder: Path, of: files.Layout, rewind_step: int | None) -> Judged:
     seeds = [m.replicate for m in members if m.rewind_step == k]
     if not seeds:
         raise MasksError(f"--rewind_step: {k} is not among {steps} of {folder}")
-    found = [
-        export.find(folder, level, replicate=seed, rewind_step=k, rewound=True)
-        for seed in dict.fromkeys(seeds)
-    ]
+    found, whole = (
+        [
+            export.find(folder, n, replicate=seed, rewind_step=k, rewound=True)
+            for seed in dict.fromkeys(seeds)
+        ]
+        for n in (level, 0)
+    )
     for ticket in found:
         try:
             masks_lib.check(of.params, ticket.masks)
@@ -124,7 +127,7 @@ def _of_run(folder: Path, of: files.Layout, rewind_step: int | None) -> Judged:
             raise MasksError(f"{folder}: of another network: {error}") from error
     given = Given(
         [t.masks for t in found],
-        [t.params for t in found],
-        [t.batch_stats for t in found] if jax.tree.leaves(of.batch_stats) else [],
+        [t.params for t in whole],
+        [t.batch_stats for t in whole] if jax.tree.leaves(of.batch_stats) else [],
     )
     return Judged(given, k, found[0].about["density"])
