@@ -1,7 +1,6 @@
 """Page: a verdict in words, as a table, a picture and JSON."""
 
 import html
-import io
 import json
 import math
 from pathlib import Path
@@ -10,9 +9,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lth_jax import drawing
+from lth_jax import page as page_lib
 from lth_jax.intervals import interval
 from lth_jax.judge.claims import ALPHA, OPEN, REFUTED, SHOWN, Finding, Verdict
 from lth_jax.judge.evidence import POWER
+from lth_jax.page import Card, Group
 
 TRIALS = {
     "judged": "these masks",
@@ -23,19 +25,12 @@ TRIALS = {
     "shuffled": "shuffled within layers",
     "random": "random masks",
 }
-_COLOURS = {SHOWN: "#1a7f37", REFUTED: "#c0392b", OPEN: "#8a6d00"}
-_STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto;
-       padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
-td, th { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid #8884;
-         vertical-align: top; }
-td.number { white-space: nowrap; }
-.scroll { overflow-x: auto; }
-svg { max-width: 100%; height: auto; background: white; }
-.verdict { font-weight: 600; white-space: nowrap; }
-"""
+# On white, and on black.
+_COLOURS = {
+    SHOWN: "#1a7f37, #4fc36b",
+    REFUTED: "#c0392b, #ff7b6b",
+    OPEN: "#7a5d00, #d9b13b",
+}
 
 
 def sentences(verdict: Verdict) -> str:
@@ -58,8 +53,8 @@ def table(verdict: Verdict) -> pd.DataFrame:
         lines.append(
             {
                 "claim": question.claim,
-                f"difference{_unit(verdict)} (95 %)": _difference(finding),
                 "verdict": finding.verdict,
+                f"difference{_unit(verdict)} (95 %)": _difference(finding),
                 "p": _p(finding),
                 "seeds": f"{finding.n}{_more(finding)}",
             }
@@ -145,7 +140,7 @@ def as_json(verdict: Verdict, facts: dict[str, str]) -> dict[str, Any]:
 def draw(verdict: Verdict) -> Figure:
     """Draw what each trial reached: a point a seed, the mean and its 95 % interval."""
     there = [trial for trial in TRIALS if trial in verdict.values]
-    figure = Figure(figsize=(7, 0.6 + 0.45 * len(there)), layout="constrained")
+    figure = Figure(figsize=(5.5, 0.6 + 0.35 * len(there)), layout="constrained")
     axis = figure.subplots()
     for place, trial in enumerate(there):
         values = verdict.values[trial]
@@ -165,7 +160,7 @@ def draw(verdict: Verdict) -> Figure:
 
 
 def write(verdict: Verdict, facts: dict[str, str], directory: Path, about: str) -> Path:
-    """Write `verdict.json` and `index.html` into a folder; return the page's path.
+    """Write `verdict.json`, a picture and `index.html` into a folder; return the page.
 
     Args:
         about: in a line, what was judged and how it was trained.
@@ -173,46 +168,35 @@ def write(verdict: Verdict, facts: dict[str, str], directory: Path, about: str) 
     directory.mkdir(parents=True, exist_ok=True)
     found = json.dumps(as_json(verdict, facts), indent=2)
     (directory / "verdict.json").write_text(found + "\n")
-    drawn = io.StringIO()
-    draw(verdict).savefig(drawn, format="svg")
-    picture = drawn.getvalue()
-    picture = picture[picture.index("<svg") :]
+    with drawing.looks():
+        picture = drawing.save(draw(verdict), directory / "trials")
     page = directory / "index.html"
-    page.write_text(_page(verdict, facts, picture, about))
+    page.write_text(_page(verdict, facts, picture, about), encoding="utf-8")
     return page
 
 
 def _page(verdict: Verdict, facts: dict[str, str], picture: str, about: str) -> str:
-    rows = table(verdict)
-    heads = [*rows.columns[:1], "if so", *rows.columns[1:]]
-    lines = []
-    for cells, finding in zip(rows.itertuples(index=False), verdict.findings.values()):
-        colour = _COLOURS[finding.verdict]
-        claim, *others = map(html.escape, map(str, cells))
-        meaning = html.escape(finding.question.meaning)
-        marked = [
-            f'<td class="verdict" style="color:{colour}">{x}</td>'
-            if x == finding.verdict
-            else f'<td class="number">{x}</td>'
-            for x in others
-        ]
-        lines.append(f"<tr><td>{claim}</td><td>{meaning}</td>{''.join(marked)}</tr>")
-    known = "".join(
-        f"<tr><th>{html.escape(name)}</th><td>{html.escape(fact)}</td></tr>"
-        for name, fact in facts.items()
-    )
-    head = "".join(f"<th>{html.escape(h)}</th>" for h in heads)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Verdict on masks</title><style>{_STYLE}</style></head><body>"
-        f"<h1>Are these masks a winning ticket?</h1><p>{html.escape(about)}</p>"
-        f"<p><strong>{html.escape(sentences(verdict))}</strong></p>"
-        f'<div class="scroll"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
-        f"<h2>What each trial reached</h2>"
-        "<p>A mark a seed, below it the mean and its 95 % interval.</p>"
-        f'<div class="scroll">{picture}</div>'
-        f"<h2>What the masks are</h2><table>{known}</table>"
-        f"<h2>How this was decided</h2><p>{html.escape(method(verdict))}</p>"
-        "</body></html>\n"
-    )
+    claims = table(verdict)
+    meanings = [f.question.meaning for f in verdict.findings.values()]
+    claims.insert(3, "if it holds", meanings)
+    listed = page_lib.table(claims)
+    for said, colours in _COLOURS.items():
+        look = f'<td><strong style="color: light-dark({colours})">'
+        listed = listed.replace(f"<td>{said}</td>", f"{look}{said}</strong></td>")
+    known = pd.DataFrame({"of": facts.keys(), "found": facts.values()})
+    seeds = "<p>A mark a seed, below it the mean and its 95 % interval.</p>"
+    cards = [
+        Card("Every claim", "claims", text=f'<div class="words">{listed}</div>'),
+        Card("What each trial reached", "trials", picture, seeds),
+    ]
+    masks = f'<div class="words">{page_lib.table(known)}</div>'
+    masks = [Card("At once, before training", "facts", text=masks)]
+    decided = f"<p>{html.escape(method(verdict))}</p>"
+    groups = [
+        Group("What was found", cards),
+        Group("What the masks are", masks),
+        Group("How this was decided", [Card("Tests", "tests", text=decided)]),
+    ]
+    head = f"<p>{html.escape(about)}</p>"
+    head += f"<p><strong>{html.escape(sentences(verdict))}</strong></p>"
+    return page_lib.document("Are these masks a winning ticket?", head, groups)
