@@ -142,7 +142,7 @@ def _transported(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks | Non
     masks = run.masks(sibling(run.plan, ticket))
     if masks is None:
         return None
-    found, order = siblings.groups(run), siblings.alignment(run, ticket)
+    found, order = run.groups, siblings.alignment(run, ticket)
     return symmetry.permute(masks, order, found.params)
 
 

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 
 from lth_jax import masks as masks_lib
 from lth_jax.masks import Masks
-from lth_jax.symmetry import matching, units
+from lth_jax.symmetry import matching
 from lth_jax.symmetry.matching import Permutation
-from lth_jax.symmetry.units import Groups
 from lth_jax.train import state as state_lib
 from lth_jax.train.state import TrainState
 from lth_jax.workdir.member import Member
@@ -26,12 +25,6 @@ def sibling(plan: "Plan", member: Member) -> Member:
     return member._replace(replicate=after)
 
 
-def groups(run: "Run") -> Groups:
-    """Return which hidden units of a run's networks can be permuted."""
-    program = run.experiment.program
-    return units.groups(program.network, program.feed.example)
-
-
 def alignment(run: "Run", member: Member) -> Permutation:
     """Return how to permute the sibling's hidden units, to be most like a member's.
 
@@ -43,13 +36,13 @@ def alignment(run: "Run", member: Member) -> Permutation:
         other = sibling(run.plan, dense)
         a, b = (run.dense(one, run.plan.length).params for one in (dense, other))
         key = run.key(dense, state_lib.MATCHING)
-        run.alignments[dense] = matching.match(a, b, groups(run), key)
+        run.alignments[dense] = matching.match(a, b, run.groups, key)
     return run.alignments[dense]
 
 
 def aligned(run: "Run", member: Member) -> TrainState:
     """Return the sibling's trained dense network, its units permuted as a member's."""
-    found, order = groups(run), alignment(run, member)
+    found, order = run.groups, alignment(run, member)
     network = run.dense(sibling(run.plan, member), run.plan.length)
     network = state_lib.evaluated(network)
     params = matching.permute(network.params, order, found.params)

@@ -157,7 +157,7 @@ def mask_overlap(run: "Run") -> Numbers:
         masks, other = (run.masks(m) for m in (member, sibling(run.plan, member)))
         if masks is None or other is None:
             continue
-        order, found = siblings.alignment(run, member), siblings.groups(run)
+        order, found = siblings.alignment(run, member), run.groups
         aligned = symmetry.permute(other, order, found.params)
         overlaps = {
             "replicates": masks_lib.overlap(masks, other),

@@ -50,15 +50,16 @@ def test_where_tickets_match_and_from_where_controls_are_worse():
                 "test accuracy of dense networks: 91 % (88.52 to 93.48); n = 3.",
                 "by their means, tickets match dense networks down to 25 %; "
                 "worse than dense networks at 25 % (−1.0 points, −1.0 to −1.0), "
-                "12.5 % (−4.0 points, −6.5 to −1.5); not resolved at 50 %; n = 3.",
+                "12.5 % (−4.0 points, −6.5 to −1.5); no difference is "
+                "resolved at 50 %; n = 3.",
             ],
         ),
         Answer(
             "Do tickets beat their controls?",
             [
                 "tickets are better than random reinit at 25 % (+2.0 points, +2.0 to "
-                "+2.0), 12.5 % (+5.3 points, +3.9 to +6.8); not resolved at 50 %; "
-                "n = 3."
+                "+2.0), 12.5 % (+5.3 points, +3.9 to +6.8); no difference is "
+                "resolved at 50 %; n = 3."
             ],
         ),
     ]
@@ -70,10 +71,39 @@ def test_rewind_steps_of_one_density_are_compared_at_once():
         rows += numbered({(1, "ticket"): values}, k=k)
     (answer,) = numbers.answers(rows)
     assert answer.texts[1] == (
-        "at 50 % of the weights: by their means, tickets match dense networks rewound "
-        "to step 5; worse than dense networks rewound to step 0 (−10.0 points, −12.5 "
-        "to −7.5); not resolved rewound to step 5; n = 3."
+        "at 50 % of the weights: by their means, tickets match dense networks when "
+        "rewound to step 5; worse than dense networks when rewound to step 0 (−10.0 "
+        "points, −12.5 to −7.5); no difference is resolved when rewound to step 5; "
+        "n = 3."
     )
+
+
+@pytest.mark.parametrize(
+    ("worse", "said"),
+    [
+        (range(2, 8), "from 25 % down, the first (−9"),
+        (range(1, 7), "from 50 % to 1.56 %, the first (−9"),
+        ((1, 2, 3, 5, 7), "at 50 %, 25 %, 12.5 %, 3.12 %, 0.781 %, the first (−9"),
+    ],
+)
+def test_of_many_densities_no_range_has_holes(worse, said):
+    values = {
+        (level, "ticket"): [0.82, 0.81, 0.83] if level in worse else [0.92, 0.91, 0.9]
+        for level in range(1, 8)
+    }
+    (answer,) = numbers.answers(numbered(DENSE | values))
+    assert f"worse than dense networks {said}" in answer.texts[1]
+
+
+def test_many_rewind_steps_are_listed():
+    rows = numbered(DENSE)
+    for k in range(6):
+        rows += numbered({(1, "ticket"): [0.80, 0.82, 0.81]}, k=k)
+    (answer,) = numbers.answers(rows)
+    listed = (
+        "worse than dense networks when rewound to step 0, 1, 2, 3, 4, 5, the first"
+    )
+    assert listed in answer.texts[1]
 
 
 def test_settings_have_their_names():
@@ -109,21 +139,24 @@ def test_an_error_is_better_where_it_is_lower():
 
 
 @pytest.mark.parametrize(
-    ("means", "words"),
+    ("means", "words", "sure"),
     [
-        ((0.1, 0.01, 0.005), "stable from step 5 on"),
-        ((0.01, 0.1, 0.005), "stable from step 9 on"),
-        ((0.1, 0.1, 0.02), "not stable from any step"),
+        ((0.1, 0.01, 0.005), "stable from step 5 on", "the interval is below from 5"),
+        ((0.01, 0.1, 0.005), "stable from step 9 on", "the interval is below from 0"),
+        ((0.1, 0.1, 0.02), "not stable from any step", "no interval is below"),
     ],
 )
-def test_stable_is_what_all_later_steps_are(means, words):
+def test_stable_is_what_all_later_steps_are(means, words, sure):
     rows = [*ROWS]
     for k, mean in zip((0, 5, 9), means):
         where = {"split": "test", "pair": "copies", "measure": "instability"}
-        rows += numbered({(1, "ticket"): [mean, mean]}, k=k, **where)
+        values = [mean, mean + 0.02 * (k == 9)]  # of which the mean is stable alone
+        rows += numbered({(1, "ticket"): values}, k=k, **where)
     *_, answer = numbers.answers(rows)
     (text,) = answer.texts
-    assert text.startswith(f"tickets at 50 % are {words} (below 2 %): instability ")
+    start = f"by their means, tickets at 50 % are {words} (below 2 %): instability "
+    assert text.startswith(start)
+    assert text.endswith(f"; {sure}; n = 2.")
 
 
 def test_without_the_error_there_is_no_answer():
@@ -150,9 +183,10 @@ def test_what_was_run_is_said_by_its_files():
     its = {"config": config, "environment": environment, "plan": {"length": 1200}}
     assert about.ran(its, numbers.tidy(ROWS)) == (
         "lenet (widths 300, 100) on digits. Pruned by magnitude, 40 % of what remains "
-        "at each of 9 levels; rewound to steps 0, 25. 1,200 steps of adam at 0.001, "
-        "batches of 60; 3 replicates, seed 4. Begun 28 November 2026, commit 0123456 "
-        "with changes, jax 0.10.0 on 2 × cpu. Numbers up to level 3 of 9, n = 3."
+        "at each of 9 levels; rewound to steps 0, 25. 1,200 steps of adam at a rate "
+        "of 0.001, batches of 60; 3 replicates, seed 4. Begun 28 November 2026, commit "
+        "0123456 with changes, jax 0.10.0 on 2 × cpu. Numbers up to level 3 of 9, "
+        "n = 3."
     )
 
 

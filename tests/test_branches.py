@@ -108,6 +108,7 @@ def run(fresh=(), key=7, weights="k", clock="k", scope="global", keep=(), table=
         previous=lambda ticket: before(),
         experiment=SimpleNamespace(program=PROGRAM),
         alignments={},
+        groups=symmetry.groups(NETWORK, EXAMPLE),
         score=lambda ticket: scores.magnitude(before().params),
         key=lambda member, *purposes: jax.random.key(key),
     )

@@ -153,6 +153,16 @@ def test_layers_stand_in_the_order_of_the_network():
     np.testing.assert_allclose(ax.images[0].get_array(), [[25, 6.25], [75, 56.25]])
 
 
+def test_layers_of_one_density_stand_over_rewind_steps():
+    rows = [
+        number(0, k, 1, "ticket", "density", share, layer="fc/kernel")
+        for k, share in ((0, 0.5), (2000, 0.25))
+    ]
+    ax, _ = figures.layers(rows).axes  # and the bar
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0", "2000"]
+    np.testing.assert_allclose(ax.images[0].get_array(), [[50, 25]])
+
+
 def overlapping(level, branch, pair, *numbers):
     """Rows of (p, R_p, by chance) of two replicates that do not differ."""
     return [

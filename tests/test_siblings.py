@@ -92,6 +92,7 @@ def run():
         plan=SimpleNamespace(dense=DENSE, length=9),
         experiment=SimpleNamespace(program=program),
         alignments={},
+        groups=GROUPS,
         level=0,
         networks=networks,
         tickets=networks,

@@ -156,7 +156,7 @@ def heat_maps(
     top: float = 100.0,
     asked: Asked = Asked(),  # noqa: B008
 ) -> Drawn:
-    """Draw numbers as shades: a line of `panels` a layer, a column a density in %.
+    """Draw numbers as shades: a line of `panels` a layer, a column a density or step.
 
     Shades go from 0 to `top` or, if `log`, from the least to it.
     """
@@ -177,7 +177,9 @@ def heat_maps(
         names = [str(name).removesuffix("/kernel") for name in panel.index]
         ax.set_yticks(range(len(names)), names)
         places = few(range(panel.shape[1]))
-        ax.set_xticks(places, [f"{panel.columns[i]:.3g}" for i in places])
+        ticks = [panel.columns[i] for i in places]
+        ticks = [f"{x:.3g}" if isinstance(x, float) else str(x) for x in ticks]
+        ax.set_xticks(places, ticks)
     look: dict[str, Any] = {"label": label, "format": "{x:.3g}"}
     if log:
         look["ticks"] = log_ticks(low, top, tall=False)

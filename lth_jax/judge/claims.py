@@ -25,31 +25,52 @@ class Question(NamedTuple):
     """What is asked of masks."""
 
     claim: str  # what is said, as "beats its own shuffle"
-    meaning: str  # what follows
+    shown: str  # what follows
+    refuted: str  # what follows where it does not hold
     other: str  # the trial that it is compared with
     better: bool  # said to be better, or else as good
 
 
 QUESTIONS = {
-    "dense": Question("matches dense", "it is a matching ticket", "dense", False),
+    "dense": Question(
+        "matches dense",
+        "as good as the dense network: a matching ticket",
+        "worse than the dense network: no matching ticket",
+        "dense",
+        False,
+    ),
     "positions": Question(
         "beats its own shuffle",
         "which weights of a layer are kept matters, not how many alone",
+        "as many weights of each layer do as well, wherever they are",
         "shuffled",
         True,
     ),
     "weights": Question(
-        "beats its own reinitialisation", "the weights matter", "reinit", True
+        "beats its own reinitialisation",
+        "the weights under the masks matter",
+        "new weights under the masks do as well",
+        "reinit",
+        True,
     ),
     "random": Question(
-        "beats a random mask", "it is better than chance", "random", True
+        "beats a random mask",
+        "better than as many weights anywhere",
+        "as many weights anywhere do as well",
+        "random",
+        True,
     ),
     "seed": Question(
-        "beats another seed's mask", "the mask belongs to this seed", "sibling", True
+        "beats another seed's mask",
+        "the masks belong to their own seeds",
+        "another seed's masks do as well",
+        "sibling",
+        True,
     ),
     "found": Question(
         "comes near magnitude pruning after training",
-        "little more could be had at this density",
+        "as good as the tickets that magnitude pruning finds here",
+        "magnitude pruning finds better tickets here",
         "found",
         False,
     ),
@@ -89,6 +110,12 @@ class Finding(NamedTuple):
     # looks, and whatever it is. None for more than a thousand.
     likely: int | None = None
     needed: int | None = None
+
+    @property
+    def meaning(self) -> str:
+        """What follows, in words."""
+        said = {SHOWN: self.question.shown, REFUTED: self.question.refuted}
+        return said.get(self.verdict, "not known at this number of seeds")
 
     def __str__(self) -> str:
         need = f": {self.seeds} seeds would be needed" if self.verdict == OPEN else ""

@@ -34,13 +34,16 @@ _COLOURS = {
 
 
 def sentences(verdict: Verdict) -> str:
-    """Return a verdict in words."""
+    """Return a verdict in words, of which the first are about the dense network."""
     lines = []
+    if dense := verdict.findings.get("dense"):
+        said = {SHOWN: "A matching ticket", REFUTED: "No matching ticket"}
+        found = said.get(dense.verdict, "Not known whether it is a matching ticket")
+        difference = _difference(dense, _unit(verdict).removeprefix(" in"))
+        lines.append(f"{found}: {difference} from dense.")
     for said, of in ((SHOWN, "Shown"), (REFUTED, "Refuted"), (OPEN, "Not resolved")):
-        claims = [
-            f.question.claim for f in verdict.findings.values() if f.verdict == said
-        ]
-        if claims:
+        findings = [f for f in verdict.findings.values() if f.verdict == said]
+        if claims := [f.question.claim for f in findings if f is not dense]:
             lines.append(f"{of}: it {', '.join(claims)}.")
     return " ".join(lines)
 
@@ -55,7 +58,7 @@ def table(verdict: Verdict) -> pd.DataFrame:
                 "claim": question.claim,
                 "verdict": finding.verdict,
                 f"difference{_unit(verdict)} (95 %)": _difference(finding),
-                "p": _p(finding),
+                "adjusted p": _p(finding),
                 "seeds": f"{finding.n}{_more(finding)}",
             }
         )
@@ -67,8 +70,8 @@ def _unit(verdict: Verdict) -> str:
     return " in points" if name == "%" else f" in {name}" if name else ""
 
 
-def _difference(finding: Finding) -> str:
-    return f"{finding.mean:+.2f} ({finding.low:.2f} to {finding.high:.2f})"
+def _difference(finding: Finding, unit: str = "") -> str:
+    return f"{finding.mean:+.2f}{unit} ({finding.low:.2f} to {finding.high:.2f})"
 
 
 def _p(finding: Finding) -> str:
@@ -80,28 +83,42 @@ def _more(finding: Finding) -> str:
     return f" ({finding.seeds} needed)" if finding.verdict == OPEN else ""
 
 
-def method(verdict: Verdict) -> str:
+def rules(verdict: Verdict) -> pd.DataFrame:
+    """Return a line a kind of claim: where it is shown, and where it is refuted."""
+    points = _points(verdict)
+    lines = [
+        ("it beats", "not better", f"better by {points}"),
+        (
+            "it matches, it comes near",
+            f"worse by {points}",
+            f"worse by less than {points}",
+        ),
+    ]
+    bound = f"where this has an adjusted p of at most {ALPHA / 2:g}"
+    return pd.DataFrame(lines, columns=["claim", f"shown {bound}", f"refuted {bound}"])
+
+
+def _points(verdict: Verdict) -> str:
+    return f"{verdict.margin:g}{_unit(verdict).removeprefix(' in')}"
+
+
+def method(verdict: Verdict) -> list[str]:
     """Return in words how claims were decided."""
-    points = (
-        f"{verdict.margin:g} {'points' if verdict.unit.name == '%' else ''}".strip()
-    )
     looked = "Seeds were looked at once."
     if len(verdict.looks) > 1:
         looked = (
             f"Looks were planned at {', '.join(map(str, verdict.looks))} seeds, until "
             "all is decided; p counts all of them (Pocock, 1977, for t statistics)."
         )
-    return (
+    return [
         "Differences are of the same seeds in pairs, positive where the masks are "
-        "better; each interval is of its own difference alone. "
-        f"A claim that they are better is shown where p of no difference is at most "
-        f"{ALPHA / 2:g} (one-sided t), and refuted where a difference of {points} is "
-        "excluded as surely; a claim that they are as good is shown where being "
-        f"{points} worse is excluded, and refuted where being less than that worse is. "
-        f"p is adjusted for all claims (Holm, 1979). {looked} The seeds that would be "
-        f"needed decide with probability {POWER:g}, by the upper end of the spread: if "
-        f"the difference is as large as it looks, and if it is {points} or none."
-    )
+        "better; tests are one-sided t tests. p is adjusted for all claims (Holm, "
+        f"1979); an interval is of its own difference alone. {looked}",
+        "What is not resolved is neither shown nor refuted. The two numbers of seeds "
+        f"would decide it with probability {POWER:g} if the difference is as large as "
+        f"it looks, and if it is {_points(verdict)} or none, by the upper end of the "
+        "spread.",
+    ]
 
 
 def text(verdict: Verdict, facts: dict[str, str]) -> str:
@@ -120,6 +137,7 @@ def as_json(verdict: Verdict, facts: dict[str, str]) -> dict[str, Any]:
     findings = {}
     for name, f in verdict.findings.items():
         numbers = f._asdict() | {"question": f.question._asdict()}
+        numbers["meaning"] = f.meaning
         findings[name] = {
             k: None if isinstance(x, float) and math.isnan(x) else x
             for k, x in numbers.items()
@@ -135,6 +153,17 @@ def as_json(verdict: Verdict, facts: dict[str, str]) -> dict[str, Any]:
         "facts": facts,
         "values": verdict.values,
     }
+
+
+def values(verdict: Verdict) -> pd.DataFrame:
+    """Return a line a trial: what its seeds reached."""
+    lines = []
+    for trial, words in TRIALS.items():
+        if reached := verdict.values.get(trial):
+            mean, low, high, *_, n = interval(reached)
+            lines.append((words, f"{mean:.2f} ({low:.2f} to {high:.2f})", n))
+    name = f"{verdict.measure.replace('_', ' ')}{_unit(verdict)} (95 %)"
+    return pd.DataFrame(lines, columns=["trial", name.replace("points", "%"), "seeds"])
 
 
 def draw(verdict: Verdict) -> Figure:
@@ -177,26 +206,36 @@ def write(verdict: Verdict, facts: dict[str, str], directory: Path, about: str) 
 
 def _page(verdict: Verdict, facts: dict[str, str], picture: str, about: str) -> str:
     claims = table(verdict)
-    meanings = [f.question.meaning for f in verdict.findings.values()]
-    claims.insert(3, "if it holds", meanings)
-    listed = page_lib.table(claims)
+    meanings = [f.meaning for f in verdict.findings.values()]
+    claims.insert(2, "what that means", meanings)
+    listed = _words(claims)
     for said, colours in _COLOURS.items():
         look = f'<td><strong style="color: light-dark({colours})">'
         listed = listed.replace(f"<td>{said}</td>", f"{look}{said}</strong></td>")
     known = pd.DataFrame({"of": facts.keys(), "found": facts.values()})
+    reached = page_lib.details("table", page_lib.table(values(verdict)))
     seeds = "<p>A mark a seed, below it the mean and its 95 % interval.</p>"
-    cards = [
-        Card("Every claim", "claims", text=f'<div class="words">{listed}</div>'),
-        Card("What each trial reached", "trials", picture, seeds),
-    ]
-    masks = f'<div class="words">{page_lib.table(known)}</div>'
-    masks = [Card("At once, before training", "facts", text=masks)]
-    decided = f"<p>{html.escape(method(verdict))}</p>"
+    decided = [f"<p>{html.escape(text)}</p>" for text in method(verdict)]
     groups = [
-        Group("What was found", cards),
-        Group("What the masks are", masks),
-        Group("How this was decided", [Card("Tests", "tests", text=decided)]),
+        Group(
+            "What was found",
+            [
+                Card("Every claim", "claims", text=listed),
+                Card("What each trial reached", "trials", picture, seeds + reached),
+            ],
+        ),
+        Group(
+            "What the masks are, and how this was decided",
+            [
+                Card("At once, before training", "facts", text=_words(known)),
+                Card("Tests", "tests", text=_words(rules(verdict)) + "".join(decided)),
+            ],
+        ),
     ]
-    head = f"<p>{html.escape(about)}</p>"
-    head += f"<p><strong>{html.escape(sentences(verdict))}</strong></p>"
+    head = f"<p><strong>{html.escape(sentences(verdict))}</strong></p>"
+    head += f"<p>{html.escape(about)}</p>"
     return page_lib.document("Are these masks a winning ticket?", head, groups)
+
+
+def _words(cells: pd.DataFrame) -> str:
+    return f'<div class="words">{page_lib.table(cells)}</div>'

@@ -245,9 +245,11 @@ def _about(config: ConfigDict, judged: Judged, made: Experiment) -> str:
     number, k = len(judged.given.masks), made.rewind_steps[0]
     k = k if judged.rewind_step is None else judged.rewind_step
     of = f"step {k}" if judged.given.params else f"step {k} of fresh networks"
+    again = " Seeds beyond the masks begin with the first mask again."
     return (
         f"{number} mask{'s' * (number > 1)} of {config.model.name} on "
         f"{config.data.name}, each on its weights of {of}; trials of "
         f"{made.length:,} steps with {config.optim.name} at a rate of "
         f"{config.optim.learning_rate:g}, as the config says."
+        f"{again if config.replicates > number else ''}"
     )

@@ -18,7 +18,7 @@ from lth_jax.errors import one_line
 from lth_jax.masks import Masks
 from lth_jax.rule import Rule
 from lth_jax.scores import Scores
-from lth_jax.symmetry.matching import Permutation
+from lth_jax.symmetry import matching, units
 from lth_jax.train import state as state_lib
 from lth_jax.train.state import TrainState
 from lth_jax.train.step import next_loss
@@ -75,7 +75,7 @@ class Run:
     left: dict[Member, Masks] = field(default_factory=dict)
     looks: dict["Mover", bool] = field(default_factory=dict)
     bills: dict[Member, "Bill"] = field(default_factory=dict)
-    alignments: dict[Member, Permutation] = field(default_factory=dict)
+    alignments: dict[Member, matching.Permutation] = field(default_factory=dict)
     _is_halved: bool = False
     _loaded: dict[int, Networks] = field(default_factory=dict)
     _begun: dict[Member, TrainState | None] = field(default_factory=dict)
@@ -282,6 +282,12 @@ class Run:
         """Return a line for every network that diverged."""
         what = "a loss or a weight is not finite any more"
         return [f"{what}: {member}, step {at}" for member, at in self.diverged.items()]
+
+    @cached_property
+    def groups(self) -> units.Groups:
+        """Which hidden units of the networks can be permuted."""
+        program = self.experiment.program
+        return units.groups(program.network, program.feed.example)
 
     @cached_property
     def _like(self) -> TrainState:

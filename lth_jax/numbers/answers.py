@@ -23,6 +23,7 @@ _AGAIN = ("fine_tune", "fine_tune_small", "long")
 _RIVALS = ("uniform_mask", "erk_mask", "table_mask", "set", "rigl", "rigl_3", "gmp")
 _RIVALS += ("dense_equal_bill",)
 _MOST = 4  # densities that are listed
+_REWOUND = "when rewound to step "
 
 
 class Answer(NamedTuple):
@@ -115,7 +116,7 @@ def _by_training(numbers: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     numbers = numbers.sort_values("density", ascending=False, kind="stable")
     varied, shares = _varied(numbers), numbers["density"].map(_share)
     if varied and numbers["level"].nunique() == 1:
-        before = {"run": "in ", "setting": "at "}.get(varied[0], "")
+        before = {"run": "in ", "setting": "at "}.get(varied[0], "when ")
         at = [before + words for words in in_words(numbers, varied)]
         yield f"at {shares.iloc[0]} of the weights: ", numbers.assign(at=at)
         return
@@ -152,26 +153,29 @@ def _resolved(rows: pd.DataFrame, places: pd.DataFrame, other: str) -> str:
             said = _where(rows, found, places)
             texts.append(f"not resolved against {_words(other, one=True)} {said}")
         elif len(found):
-            texts.append(f"not resolved {_where(rows, found, places, bare=True)}")
+            said = _where(rows, found, places, bare=True)
+            texts.append(f"no difference is resolved {said}")
     return "; ".join(texts)
 
 
 def _where(
     rows: pd.DataFrame, found: pd.DataFrame, places: pd.DataFrame, *, bare: bool = False
 ) -> str:
-    """Return places in words, with their differences; of many the first and last."""
-    said = found["at"] + (
-        "" if bare else [*map(partial(_difference, rows), _rows(found))]
-    )
+    """Return places in words, with their differences; of many the first and last.
+
+    Bare, they are those that are left when all others were told.
+    """
+    said = [*map(partial(_difference, rows), _rows(found))]
     if len(found) <= _MOST:
-        return _list(said)
-    last = found.index[-1] == places.index[-1] and len(found) > 1
-    start = [*places.index].index(found.index[0])
-    text = f"at {len(found)} of {len(places)} densities"
-    if last and len(places) - start == len(found) < len(places):
-        text = f"from {found['at'].iloc[0][3:]} down"
-    ends = (text.removeprefix("at ") for text in (said.iloc[0], said.iloc[-1]))
-    return text if bare else f"{text}: {' to '.join(ends)}"
+        return _list(found["at"] if bare else found["at"] + said)
+    if bare:
+        return f"at the {len(found)} others"
+    first, last = ([*places.index].index(found.index[i]) for i in (0, -1))
+    text = _list(found["at"])
+    if last - first + 1 == len(found) and text.startswith("at "):  # without holes
+        to = f"to {text.split(', ')[-1]}" if last + 1 < len(places) else "down"
+        text = f"from {found['at'].iloc[0].removeprefix('at ')} {to}"
+    return f"{text}, the first{said[0]}, the last{said[-1]}"
 
 
 def _rows(found: pd.DataFrame) -> list[pd.Series]:
@@ -181,7 +185,7 @@ def _rows(found: pd.DataFrame) -> list[pd.Series]:
 def _list(said: Iterable[str]) -> str:
     """Return places one after another; what all begin with is said once."""
     said = [*said] or ["nowhere"]
-    for start in ("at learning rate ", "at weight decay ", "rewound to step ", "at "):
+    for start in ("at learning rate ", "at weight decay ", _REWOUND, "at "):
         if all(text.startswith(start) for text in said):
             return start + ", ".join(text.removeprefix(start) for text in said)
     return ", ".join(said)
@@ -236,7 +240,7 @@ def _stable(rows: pd.DataFrame) -> Iterator[str]:
         name = "dense networks" if keys[3] == "dense" else "tickets"
         share = _share(its["density"].iloc[0])
         at = "" if keys[3] == "dense" else f" at {share}"
-        yield f"{text}{name}{at} are {_from_step(its)}{_n(its)}"
+        yield f"{text}by their means, {name}{at} are {_from_step(its)}{_n(its)}"
 
 
 def _from_step(steps: pd.DataFrame) -> str:
@@ -251,8 +255,11 @@ def _from_step(steps: pd.DataFrame) -> str:
     first = len(stable)
     while first and stable[first - 1]:
         first -= 1
-    word = "not stable from any step"
+    limit, word = f"{100 * STABLE:.0f} %", "not stable from any step"
     if first < len(stable):
         word = f"stable from step {steps['rewind_step'].iloc[first]} on"
     shown = said[max(0, first - 1) : first + 1] if len(said) > _MOST else said
-    return f"{word} (below {100 * STABLE:.0f} %): instability {', '.join(shown)}"
+    whole = [_interval(step).high < STABLE for step in _rows(steps)]
+    below = ", ".join(map(str, steps["rewind_step"][whole]))
+    sure = f"the interval is below from {below}" if below else "no interval is below"
+    return f"{word} (below {limit}): instability {', '.join(shown)}; {sure}"

@@ -186,22 +186,27 @@ def layers(
 ) -> Drawn | None:
     """Draw what remains of every layer of the tickets, by level.
 
-    A panel for every rewind step (and run and setting), of at most eight.
+    A panel for every rewind step (and run and setting), of at most eight; of one level
+    alone, by rewind step.
     """
     numbers = frames.summary(rows, "density", layer=...)
     numbers = numbers[(numbers["level"] > 0) & (numbers["branch"] == "ticket")]
     numbers = numbers[np.isfinite(numbers["mean"].astype(float))]
     if not (numbers["mean"] > 0).any():
         return None
-    columns = [*agreeing(numbers.drop(columns="layer")), "rewind_step"]
+    several = numbers["level"].nunique() > 1 or numbers["rewind_step"].nunique() == 1
+    across, panel = ("level", ["rewind_step"]) if several else ("rewind_step", [])
+    columns = [*agreeing(numbers.drop(columns="layer")), *panel]
     numbers = numbers.assign(panel=in_words(numbers, columns))
     names = [*dict.fromkeys(select(rows, "density", layer=...)["layer"])]
     panels = {}
     for name, ticket in [*numbers.groupby("panel", sort=False)][: 2 * FEW]:
-        shown = 100 * ticket.pivot(index="layer", columns="level", values="mean")
+        shown = 100 * ticket.pivot(index="layer", columns=across, values="mean")
         density = 100 * ticket.groupby("level")["density"].first()
-        panels[name] = shown.set_axis(density, axis="columns").reindex(names)
-    x, label = "weights remaining in the network in %", "remaining in the layer in %"
+        shown = shown.set_axis(density, axis="columns") if several else shown
+        panels[name] = shown.reindex(names)
+    x = "weights remaining in the network in %" if several else "rewound to step"
+    label = "remaining in the layer in %"
     asked = Asked(ax, title=title)
     return drawing.heat_maps(panels, label, x, log=True, asked=asked)
 

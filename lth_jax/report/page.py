@@ -19,6 +19,7 @@ from lth_jax.page import Card, Group
 from lth_jax.paths import local
 from lth_jax.report import about
 from lth_jax.report.sections import ALIKE, GOOD, TOOK, Section, sections
+from lth_jax.report.words import words
 
 
 def write(*workdirs: Path | str, directory: Path | str | None = None) -> Path:
@@ -77,6 +78,8 @@ def _head(rows: pd.DataFrame, files: dict[str, Any]) -> str:
             "match, as in the papers, within a standard deviation of dense networks or "
             "0.2 points.</p>"
         )
+        listed = f'<div class="words">{page_lib.table(words(rows))}</div>'
+        found.append(page_lib.details("words", listed))
     return "\n".join(found)
 
 
