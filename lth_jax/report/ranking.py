@@ -60,7 +60,7 @@ def by_branch(
         _lines(one, points, names, order)
         one.set_yticks(range(len(names)), map(asked.label, names))
         one.grid(visible=False, axis="x")
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(names) - 0.5, -0.5)
     n = numbers.groupby(["panel", "branch"])["value"].count()
     label = f"{titles.title(rows, measure, **where)}\n{drawing.drawn(n)}"
     return drawing.finish(figure, axes, asked, label)
