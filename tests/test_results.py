@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 
+from lth_jax import judge
 from lth_jax.numbers import frames, rows
 from lth_jax.numbers.titles import unit
 
@@ -262,6 +263,19 @@ At 3.5 % tickets have 1.69 ± 0.16 % <!-- level=15 ticket -->.
 """
     assert not list(faults(page))
     assert len(sections(page)[1].checked) == 4
+
+
+def test_verdicts_are_those_of_the_judge():
+    page = (ROOT / "docs/results.md").read_text()
+    section = page.partition("### What masks of other methods are worth")[2].partition(
+        "\n## "
+    )[0]
+    lines = re.findall(r"^\|.*<!-- run=(\S+) level=(\d+) ticket -->(.*)", section, re.M)
+    for run, level, line in lines:
+        found = judge.verdict(of_run(run), judged="ticket", level=int(level))
+        said = re.findall("shown|refuted|not resolved", line)
+        assert said == [finding.verdict for finding in found.findings.values()]
+    assert len(lines) > 1
 
 
 @pytest.mark.parametrize(
