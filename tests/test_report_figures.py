@@ -163,6 +163,14 @@ def test_layers_of_one_density_stand_over_rewind_steps():
     np.testing.assert_allclose(ax.images[0].get_array(), [[50, 25]])
 
 
+def test_dense_networks_stand_above_the_branches_of_a_level():
+    rows = [row for row in ROWS if row["rewind_step"] == 0]
+    ax = ranking.by_branch(rows, least=1).axes[0]
+    assert ax.get_yticklabels()[0].get_text() == "dense"
+    *_, replicates = (x for x in ax.lines if [*x.get_ydata()] == [0, 0])
+    np.testing.assert_allclose(replicates.get_xdata(), [90, 92])
+
+
 def overlapping(level, branch, pair, *numbers):
     """Rows of (p, R_p, by chance) of two replicates that do not differ."""
     return [

@@ -75,9 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     bundled += "weights, config, rows, environment, checksums and a model card"
     kinds = "by default that of --out, or safetensors; torch: a state dict in "
-    kinds += (
-        "safetensors, with PyTorch's names and layouts, dense; onnx: a graph, dense"
-    )
+    kinds += "safetensors, with PyTorch's names and layouts; onnx: a graph; both dense"
     add("workdir", help="folder of a run")
     add("--level", type=int, required=True, help="0: the dense network")
     add("--format", choices=["safetensors", "npz", "torch", "onnx"], help=kinds)

@@ -208,14 +208,15 @@ def _page(verdict: Verdict, facts: dict[str, str], picture: str, about: str) -> 
     claims = table(verdict)
     meanings = [f.meaning for f in verdict.findings.values()]
     claims.insert(2, "what that means", meanings)
-    listed = _words(claims)
+    listed = page_lib.words(claims)
     for said, colours in _COLOURS.items():
         look = f'<td><strong style="color: light-dark({colours})">'
         listed = listed.replace(f"<td>{said}</td>", f"{look}{said}</strong></td>")
     known = pd.DataFrame({"of": facts.keys(), "found": facts.values()})
     reached = page_lib.details("table", page_lib.table(values(verdict)))
     seeds = "<p>A mark a seed, below it the mean and its 95 % interval.</p>"
-    decided = [f"<p>{html.escape(text)}</p>" for text in method(verdict)]
+    decided = page_lib.words(rules(verdict))
+    decided += "".join(f"<p>{html.escape(text)}</p>" for text in method(verdict))
     groups = [
         Group(
             "What was found",
@@ -227,15 +228,15 @@ def _page(verdict: Verdict, facts: dict[str, str], picture: str, about: str) -> 
         Group(
             "What the masks are, and how this was decided",
             [
-                Card("At once, before training", "facts", text=_words(known)),
-                Card("Tests", "tests", text=_words(rules(verdict)) + "".join(decided)),
+                Card("At once, before training", "facts", text=page_lib.words(known)),
+                Card(
+                    "Tests",
+                    "tests",
+                    text=page_lib.words(rules(verdict)) + "".join(decided),
+                ),
             ],
         ),
     ]
     head = f"<p><strong>{html.escape(sentences(verdict))}</strong></p>"
     head += f"<p>{html.escape(about)}</p>"
     return page_lib.document("Are these masks a winning ticket?", head, groups)
-
-
-def _words(cells: pd.DataFrame) -> str:
-    return f'<div class="words">{page_lib.table(cells)}</div>'

@@ -114,6 +114,11 @@ def table(cells: pd.DataFrame, heading: str = "") -> str:
     return found + f'<div class="scroll">{cells.to_html(index=False, border=0)}</div>'
 
 
+def words(cells: pd.DataFrame, heading: str = "") -> str:
+    """Return cells as HTML that are words, and break into lines."""
+    return f'<div class="words">{table(cells, heading)}</div>'
+
+
 def details(summary: str, text: str) -> str:
     """Return HTML that is folded; nothing of none."""
     summary = html.escape(summary)

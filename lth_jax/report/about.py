@@ -76,9 +76,9 @@ def _trained(its: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     steps = f"{length:,} steps" if isinstance(length, int) else _length(length)
     rates = config.get("sweep.learning_rate") or [config.get("optim.learning_rate")]
     decays = config.get("sweep.weight_decay") or [config.get("optim.weight_decay")]
-    rate = f"rates of {_text(rates)}, compared," if len(rates) > 1 else "a rate of "
-    rate += "" if len(rates) > 1 else _text(rates)
-    text = f"{steps} of {config['optim.name']} at {rate}".removesuffix(",")
+    shown = _text(rates)
+    rate = f"rates of {shown}, compared" if len(rates) > 1 else f"a rate of {shown}"
+    text = f"{steps} of {config['optim.name']} at {rate}"
     if any(decays):
         text += f", weight decay {_text(decays)}"
     if batch := config.get("data.batch_size"):

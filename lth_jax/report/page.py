@@ -62,7 +62,7 @@ def _head(rows: pd.DataFrame, files: dict[str, Any]) -> str:
     differing = about.differing({run: its["config"] for run, its in files.items()})
     if several and len(differing):
         heading = "The configs of the runs differ in"
-        found.append(f'<div class="words">{page_lib.table(differing, heading)}</div>')
+        found.append(page_lib.words(differing, heading))
     said = answers(rows)
     for question, texts in said:
         lines = "".join(f"<li>{html.escape(_capital(text))}</li>" for text in texts)
@@ -78,8 +78,7 @@ def _head(rows: pd.DataFrame, files: dict[str, Any]) -> str:
             "match, as in the papers, within a standard deviation of dense networks or "
             "0.2 points.</p>"
         )
-        listed = f'<div class="words">{page_lib.table(words(rows))}</div>'
-        found.append(page_lib.details("words", listed))
+        found.append(page_lib.details("words", page_lib.words(words(rows))))
     return "\n".join(found)
 
 

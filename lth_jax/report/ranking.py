@@ -80,9 +80,7 @@ def _lines(ax: Axes, points: pd.DataFrame, names: list[str], order: list[str]) -
     for y, name in enumerate(names):
         values = points["value"][points["branch"] == name]
         look = drawing.style(name, order) | {"linestyle": "", "capsize": 3}
-        look["marker"] = (
-            look.get("marker") or "D"
-        )  # dense networks are a line elsewhere
+        look["marker"] = look["marker"] or "D"  # of dense networks, elsewhere a line
         spread = 0.0 if len(values) == 1 else values.std()
         ax.errorbar(values.mean(), y, xerr=spread, **look)
         ax.plot(values, [y] * len(values), ".", color=look["color"], alpha=0.3)
