@@ -68,14 +68,16 @@ class Padded(nn.Module):
     def __call__(self, x):
         pads = ((1, 1), (1, 1))
         x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=pads)
-        return nn.Dense(10)(x.reshape(len(x), -1)[:, :75])
+        return nn.Dense(10)(x.mean(axis=(1, 2)))  # of whatever size
 
 
 @pytest.mark.filterwarnings("default")
 def test_a_graph_that_computes_something_else_is_not_written(tmp_path):
     pytest.importorskip("jax2onnx", reason="an extra, and not installed")
     network, path = models.linen(Padded()), tmp_path / "ticket.onnx"
-    with pytest.raises(ExportError, match="^--format: .*(differs|cannot write)"):
+    with pytest.raises(
+        ExportError, match="^--format: what jax2onnx writes .* differs by"
+    ):
         onnx_graph.write(path, ticket("mine", 12, network=network), network)
     assert not path.exists()
 
