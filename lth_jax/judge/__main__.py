@@ -22,12 +22,7 @@ _OTHERS = {
     "weights": (flags.DEFINE_list, [], "Files of W_0 or W_k, one for each of MASKS."),
     "rewind_step": (flags.DEFINE_integer, None, "Step k of the weights; or config's."),
     "margin": (flags.DEFINE_float, None, "The difference that matters; half a point."),
-    "until": (
-        flags.DEFINE_enum,
-        "",
-        ["", "resolved"],
-        "Add seeds until then.",
-    ),
+    "until": (flags.DEFINE_enum, "", ["", "resolved"], "Add seeds until then."),
     "most": (flags.DEFINE_integer, 20, "Most seeds, with --until."),
     "before": (flags.DEFINE_string, None, "Masks of the level before, to nest in."),
     "claimed": (flags.DEFINE_float, None, "The density that was said, as 0.035."),
