@@ -18,11 +18,13 @@ from lth_jax.data.augment import AUGMENTATIONS
 from lth_jax.data.dataset import assemble, channel_statistics
 from lth_jax.devices.layout import Layout
 from lth_jax.models import lean
+from lth_jax.movers import MOVERS
 from lth_jax.optim import optimizers as optim
 from lth_jax.optim.schedules import Schedule
 from lth_jax.tasks import Classification
 from lth_jax.train import state
 from lth_jax.train.fit import fit
+from lth_jax.train.moves import Moves
 from lth_jax.train.state import TrainState
 from lth_jax.train.step import Feed, Program
 
@@ -30,22 +32,36 @@ from lth_jax.train.step import Feed, Program
 class Training:
     """Members of ours that train on, and seconds a step of each."""
 
-    def __init__(self, program: Program, members: list[TrainState], steps: int):
+    def __init__(
+        self,
+        program: Program,
+        members: list[TrainState],
+        steps: int,
+        moves: Moves | None = None,
+    ):
         self.program, self.members, self.steps = program, members, steps
-        self.together = len(members)
+        self.together, self.moves = len(members), moves
 
     def __call__(self) -> float:
         """Train some steps; return seconds per step and member."""
         stop = int(self.members[0].step) + self.steps
 
         def work() -> None:
-            self.members = fit(self.members, stop, self.program)
+            self.members = fit(self.members, stop, self.program, moves=self.moves)
             jax.block_until_ready(self.members)
 
         seconds = timed(work, self.steps * len(self.members))
         if {*map(int, jax.device_get([m.step for m in self.members]))} != {stop}:
             raise RuntimeError("members have diverged, and do not train on")
         return seconds
+
+
+def moving(
+    program: Program, members: list[TrainState], steps: int, mover: str, goal: PyTree
+) -> Training:
+    """Return members whose masks move every 100 steps of the first 50,000."""
+    started = [state.on_course(member, goal, 1) for member in members]
+    return Training(program, started, steps, Moves(MOVERS[mover], 100, 50_000, 0.3))
 
 
 def images(examples: int, side: int, channels: int) -> data.Dataset:
