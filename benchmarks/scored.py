@@ -29,7 +29,9 @@ from lth_jax.train import step
 IMAGENET, CIFAR = ((224, 224, 3), 1000), ((32, 32, 3), 10)
 NETWORKS = {  # config: shape of an image, and classes
     "lenet": ((28, 28, 1), 10),
-    **dict.fromkeys(["resnet20", "vgg11", "vgg16", "vgg19", "mobilenet_v2"], CIFAR),
+    **dict.fromkeys(
+        ["resnet20", "vgg11", "vgg16", "vgg19", "mobilenet_v2", "vit"], CIFAR
+    ),
     **dict.fromkeys(["resnet50", "squeezenet"], IMAGENET),
     "inception_v3": ((299, 299, 3), 1000),
 }

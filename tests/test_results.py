@@ -278,6 +278,21 @@ def test_verdicts_are_those_of_the_judge():
     assert len(lines) > 1
 
 
+def test_shares_of_scores_are_those_that_were_printed():
+    """By network and method; that none is infinite, and no layer's are the first."""
+    text = (ROOT / "results/scored/scored.md").read_text().splitlines()[2:]
+    printed = [re.findall(r"[^| ]+(?: of \d+)?", line) for line in text]
+    page = (ROOT / "docs/results.md").read_text()
+    for name in {name for name, *_ in printed}:
+        shown = re.search(rf"^\| `{name}` \| (.*) \|$", page, re.M)[1]
+        weights, *zeros = shown.split(" | ")
+        assert [[weights, zero] for zero in zeros] == [
+            line[2:4] for line in printed if line[0] == name
+        ]
+    rest = {(*line[4:6], line[6].split()[0]) for line in printed}
+    assert rest == {("0", "0.2", "0")} and len(printed) == 30
+
+
 @pytest.mark.parametrize(
     "freedom, t", [(1, 12.7062), (2, 4.3027), (3, 3.1824), (5, 2.5706), (17, 2.1098)]
 )
