@@ -8,6 +8,7 @@ from functools import partial
 import jax
 import numpy as np
 import torch
+from scipy import stats
 
 from benchmarks import ours, rivals
 from benchmarks.measure import Line, compare, matmul_peak, text
@@ -102,18 +103,19 @@ def moves() -> Iterator[Line]:
     one = ours.fleet(jax.devices()[:1])
     lenet = ours.lenet(ours.images(60_000, 28, 1), one)
     resnet8 = ours.convolutional("resnet8", ours.images(10_000, 32, 3), one, 64)
-    for name, program, shape, steps in (
-        ("LeNet-300-100, batch 60", lenet, (28, 28, 1), 2000),
-        ("ResNet-8, batch 64", resnet8, (32, 32, 3), 100),
+    for name, program, shape, steps, pairs in (
+        ("LeNet-300-100, batch 60", lenet, (28, 28, 1), 1000, 21),
+        ("ResNet-8, batch 64", resnet8, (32, 32, 3), 100, 9),
     ):
         sparse, dense = (ours.tickets(program, 1, shape, d) for d in (0.1, 1.0))
         still, goal = ours.Training(program, sparse, steps), masks.kept(sparse[0].masks)
         for mover, members in (("set", sparse), ("rigl", sparse), ("gmp", dense)):
             moving = ours.moving(program, members, steps, mover, goal)
-            found = compare(moving, still, 21)
+            found = compare(moving, still, pairs)
             ratios = np.sort([1 / ratio for ratio in found.ratios])
-            # Of 21, the 6th and the 16th: the 97 % interval of a median (binomial).
-            share = f"{ratios[10]:.3f}x the time ({ratios[5]:.3f} to {ratios[15]:.3f})"
+            end = int(stats.binom.ppf(0.025, pairs, 0.5)) - 1  # of 95 % for a median
+            ends = f"{ratios[end]:.3f} to {ratios[-1 - end]:.3f}"
+            share = f"{np.median(ratios):.3f}x the time ({ends}, n = {pairs})"
             work = f"{name}, to 10 %, moved by {mover}"
             yield Line("moves", work, "static", text(found.ours), share, "<= 1.03x")
 
