@@ -118,6 +118,25 @@ def test_settings_have_their_names():
     ]
 
 
+def test_masks_of_other_seeds_are_compared_with_each_other():
+    """In points: transported [3, 4, 5] above the mask as it is, that [1, 1, 1] below."""
+    values = {
+        (1, "sibling_mask"): [0.80, 0.81, 0.82],
+        (1, "transported"): [0.83, 0.85, 0.87],
+        (1, "shuffled_mask"): [0.81, 0.82, 0.83],
+    }
+    *_, answer = numbers.answers(numbered(DENSE | values))
+    assert answer == Answer(
+        "What of a mask is of its seed?",
+        [
+            "transported masks are better than other seeds' masks at 50 % (+4.0 "
+            "points, +1.5 to +6.5); n = 3.",
+            "other seeds' masks are worse than shuffled mask at 50 % (−1.0 points, "
+            "−1.0 to −1.0); n = 3.",
+        ],
+    )
+
+
 def test_one_replicate_resolves_nothing():
     rows = numbered({key: its[:1] for key, its in DENSE.items()})
     rows += numbered({(1, "ticket"): [0.95], (1, "random_reinit"): [0.5]})

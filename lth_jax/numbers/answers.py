@@ -22,6 +22,12 @@ _CONTROLS = ("random_reinit", "shuffled_mask", "random_mask")
 _AGAIN = ("fine_tune", "fine_tune_small", "long")
 _RIVALS = ("uniform_mask", "erk_mask", "table_mask", "set", "rigl", "rigl_3", "gmp")
 _RIVALS += ("dense_equal_bill",)
+_TUNED = tuple(
+    (branch, other)
+    for branch in ("fine_tune", "fine_tune_small")
+    for other in ("ticket", "long")
+)
+_SEEDS = (("transported", "sibling_mask"), ("sibling_mask", "shuffled_mask"))
 _MOST = 4  # densities that are listed
 _REWOUND = "when rewound to step "
 
@@ -43,9 +49,10 @@ def answers(rows: Rows) -> list[Answer]:
     asked = {
         "Do tickets match the dense network?": _matching(rows),
         "Do tickets beat their controls?": _than(rows, _CONTROLS),
-        "Tickets or fine-tuning?": _fine_tuning(rows),
+        "Tickets or fine-tuning?": _pairs(rows, _TUNED),
         "Tickets or rivals?": _than(rows, _RIVALS),
         "What of a ticket matters?": _than(rows, others),
+        "What of a mask is of its seed?": _pairs(rows, _SEEDS),
         "From which rewind step are networks stable?": _stable(rows),
     }
     found = [Answer(question, [*texts]) for question, texts in asked.items()]
@@ -88,15 +95,14 @@ def _matching(rows: pd.DataFrame) -> Iterator[str]:
 
 def _than(rows: pd.DataFrame, others: Iterable[str]) -> Iterator[str]:
     """Say where tickets are better than each of some branches."""
-    for other in others:
-        if other in set(rows["branch"]):
-            yield from _pair(rows, "ticket", other)
+    yield from _pairs(rows, [("ticket", other) for other in others])
 
 
-def _fine_tuning(rows: pd.DataFrame) -> Iterator[str]:
+def _pairs(rows: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Say where the first of some pairs of branches are better than the second."""
     there = set(rows["branch"])
-    for branch in sorted({"fine_tune", "fine_tune_small"} & there):
-        for other in ("ticket", *({"long"} & there)):
+    for branch, other in pairs:
+        if {branch, other} <= there:
             yield from _pair(rows, branch, other)
 
 
@@ -113,6 +119,8 @@ def _by_training(numbers: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     `at` says which level; of one level alone, which training, and they come at once.
     """
     numbers = numbers[numbers["mean"].notna()]
+    if numbers.empty:
+        return
     numbers = numbers.sort_values("density", ascending=False, kind="stable")
     varied, shares = _varied(numbers), numbers["density"].map(_share)
     if varied and numbers["level"].nunique() == 1:
@@ -219,6 +227,7 @@ def _n(numbers: pd.DataFrame | pd.Series) -> str:
 def _words(branch: str, *, one: bool = False) -> str:
     names = {"ticket": "the ticket" if one else "tickets", "dense": "dense networks"}
     names |= {"long": "tickets of equal steps", "fine_tune": "fine-tuned weights"}
+    names |= {"transported": "transported masks", "sibling_mask": "other seeds' masks"}
     return names.get(branch, branch.replace("_", " "))
 
 
