@@ -23,7 +23,6 @@ from pathlib import Path
 
 import pytest
 
-from lth_jax import judge
 from lth_jax.numbers import frames, rows
 from lth_jax.numbers.titles import unit
 
@@ -263,34 +262,6 @@ At 3.5 % tickets have 1.69 ± 0.16 % <!-- level=15 ticket -->.
 """
     assert not list(faults(page))
     assert len(sections(page)[1].checked) == 4
-
-
-def test_verdicts_are_those_of_the_judge():
-    page = (ROOT / "docs/results.md").read_text()
-    section = page.partition("### What masks of other methods are worth")[2].partition(
-        "\n## "
-    )[0]
-    lines = re.findall(r"^\|.*<!-- run=(\S+) level=(\d+) ticket -->(.*)", section, re.M)
-    for run, level, line in lines:
-        found = judge.verdict(of_run(run), judged="ticket", level=int(level))
-        said = re.findall("shown|refuted|not resolved", line)
-        assert said == [finding.verdict for finding in found.findings.values()]
-    assert len(lines) > 1
-
-
-def test_shares_of_scores_are_those_that_were_printed():
-    """By network and method; that none is infinite, and no layer's are the first."""
-    text = (ROOT / "results/scored/scored.md").read_text().splitlines()[2:]
-    printed = [re.findall(r"[^| ]+(?: of \d+)?", line) for line in text]
-    page = (ROOT / "docs/results.md").read_text()
-    for name in {name for name, *_ in printed}:
-        shown = re.search(rf"^\| `{name}` \| (.*) \|$", page, re.M)[1]
-        weights, *zeros = shown.split(" | ")
-        assert [[weights, zero] for zero in zeros] == [
-            line[2:4] for line in printed if line[0] == name
-        ]
-    rest = {(*line[4:6], line[6].split()[0]) for line in printed}
-    assert rest == {("0", "0.2", "0")} and len(printed) == 30
 
 
 @pytest.mark.parametrize(
