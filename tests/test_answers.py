@@ -119,7 +119,7 @@ def test_settings_have_their_names():
 
 
 def test_masks_of_other_seeds_are_compared_with_each_other():
-    """In points: transported [3, 4, 5] above the mask as it is, that [1, 1, 1] below."""
+    """In points: [3, 4, 5] above masks as they are; these [1, 1, 1] below shuffled."""
     values = {
         (1, "sibling_mask"): [0.80, 0.81, 0.82],
         (1, "transported"): [0.83, 0.85, 0.87],
