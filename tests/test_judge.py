@@ -1,6 +1,8 @@
 """Judge: masks of other tools as files, their trials, and what is refused."""
 
+import html
 import json
+import re
 import subprocess
 import sys
 
@@ -244,7 +246,7 @@ def test_weights_that_lie_on_no_way_are_counted():
     }
     found = facts.facts(masks, STATE.params, flow)
     assert found["connected"].startswith("yes: 2 of 4 kept weights")
-    assert found["dead units"] == "1 of 3 in fc/kernel, 4 of 6 in fc1/kernel"
+    assert found["units without inputs"] == "1 of 3 in fc/kernel, 4 of 6 in fc1/kernel"
     last[1, 0] = False
     found = facts.facts(masks, STATE.params, flow)
     assert found["connected"].startswith("no: the masks cut all inputs")
@@ -322,10 +324,12 @@ def test_the_ticket_beside_keeps_as_many_weights(judged):
 def test_what_a_page_says_is_in_its_json(judged):
     _, folder, looks = judged
     found = json.loads((folder / "verdict" / "verdict.json").read_text())
-    page = (folder / "verdict" / "index.html").read_text()
+    page = html.unescape((folder / "verdict" / "index.html").read_text())
     for finding in found["findings"].values():
-        assert finding["question"]["claim"].replace("'", "&#x27;") in page
-        assert f"{finding['mean']:+.2f}" in page
+        assert f"<td>{finding['question']['claim']}</td>" in page
+        assert f"<td>{finding['mean']:+.2f} (" in page
+    tables = re.findall(r"<table.*?</table>", page, re.DOTALL)
+    assert len(tables) == len({*tables}) == 4  # claims, trials, facts, rules: once each
     assert found["resolved"] == looks[-1].verdict.is_resolved
     assert found["facts"]["connected"].startswith("yes: 20 of 20")
 

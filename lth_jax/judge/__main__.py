@@ -53,9 +53,8 @@ def main(arguments: list[str] | None = None) -> None:
         from lth_jax import dry_run  # when JAX knows its devices
         from lth_jax.judge.trials import judge, prepare
 
-        names = ("weights", "rewind_step", "margin", "until", "most", "before")
-        names += ("claimed", "names")
-        options: dict[str, Any] = {n: _FLAGS[n].value for n in names}
+        own = ("workdir", "dry_run", "accept_code_change")
+        options: dict[str, Any] = {n: _FLAGS[n].value for n in _OTHERS if n not in own}
         if _FLAGS.dry_run:
             print(dry_run.describe(prepare(masks, _CONFIG.value, **options).config))
             return

@@ -69,8 +69,8 @@ QUESTIONS = {
     ),
     "found": Question(
         "comes near magnitude pruning after training",
-        "as good as the tickets that magnitude pruning finds here",
-        "magnitude pruning finds better tickets here",
+        "as good as what magnitude pruning and rewinding find here",
+        "magnitude pruning and rewinding find better ones here",
         "found",
         False,
     ),

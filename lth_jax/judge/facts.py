@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import Array
 
 from lth_jax import masks as masks_lib
 from lth_jax import scores
@@ -39,19 +39,22 @@ def facts(
     }
     if claimed is not None:
         near = [
-            n for n, x in _densities(kept, total, others).items() if _near(x, claimed)
+            what
+            for what, x in _densities(kept, total, others).items()
+            if abs(x - claimed) <= 0.005 * max(x, claimed)  # it was rounded
         ]
         fits = f"that of {near[0]}" if near else "not that of these masks"
         found["claimed density"] = f"{claimed:.4%} is {fits}"
     if weights is not None:
         found["weights"] = _of_weights(masks, weights)
     if before is not None:
-        back = sum(int(n) for n in jax.tree.leaves(_grown(before, masks)))
+        grown = jax.tree.map(lambda b, m: (~b & m).sum(), before, masks)
+        back = sum(int(n) for n in jax.tree.leaves(grown))
         found["nested"] = f"{back:,} weights are kept that the level before had pruned"
     layers = masks_lib.by_layer(masks)
     empty = [path for path, (n, _) in layers.items() if not n]
     found["empty layers"] = ", ".join(empty) or "none"
-    found["dead units"] = _dead(masks)
+    found["units without inputs"] = _dead(masks)
     found["connected"] = _connected(masks, params, flow, kept)
     return found
 
@@ -64,14 +67,6 @@ def _densities(kept: int, total: int, others: int) -> dict[str, float]:
     }
 
 
-def _near(a: float, b: float) -> bool:
-    return abs(a - b) <= 0.005 * max(a, b)  # it was rounded
-
-
-def _grown(before: Masks, masks: Masks) -> PyTree:
-    return jax.tree.map(lambda b, m: (~b & m).sum(), before, masks)
-
-
 def _of_weights(masks: Masks, weights: Params) -> str:
     by_path = dict(masks_lib.leaves(weights))
     pairs = [
@@ -80,7 +75,7 @@ def _of_weights(masks: Masks, weights: Params) -> str:
     alive = sum(int(((w != 0) & ~m).sum()) for w, m in pairs)
     if not alive:
         return "exactly 0 where they are pruned; controls have a fresh network's there"
-    return f"whole: {alive:,} that are pruned have values, which controls have, too"
+    return f"whole: {alive:,} of the pruned are not 0, and controls may keep them"
 
 
 def _dead(masks: Masks) -> str:
@@ -111,5 +106,6 @@ def _connected(
     if not number:
         return "no: the masks cut all inputs from all outputs"
     return (
-        f"yes: {number:,} of {kept:,} kept weights lie on a way from inputs to outputs"
+        f"yes: {number:,} of {kept:,} kept weights lie on a way from inputs to outputs;"
+        " units without kept inputs or outputs have the others"
     )

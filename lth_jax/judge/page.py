@@ -16,14 +16,14 @@ from lth_jax.judge.claims import ALPHA, OPEN, REFUTED, SHOWN, Finding, Verdict
 from lth_jax.judge.evidence import POWER
 from lth_jax.page import Card, Group
 
-TRIALS = {
-    "judged": "these masks",
-    "dense": "dense network",
-    "found": "magnitude pruning after training",
-    "reinit": "these masks, new weights",
-    "sibling": "another seed's masks",
-    "shuffled": "shuffled within layers",
-    "random": "random masks",
+TRIALS = {  # how they are called, and what they are
+    "judged": ("these masks", "on their weights"),
+    "dense": ("dense network", "fresh weights, nothing pruned"),
+    "found": ("magnitude pruning after training", "and rewinding, at this density"),
+    "reinit": ("these masks, new weights", "drawn as the config says"),
+    "sibling": ("another seed's masks", "the next ones, on these weights"),
+    "shuffled": ("shuffled within layers", "as many of each layer, on these weights"),
+    "random": ("random masks", "as many of the network, in whichever layers"),
 }
 # On white, and on black.
 _COLOURS = {
@@ -35,16 +35,27 @@ _COLOURS = {
 
 def sentences(verdict: Verdict) -> str:
     """Return a verdict in words, of which the first are about the dense network."""
-    lines = []
+    lines, points = [], _points(verdict)
     if dense := verdict.findings.get("dense"):
         said = {SHOWN: "A matching ticket", REFUTED: "No matching ticket"}
         found = said.get(dense.verdict, "Not known whether it is a matching ticket")
         difference = _difference(dense, _unit(verdict).removeprefix(" in"))
         lines.append(f"{found}: {difference} from dense.")
-    for said, of in ((SHOWN, "Shown"), (REFUTED, "Refuted"), (OPEN, "Not resolved")):
-        findings = [f for f in verdict.findings.values() if f.verdict == said]
-        if claims := [f.question.claim for f in findings if f is not dense]:
-            lines.append(f"{of}: it {', '.join(claims)}.")
+    for said, better, words in (
+        (SHOWN, True, "better than"),
+        (REFUTED, True, f"not better by {points} than"),
+        (SHOWN, False, f"not worse by {points} than"),
+        (REFUTED, False, f"worse by more than {points} than"),
+        (OPEN, True, "undecided whether better than"),
+        (OPEN, False, f"undecided whether worse by {points} than"),
+    ):
+        others = [
+            f.question.claim.removeprefix("beats ").removeprefix("comes near ")
+            for f in verdict.findings.values()
+            if (f.verdict, f.question.better) == (said, better) and f is not dense
+        ]
+        if others:
+            lines.append(f"{words.capitalize()} {', '.join(others)}.")
     return " ".join(lines)
 
 
@@ -58,7 +69,8 @@ def table(verdict: Verdict) -> pd.DataFrame:
                 "claim": question.claim,
                 "verdict": finding.verdict,
                 f"difference{_unit(verdict)} (95 %)": _difference(finding),
-                "adjusted p": _p(finding),
+                "p of shown": _p(finding.p_shown),
+                "p of refuted": _p(finding.p_refuted),
                 "seeds": f"{finding.n}{_more(finding)}",
             }
         )
@@ -74,8 +86,7 @@ def _difference(finding: Finding, unit: str = "") -> str:
     return f"{finding.mean:+.2f}{unit} ({finding.low:.2f} to {finding.high:.2f})"
 
 
-def _p(finding: Finding) -> str:
-    p = finding.p_refuted if finding.verdict == REFUTED else finding.p_shown
+def _p(p: float) -> str:
     return "below 0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
@@ -84,18 +95,12 @@ def _more(finding: Finding) -> str:
 
 
 def rules(verdict: Verdict) -> pd.DataFrame:
-    """Return a line a kind of claim: where it is shown, and where it is refuted."""
-    points = _points(verdict)
+    """Return a line a kind of claim: what each p is of, the null hypothesis."""
     lines = [
-        ("it beats", "not better", f"better by {points}"),
-        (
-            "it matches, it comes near",
-            f"worse by {points}",
-            f"worse by less than {points}",
-        ),
+        ("it beats", "of not better", f"of better by {_points(verdict)}"),
+        ("it matches, nears", f"of worse by {_points(verdict)}", "of less than that"),
     ]
-    bound = f"where this has an adjusted p of at most {ALPHA / 2:g}"
-    return pd.DataFrame(lines, columns=["claim", f"shown {bound}", f"refuted {bound}"])
+    return pd.DataFrame(lines, columns=["claim", "p of shown is", "p of refuted is"])
 
 
 def _points(verdict: Verdict) -> str:
@@ -111,13 +116,15 @@ def method(verdict: Verdict) -> list[str]:
             "all is decided; p counts all of them (Pocock, 1977, for t statistics)."
         )
     return [
-        "Differences are of the same seeds in pairs, positive where the masks are "
-        "better; tests are one-sided t tests. p is adjusted for all claims (Holm, "
-        f"1979); an interval is of its own difference alone. {looked}",
-        "What is not resolved is neither shown nor refuted. The two numbers of seeds "
-        f"would decide it with probability {POWER:g} if the difference is as large as "
-        f"it looks, and if it is {_points(verdict)} or none, by the upper end of the "
-        "spread.",
+        f"A claim is shown where its p of shown is {ALPHA / 2:g} or less, else refuted "
+        "where that of refuted is. Tests are one-sided t tests of differences between "
+        "the same seeds, positive where the masks are better; each p is adjusted for "
+        "all claims of its column (Holm, 1979), but an interval is of its own "
+        f"difference alone. {looked}",
+        "What is neither is not resolved. Behind it stands how many seeds would decide "
+        f"with a probability of {POWER:g}: first if the difference is as large as it "
+        f"looks, then if it is {_points(verdict)} or none. Few seeds know their spread "
+        "badly: it is taken to be at the upper end of its interval.",
     ]
 
 
@@ -161,9 +168,10 @@ def values(verdict: Verdict) -> pd.DataFrame:
     for trial, words in TRIALS.items():
         if reached := verdict.values.get(trial):
             mean, low, high, *_, n = interval(reached)
-            lines.append((words, f"{mean:.2f} ({low:.2f} to {high:.2f})", n))
+            lines.append((*words, f"{mean:.2f} ({low:.2f} to {high:.2f})", n))
     name = f"{verdict.measure.replace('_', ' ')}{_unit(verdict)} (95 %)"
-    return pd.DataFrame(lines, columns=["trial", name.replace("points", "%"), "seeds"])
+    columns = ["trial", "what it is", name.replace("points", "%"), "seeds"]
+    return pd.DataFrame(lines, columns=columns)
 
 
 def draw(verdict: Verdict) -> Figure:
@@ -179,7 +187,7 @@ def draw(verdict: Verdict) -> Figure:
         if not math.isnan(low):
             axis.plot([low, high], [place + 0.25] * 2, color=colour, linewidth=2)
         axis.plot([mean], [place + 0.25], "o", color=colour, markersize=5)
-    axis.set_yticks(range(len(there)), [TRIALS[trial] for trial in there])
+    axis.set_yticks(range(len(there)), [TRIALS[trial][0] for trial in there])
     axis.invert_yaxis()
     name = verdict.unit.name
     axis.set_xlabel(verdict.measure.replace("_", " ") + (f" in {name}" if name else ""))
@@ -213,7 +221,7 @@ def _page(verdict: Verdict, facts: dict[str, str], picture: str, about: str) -> 
         look = f'<td><strong style="color: light-dark({colours})">'
         listed = listed.replace(f"<td>{said}</td>", f"{look}{said}</strong></td>")
     known = pd.DataFrame({"of": facts.keys(), "found": facts.values()})
-    reached = page_lib.details("table", page_lib.table(values(verdict)))
+    reached = page_lib.details("table", page_lib.words(values(verdict)))
     seeds = "<p>A mark a seed, below it the mean and its 95 % interval.</p>"
     decided = page_lib.words(rules(verdict))
     decided += "".join(f"<p>{html.escape(text)}</p>" for text in method(verdict))
@@ -221,19 +229,19 @@ def _page(verdict: Verdict, facts: dict[str, str], picture: str, about: str) -> 
         Group(
             "What was found",
             [
-                Card("Every claim", "claims", text=listed),
+                Card("Every claim", "claims", text=listed, full=True),
                 Card("What each trial reached", "trials", picture, seeds + reached),
             ],
         ),
         Group(
             "What the masks are, and how this was decided",
             [
-                Card("At once, before training", "facts", text=page_lib.words(known)),
                 Card(
-                    "Tests",
-                    "tests",
-                    text=page_lib.words(rules(verdict)) + "".join(decided),
+                    "The first mask, before training",
+                    "facts",
+                    text=page_lib.words(known),
                 ),
+                Card("Tests", "tests", text=decided),
             ],
         ),
     ]

@@ -249,7 +249,8 @@ def _about(config: ConfigDict, judged: Judged, made: Experiment) -> str:
     return (
         f"{number} mask{'s' * (number > 1)} of {config.model.name} on "
         f"{config.data.name}, each on its weights of {of}; trials of "
-        f"{made.length:,} steps with {config.optim.name} at a rate of "
-        f"{config.optim.learning_rate:g}, as the config says."
+        f"{made.length:,} steps of {config.data.batch_size} examples with "
+        f"{config.optim.name} at a rate of {config.optim.learning_rate:g}, as the "
+        f"config says, and judged by the last."
         f"{again if config.replicates > number else ''}"
     )

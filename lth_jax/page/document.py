@@ -55,6 +55,7 @@ class Card(NamedTuple):
     svg: str = ""  # an element, of a view box
     text: str = ""  # HTML
     folded: str = ""  # HTML
+    full: bool = False  # as wide as the page, as wide figures are
 
 
 class Group(NamedTuple):
@@ -92,11 +93,11 @@ def document(title: str, head: str, groups: Iterable[Group]) -> str:
 
 def _card(card: Card) -> str:
     title, name = html.escape(card.title), html.escape(card.name)
-    found, kind = [f"<h3>{title}</h3>"], ""
+    found, kind = [f"<h3>{title}</h3>"], " full" if card.full else ""
     if card.svg:
         box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', card.svg)
         width = float(box[1]) if box else 0.0
-        kind = " full" if width > _FULL else " wide" if width > _WIDE else ""
+        kind = " full" if width > _FULL else " wide" if width > _WIDE else kind
         size = f'role="img" aria-label="{title}" tabindex="0" style="--w:{width:.0f}px"'
         svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", card.svg, count=2)
         found.append(f"<figure>{svg.replace('<svg', f'<svg {size}', 1)}</figure>")
