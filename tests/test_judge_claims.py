@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from lth_jax import judge
-from lth_jax.judge import claims, evidence
+from lth_jax.judge import claims, evidence, page
 
 MEMBER = {"rewind_step": 0, "copy": 0, "density": 0.1, "step": 10}
 
@@ -55,6 +55,23 @@ def test_masks_are_better_than_their_shuffle_where_the_interval_says_so(given, v
 def test_masks_match_dense_where_they_are_not_worse_by_what_matters(given, verdict):
     (finding,) = found(given=given, dense=[0.9] * 4).values()
     assert finding.verdict == verdict
+
+
+def test_a_verdict_says_in_words_how_masks_stand_to_each_trial():
+    reached = {
+        "given": [0.92, 0.93, 0.92, 0.93],
+        "dense": [0.90, 0.91, 0.90, 0.92],
+        "given_shuffled": [0.85, 0.86, 0.85, 0.86],
+        "given_reinit": [0.919, 0.931, 0.921, 0.929],
+        "given_random": [0.85, 0.86, 0.99, 0.93],
+        "ticket": [0.95, 0.96, 0.95, 0.96],
+    }
+    assert page.sentences(judge.verdict(rows(**reached), margin=0.5)) == (
+        "A matching ticket: +1.75 points (0.95 to 2.55) from dense. Better than its "
+        "own shuffle. Not better by 0.5 points than its own reinitialisation. Worse by "
+        "more than 0.5 points than magnitude pruning after training. Undecided whether "
+        "better than a random mask."
+    )
 
 
 def test_differences_are_of_the_same_seeds():
