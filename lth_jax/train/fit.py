@@ -71,7 +71,7 @@ def fit(
                 # This call waits for no answer of the one before: what it says is read
                 # while this one computes. No more than these two are under way, so that
                 # progress stays true and memory bounded.
-                going, finite = bool(np.any(finite)), now
+                going, finite = bool(np.asarray(finite).any()), now
                 step += steps
                 progress(steps * len(group))
             # Processes meet here only, and not at every step.

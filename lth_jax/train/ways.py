@@ -148,8 +148,9 @@ def steps_per_second(
 ) -> float:
     """Train the first group of a fleet for a while; return its member-steps a second.
 
-    Without the first step, which compiles, and starts what makes batches. Where members
-    come to `stop`, they begin anew.
+    Without two steps: the first compiles, and starts what makes batches; before the
+    second, what lays out trained members is compiled. Where members come to `stop`,
+    they begin anew.
     """
     group = next(iter(program.layout.groups(fleet)))
     trained, first = group, int(group[0].step)
@@ -165,6 +166,7 @@ def steps_per_second(
         taken = np.array(time.monotonic() - began)
         return max(float(processes.of_first(taken)), 1e-9)
 
+    take(1)
     take(1)
     steps, taken = 1, take(1)
     while taken < seconds / 2 and steps < stop - first:
