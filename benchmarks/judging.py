@@ -19,8 +19,8 @@ from typing import Any
 
 import pandas as pd
 
-from lth_jax import job, judge
-from lth_jax.judge import claims, evidence, planted
+from lth_jax import evidence, job, judge
+from lth_jax.judge import claims, planted
 from lth_jax.numbers.rows import load
 
 FIRST, MARGIN = 5, 5.0  # seeds of the first look; points, as planted spreads are wide
@@ -107,6 +107,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--kinds", nargs="*", default=list(planted.KINDS))
+    parser.add_argument("--accept_code_change", action="store_true")
     asked = parser.parse_args()
     with job.prepared(planted.planted().config):
         tables = measured(asked)
@@ -123,7 +124,8 @@ def measured(asked: argparse.Namespace) -> dict[str, list]:
         networks = networks if kind in NULL else networks // 10  # for the power alone
         truth = planted.planted(kind, seeds=networks)
         folder = asked.workdir / kind
-        judge.judge(truth.given, truth.config, folder, data=truth.data, margin=MARGIN)
+        how = {"margin": MARGIN, "accept_code_change": asked.accept_code_change}
+        judge.judge(truth.given, truth.config, folder, data=truth.data, **how)
         rows = errors(folder)
         if kind in NULL:
             tables["wrong"] += wrong(rows, kind, asked.fleets, asked.seeds)

@@ -18,7 +18,7 @@ LAYERS = [
     PURE,
     {
         *("console", "decode", "errors", "intervals", "jsonl", "machine", "settings"),
-        "sparse",
+        *("evidence", "sparse"),
     },
     {"paths", "drawing", "page"},
     {"devices"},
@@ -55,6 +55,7 @@ ALONE = {
     "devices": {"errors"},
     "drawing": set(),
     "page": set(),
+    "evidence": set(),
     "intervals": set(),
     "numbers": {"errors", "intervals", "jsonl", "paths", "pool"},
     "compare": {"config", "settings"},

@@ -13,12 +13,12 @@ import pytest
 import safetensors.numpy
 from trees import assert_same
 
-from lth_jax import export, judge, models, prune
+from lth_jax import evidence, export, judge, models, prune
 from lth_jax import masks as masks_lib
 from lth_jax.errors import ConfigError, ExportError
 from lth_jax.export import Ticket
 from lth_jax.given import Given
-from lth_jax.judge import claims, evidence, facts, files, planted, reading, trials
+from lth_jax.judge import claims, facts, files, planted, reading, trials
 from lth_jax.judge.files import MasksError
 from lth_jax.optim import optimizers as optim
 from lth_jax.train import state

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lth_jax import judge
-from lth_jax.judge import claims, evidence, page
+from lth_jax import evidence, judge
+from lth_jax.judge import claims, page
 
 MEMBER = {"rewind_step": 0, "copy": 0, "density": 0.1, "step": 10}
 
@@ -79,9 +79,41 @@ def test_differences_are_of_the_same_seeds():
     noise = np.array([0.001, -0.001, 0, 0.001, -0.001])
     (finding,) = found(given=base + 0.02 + noise, given_shuffled=base).values()
     assert finding.verdict == "shown"
-    assert finding.p_shown == pytest.approx(
-        stats.ttest_rel(base + 0.02 + noise, base, alternative="greater").pvalue
-    )
+    assert finding.mean == pytest.approx(2)
+    assert finding.p_shown == evidence.over_looks(evidence.p_above(0.02 + noise), [5])
+
+
+@pytest.mark.parametrize("n", [4, 5, 10])
+def test_p_is_the_lesser_of_a_t_test_and_of_a_signed_rank_test(n):
+    draw, lesser = np.random.default_rng(n), set()
+    for _ in range(50):
+        values = draw.standard_t(2, n) + 0.5
+        of_t = stats.ttest_1samp(values, 0.25, alternative="greater").pvalue
+        ranked = stats.wilcoxon(values - 0.25, alternative="greater", method="exact")
+        both = of_t, ranked.pvalue
+        assert evidence.p_above(values, 0.25) == pytest.approx(min(both))
+        lesser.add(both.index(min(both)))
+    assert lesser == {0, 1}
+
+
+def test_sums_of_many_ranks_are_normal():
+    values = np.random.default_rng(0).standard_cauchy(201) + 0.2
+    ranked = stats.wilcoxon(values, alternative="greater", method="exact").pvalue
+    assert evidence.p_above(values) == pytest.approx(ranked, rel=0.02)
+
+
+def test_of_equal_sizes_what_is_below_ranks_higher():
+    """1, 2 and 3 of 4 ranks are above: 6 or more of 10 have 7 of 16 sums."""
+    assert evidence.p_above([1.0, 1.0, 1.0, -50.0]) == 7 / 16
+    assert evidence.p_above([1.0, 0.0, 1.0, -50.0]) == 9 / 16  # 2 and 3 are
+
+
+def test_one_network_that_failed_does_not_hide_what_all_say():
+    below = [0.94, 0.95, 0.94, 0.93, 0.94, 0.77, 0.95, 0.94, 0.93, 0.94]
+    (finding,) = found(given=below, dense=[0.98] * 10).values()
+    assert finding.verdict == "refuted" and finding.high > -3
+    alone = stats.ttest_1samp(np.subtract(below, 0.975), 0, alternative="less")
+    assert alone.pvalue > finding.p_refuted
 
 
 def test_p_is_adjusted_for_all_claims():

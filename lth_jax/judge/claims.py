@@ -11,8 +11,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from lth_jax import evidence
 from lth_jax.intervals import interval
-from lth_jax.judge import evidence
 from lth_jax.numbers.frames import frame
 from lth_jax.numbers.rows import Rows, tidy
 from lth_jax.numbers.titles import Unit, main, unit
@@ -256,7 +256,9 @@ def _findings(
                 if n <= len(values)
             ]
             p[is_shown].append(
-                evidence.over_looks(min(each), looks) if each else math.nan
+                evidence.over_looks(min(each), looks or (len(values),))
+                if each
+                else math.nan
             )
     shown, refuted = (evidence.holm(p[is_shown]) for is_shown in (True, False))
     found = {}

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from lth_jax import drawing
 from lth_jax import page as page_lib
+from lth_jax.evidence import POWER
 from lth_jax.intervals import interval
 from lth_jax.judge.claims import ALPHA, OPEN, REFUTED, SHOWN, Finding, Verdict
-from lth_jax.judge.evidence import POWER
 from lth_jax.page import Card, Group
 
 TRIALS = {  # how they are called, and what they are
@@ -113,14 +113,15 @@ def method(verdict: Verdict) -> list[str]:
     if len(verdict.looks) > 1:
         looked = (
             f"Looks were planned at {', '.join(map(str, verdict.looks))} seeds, until "
-            "all is decided; p counts all of them (Pocock, 1977, for t statistics)."
+            "all is decided; p counts all of them (Pocock, 1977, on the scale of p)."
         )
     return [
         f"A claim is shown where its p of shown is {ALPHA / 2:g} or less, else refuted "
-        "where that of refuted is. Tests are one-sided t tests of differences between "
-        "the same seeds, positive where the masks are better; each p is adjusted for "
-        "all claims of its column (Holm, 1979), but an interval is of its own "
-        f"difference alone. {looked}",
+        "where that of refuted is. Differences are between the same seeds, positive "
+        "where the masks are better, and tests one-sided: the lesser p of a t test and "
+        "of Wilcoxon's signed-rank test, for which one seed far off is a rank, made p "
+        "of the lesser, and adjusted for all claims of its column (Holm, 1979). An "
+        f"interval is of t, and of its own difference alone. {looked}",
         "What is neither is not resolved. Behind it stands how many seeds would decide "
         f"with a probability of {POWER:g}: first if the difference is as large as it "
         f"looks, then if it is {_points(verdict)} or none. Few seeds know their spread "

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from lth_jax import lottery
+from lth_jax import evidence, lottery
 from lth_jax import masks as masks_lib
 from lth_jax.errors import ConfigError
 from lth_jax.given import Given
-from lth_jax.judge import claims, evidence
+from lth_jax.judge import claims
 from lth_jax.judge.claims import Verdict
 from lth_jax.judge.facts import facts
 from lth_jax.judge.page import text, write

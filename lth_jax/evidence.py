@@ -1,17 +1,18 @@
 """Evidence: how sure a difference is, also where it was looked at more than once.
 
-Differences are of the same seeds in pairs, and independent between seeds. Tests are
-one-sided t-tests. Whatever the spread, the t statistics of one sequence at several
-looks have one joint distribution under the null hypothesis of normal differences, so
-that the least p of all looks is a statistic whose distribution can be drawn once: the
-group-sequential test of Pocock (1977), on the scale of p as Jennison & Turnbull (2000,
-Section 4.4) propose for unknown variances, here without their approximation.
+Differences are of the same seeds in pairs, and independent between seeds. Each is
+tested twice, one-sided: by a t test, and by Wilcoxon's signed-rank test (1945), for
+which one network that failed counts no more than its rank. What tells is the lesser p
+of both, at all planned looks: under the null hypothesis of normal differences it has
+one distribution, whatever the spread, which is drawn once. So taking the lesser of two,
+and looking often, is paid for: the group-sequential test of Pocock (1977), on the scale
+of p as Jennison & Turnbull (2000, Section 4.4) propose for unknown variances, here
+without their approximation.
 """
 
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -21,6 +22,8 @@ Values = Sequence[float] | np.ndarray
 _SEQUENCES, _AT_ONCE = 200_000, 20_000  # that are drawn
 POWER = 0.8  # with which `needed` seeds decide
 _LARGEST = 1000  # of seeds that are thought of
+_EXACT = 200  # seeds; sums of more ranks are normal
+_LIKE = 20  # seeds, like whose two tests those of any number are related
 
 
 def looks(first: int, most: int) -> tuple[int, ...]:
@@ -36,42 +39,62 @@ def looks(first: int, most: int) -> tuple[int, ...]:
 
 
 def p_above(values: Values, bound: float = 0.0) -> float:
-    """Return p of a mean that is at most `bound`: the paired t-test, one-sided.
+    """Return the lesser p of two tests of differences that are at most `bound`.
 
     Of differences that are all equal, 0 or 1. NaN of fewer than two, or of NaN.
+    `over_looks` says how probable so low a p is.
 
     >>> round(p_above([1.0, 2.0, 3.0]), 4), p_above([1.0, 1.0]), p_above([0.0, 0.0])
     (0.0371, 0.0, 1.0)
+    >>> p_above([1.0, 2.0, 3.0, 100.0])  # above 0 all four: 1 of 16
+    0.0625
     """
     found = np.asarray(values, float) - bound
     if found.size < 2 or np.isnan(found).any():
         return math.nan
-    return float(_p(found.mean(), found.std(ddof=1), found.size))
+    return float(_p(found[None])[0])
 
 
-def _p(mean: Any, std: Any, n: int) -> Any:
-    """Return one-sided p of means of n numbers, which have these deviations."""
+def _p(values: Float[np.ndarray, "samples n"]) -> Float[np.ndarray, " samples"]:
+    """Return of each sample the lesser p of a t test and of Wilcoxon's, one-sided."""
+    n, mean, std = values.shape[1], values.mean(1), values.std(1, ddof=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(std > 0, mean / std * math.sqrt(n), np.sign(mean) * np.inf)
     t = np.where((std == 0) & (mean == 0), -np.inf, t)
-    return special.stdtr(n - 1, -t)
+    # Of equal sizes those above 0 have the lower ranks: p is none too low.
+    order = np.lexsort((values <= 0, np.abs(values)), axis=1)
+    ranks = np.take_along_axis(values > 0, order, axis=1) @ np.arange(1, n + 1)
+    if n <= _EXACT:
+        ranked = _at_least(n)[ranks]
+    else:
+        spread = math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
+        ranked = special.ndtr((n * (n + 1) / 4 + 0.5 - ranks) / spread)
+    return np.minimum(special.stdtr(n - 1, -t), ranked)
+
+
+@functools.cache
+def _at_least(n: int) -> Float[np.ndarray, " sums"]:
+    """Return how probable each sum of ranks 1 to n, or more, is by chance."""
+    found = np.ones(1)
+    for rank in range(1, n + 1):
+        none = np.zeros(rank)
+        found = (np.concatenate([found, none]) + np.concatenate([none, found])) / 2
+    return found[::-1].cumsum()[::-1]
 
 
 def over_looks(p: float, looks: Sequence[int]) -> float:
     """Return how probable it is that the least p of all looks is so low by chance.
 
     Args:
-        p: the least so far.
+        p: the least so far, as of `p_above`.
         looks: at how many seeds one looks or would have, as planned before the first.
 
-    >>> over_looks(0.02, [5])
-    0.02
-    >>> 0.02 < over_looks(0.02, [5, 8, 12, 18, 20]) < 5 * 0.02
+    >>> 0.02 < over_looks(0.02, [10]) < over_looks(0.02, [5, 8, 12, 18, 20]) < 0.1
     True
     """
-    if len(looks) < 2 or math.isnan(p):
+    if math.isnan(p):
         return p
-    least = _least(tuple(looks))
+    least = _least(tuple(looks) if len(looks) > 1 else (min(*looks, _LIKE),))
     return float(np.searchsorted(least, p, side="right") + 1) / (least.size + 1)
 
 
@@ -81,10 +104,7 @@ def _least(looks: tuple[int, ...]) -> Float[np.ndarray, " sequences"]:
     draw, found = np.random.default_rng(0), []
     for _ in range(_SEQUENCES // _AT_ONCE):
         numbers = draw.standard_normal((_AT_ONCE, looks[-1]))
-        several = []
-        for n in looks:
-            some = numbers[:, :n]
-            several.append(_p(some.mean(1), some.std(1, ddof=1), n))
+        several = [_p(numbers[:, :n]) for n in looks]
         found.append(np.min(several, axis=0))
     return np.sort(np.concatenate(found))
 
@@ -110,14 +130,14 @@ def needed(
     """Return how many seeds would decide, by the spread that was seen.
 
     A mean that is `difference` away from a bound is then found to be away from it with
-    probability `POWER`, in a one-sided test at `alpha` (of looks, at what each has of
-    it). The spread is the upper end of its one-sided interval of 80 %, so that few
+    probability `POWER`, by the t test alone, at what `alpha` leaves for each test and
+    look. The spread is the upper end of its one-sided interval of 80 %, so that few
     seeds promise no more than they know (Browne, 1995).
 
     None above a thousand, of fewer than two numbers, and of a spread of 0.
 
     >>> needed([0.0, 1.0, 2.0], 1.0, 0.025), needed([0.0, 0.1, 0.2], 1.0, 0.025)
-    (38, 3)
+    (39, 3)
     """
     found = np.asarray(values, float)
     if found.size < 2 or not found.std() or np.isnan(found).any():
@@ -125,9 +145,8 @@ def needed(
     freedom = found.size - 1
     low = special.chdtri(freedom, POWER)  # exceeded with this probability
     std = found.std(ddof=1) * math.sqrt(freedom / low)
-    if len(looks) > 1:
-        least = _least(tuple(looks))
-        alpha = float(least[max(0, int(alpha * least.size) - 1)])
+    least = _least(tuple(looks) or (_LIKE,))
+    alpha = float(least[max(0, int(alpha * least.size) - 1)])
     n = np.arange(2, _LARGEST + 1)
     bound = special.stdtrit(n - 1, 1 - alpha)
     missed = special.nctdtr(n - 1, difference / std * np.sqrt(n), bound)
