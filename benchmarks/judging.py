@@ -17,9 +17,11 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lth_jax import evidence, job, judge
+from lth_jax.intervals import interval
 from lth_jax.judge import claims, planted
 from lth_jax.numbers.rows import load
 
@@ -31,23 +33,35 @@ NULL = {  # claims that do not hold, by kind
 }
 
 
-def verdict(rows: pd.DataFrame, first: int, n: int, looks: tuple[int, ...]) -> Any:
-    """Return the verdict on n networks from the first on, looked at as planned."""
-    own = rows[rows["replicate"].between(first, first + n - 1)]
+def differences(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return by claim how much better the judged is, in points, a network each."""
+    found = judge.verdict(rows, margin=MARGIN)
+    return {
+        name: np.subtract(found.values["judged"], found.values[f.question.other])
+        for name, f in found.findings.items()
+    }
+
+
+def verdict(
+    all_of: dict[str, np.ndarray], first: int, n: int, looks: tuple[int, ...] = ()
+) -> dict[str, claims.Finding]:
+    """Return what is found on n networks from the first on, looked at as planned."""
     for look in looks or (n,):
-        some = own[own["replicate"] < first + look]
-        found = judge.verdict(some, margin=MARGIN, looks=looks)
-        if found.is_resolved:
+        some = {name: values[first : first + look] for name, values in all_of.items()}
+        found = claims.findings(some, MARGIN, looks)
+        if all(finding.verdict != claims.OPEN for finding in found.values()):
             break
     return found
 
 
-def wrong(rows: pd.DataFrame, kind: str, fleets: int, seeds: int) -> list[dict]:
+def wrong(
+    all_of: dict[str, np.ndarray], kind: str, fleets: int, seeds: int
+) -> list[dict]:
     """Return how many fleets show what does not hold, of every claim and of any."""
     lines = []
     for looks in ((), evidence.looks(FIRST, seeds)):
-        found = [verdict(rows, i * seeds, seeds, looks) for i in range(fleets)]
-        shown = pd.DataFrame([v.findings for v in found])[[*NULL[kind]]]
+        found = [verdict(all_of, i * seeds, seeds, looks) for i in range(fleets)]
+        shown = pd.DataFrame(found)[[*NULL[kind]]]
         shown = shown.map(lambda finding: finding.verdict == claims.SHOWN)
         shown["any of them"] = shown.any(axis=1)
         for claim, times in shown.sum().items():
@@ -58,38 +72,34 @@ def wrong(rows: pd.DataFrame, kind: str, fleets: int, seeds: int) -> list[dict]:
     return lines
 
 
-def decided(rows: pd.DataFrame, kind: str, networks: int) -> dict[str, Any]:
+def decided(all_of: dict[str, np.ndarray], kind: str, networks: int) -> dict[str, Any]:
     """Return how often as many seeds as the judge asked for decide an open claim.
 
     Of claims that hold by more than the margin, or not at all; others have no number.
     """
     asked = right = left = 0
+    clear = {name: is_clear(name, values) for name, values in all_of.items()}
     for first in range(0, networks, FIRST):
-        before = verdict(rows, first, FIRST, ())
-        for name, finding in before.findings.items():
-            if finding.verdict != claims.OPEN or not is_clear(rows, name):
+        for name, finding in verdict(all_of, first, FIRST).items():
+            if finding.verdict != claims.OPEN or not clear[name]:
                 continue
             if not finding.needed or finding.needed > networks - FIRST:
                 left += 1
                 continue
             start = (first + FIRST) % networks
             start = start if start + finding.needed <= networks else 0
-            after = verdict(rows, start, finding.needed, ()).findings[name]
+            after = verdict(all_of, start, finding.needed)[name]
             asked, right = asked + 1, right + (after.verdict != claims.OPEN)
     return {"kind": kind, "asked": asked, "decided": right, "too many": left}
 
 
-def is_clear(rows: pd.DataFrame, claim: str) -> bool:
+def is_clear(claim: str, values: np.ndarray) -> bool:
     """Return whether a claim, by all networks, holds by the margin or not at all."""
-    truth = _TRUTH.setdefault(id(rows), judge.verdict(rows, margin=MARGIN)).findings
-    bound = 0.0 if truth[claim].question.better else -MARGIN
-    above = truth[claim].mean - bound
+    better, truth = claims.QUESTIONS[claim].better, interval(values)
+    above = truth.mean - (0.0 if better else -MARGIN)
     # Where nothing is different, the mean of all is within its own error of none.
-    near = abs(above) <= truth[claim].high - truth[claim].mean
-    return above >= MARGIN or near and truth[claim].question.better or above <= -MARGIN
-
-
-_TRUTH: dict[int, Any] = {}
+    near = abs(above) <= truth.high - truth.mean
+    return above >= MARGIN or near and better or above <= -MARGIN
 
 
 def upper(times: int, of: int) -> float:
@@ -126,10 +136,10 @@ def measured(asked: argparse.Namespace) -> dict[str, list]:
         folder = asked.workdir / kind
         how = {"margin": MARGIN, "accept_code_change": asked.accept_code_change}
         judge.judge(truth.given, truth.config, folder, data=truth.data, **how)
-        rows = errors(folder)
+        all_of = differences(errors(folder))
         if kind in NULL:
-            tables["wrong"] += wrong(rows, kind, asked.fleets, asked.seeds)
-        tables["decided"].append(decided(rows, kind, networks))
+            tables["wrong"] += wrong(all_of, kind, asked.fleets, asked.seeds)
+        tables["decided"].append(decided(all_of, kind, networks))
     return tables
 
 

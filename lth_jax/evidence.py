@@ -10,6 +10,7 @@ of p as Jennison & Turnbull (2000, Section 4.4) propose for unknown variances, h
 without their approximation.
 """
 
+import bisect
 import functools
 import math
 from collections.abc import Sequence
@@ -147,8 +148,11 @@ def needed(
     std = found.std(ddof=1) * math.sqrt(freedom / low)
     least = _least(tuple(looks) or (_LIKE,))
     alpha = float(least[max(0, int(alpha * least.size) - 1)])
-    n = np.arange(2, _LARGEST + 1)
-    bound = special.stdtrit(n - 1, 1 - alpha)
-    missed = special.nctdtr(n - 1, difference / std * np.sqrt(n), bound)
-    enough = np.flatnonzero(1 - missed >= POWER)
-    return int(n[enough[0]]) if enough.size else None
+
+    def power(n: int) -> float:
+        bound = special.stdtrit(n - 1, 1 - alpha)
+        return 1 - special.nctdtr(n - 1, difference / std * math.sqrt(n), bound)
+
+    numbers = range(2, _LARGEST + 1)  # of which more have more power
+    found = bisect.bisect_left(numbers, POWER, key=power)
+    return numbers[found] if found < len(numbers) else None

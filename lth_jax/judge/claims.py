@@ -8,7 +8,7 @@ by as much.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lth_jax import evidence
@@ -195,7 +195,7 @@ def judge(
         for name, question in asked.items()
     }
     return Verdict(
-        _findings(asked, differences, margin, tuple(looks)),
+        findings(differences, margin, tuple(looks)),
         measure,
         shown,
         margin,
@@ -239,12 +239,22 @@ def _values(
     return found, float(own["density"].mean())
 
 
-def _findings(
-    asked: dict[str, Question],
-    differences: dict[str, list[float]],
+def findings(
+    differences: Mapping[str, evidence.Values],
     margin: float,
-    looks: tuple[int, ...],
+    looks: tuple[int, ...] = (),
 ) -> dict[str, Finding]:
+    """Return what differences say of claims, all of them together.
+
+    Args:
+        differences: by a key of QUESTIONS, how much better the judged is, a seed each.
+        margin, looks: as of `judge`.
+
+    >>> found = findings({"positions": [1.0, 2.0, 1.5, 1.8, 1.2]}, 0.5)
+    >>> str(found["positions"])
+    'beats its own shuffle: shown'
+    """
+    asked = {name: QUESTIONS[name] for name in differences}
     p: dict[bool, list[float]] = {True: [], False: []}
     for name, question in asked.items():
         values = differences[name]
