@@ -95,8 +95,13 @@ def over_looks(p: float, looks: Sequence[int]) -> float:
     """
     if math.isnan(p):
         return p
-    least = _least(tuple(looks) if len(looks) > 1 else (min(*looks, _LIKE),))
+    least = _lesser(looks)
     return float(np.searchsorted(least, p, side="right") + 1) / (least.size + 1)
+
+
+def _lesser(looks: Sequence[int]) -> Float[np.ndarray, " sequences"]:
+    """Return `_least` of some looks; one at many seeds is like one at `_LIKE`."""
+    return _least(tuple(looks) if len(looks) > 1 else (min([_LIKE, *looks]),))
 
 
 @functools.cache
@@ -146,7 +151,7 @@ def needed(
     freedom = found.size - 1
     low = special.chdtri(freedom, POWER)  # exceeded with this probability
     std = found.std(ddof=1) * math.sqrt(freedom / low)
-    least = _least(tuple(looks) or (_LIKE,))
+    least = _lesser(looks)
     alpha = float(least[max(0, int(alpha * least.size) - 1)])
 
     def power(n: int) -> float:
@@ -154,5 +159,5 @@ def needed(
         return 1 - special.nctdtr(n - 1, difference / std * math.sqrt(n), bound)
 
     numbers = range(2, _LARGEST + 1)  # of which more have more power
-    found = bisect.bisect_left(numbers, POWER, key=power)
-    return numbers[found] if found < len(numbers) else None
+    place = bisect.bisect_left(numbers, POWER, key=power)
+    return numbers[place] if place < len(numbers) else None

@@ -258,17 +258,16 @@ def findings(
     p: dict[bool, list[float]] = {True: [], False: []}
     for name, question in asked.items():
         values = differences[name]
+        planned = looks or (len(values),)
         for is_shown in p:
             bound, sign = _bound(question, margin, is_shown), 1 if is_shown else -1
             each = [
                 evidence.p_above([sign * x for x in values[:n]], sign * bound)
-                for n in looks or [len(values)]
+                for n in planned
                 if n <= len(values)
             ]
             p[is_shown].append(
-                evidence.over_looks(min(each), looks or (len(values),))
-                if each
-                else math.nan
+                evidence.over_looks(min(each), planned) if each else math.nan
             )
     shown, refuted = (evidence.holm(p[is_shown]) for is_shown in (True, False))
     found = {}

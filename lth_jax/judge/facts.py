@@ -105,7 +105,8 @@ def _connected(
     number = sum(int(n) for n in jax.tree.leaves(on_way))
     if not number:
         return "no: the masks cut all inputs from all outputs"
+    cut = "; the others begin or end at units that are cut off"
     return (
-        f"yes: {number:,} of {kept:,} kept weights lie on a way from inputs to outputs;"
-        " units without kept inputs or outputs have the others"
+        f"yes: {number:,} of {kept:,} kept weights lie on a way from inputs to outputs"
+        f"{cut if number < kept else ''}"
     )

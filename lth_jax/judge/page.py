@@ -119,9 +119,10 @@ def method(verdict: Verdict) -> list[str]:
         f"A claim is shown where its p of shown is {ALPHA / 2:g} or less, else refuted "
         "where that of refuted is. Differences are between the same seeds, positive "
         "where the masks are better, and tests one-sided: the lesser p of a t test and "
-        "of Wilcoxon's signed-rank test, for which one seed far off is a rank, made p "
-        "of the lesser, and adjusted for all claims of its column (Holm, 1979). An "
-        f"interval is of t, and of its own difference alone. {looked}",
+        "of Wilcoxon's signed-rank test, which one seed far off does not sway. That is "
+        "corrected for being the lesser of two, and adjusted for all claims of its "
+        "column (Holm, 1979). An interval is of t, and of its own difference alone. "
+        f"{looked}",
         "What is neither is not resolved. Behind it stands how many seeds would decide "
         f"with a probability of {POWER:g}: first if the difference is as large as it "
         f"looks, then if it is {_points(verdict)} or none. Few seeds know their spread "

@@ -251,6 +251,6 @@ def _about(config: ConfigDict, judged: Judged, made: Experiment) -> str:
         f"{config.data.name}, each on its weights of {of}; trials of "
         f"{made.length:,} steps of {config.data.batch_size} examples with "
         f"{config.optim.name} at a rate of {config.optim.learning_rate:g}, as the "
-        f"config says, and judged by the last."
+        "config says, and judged by their last step."
         f"{again if config.replicates > number else ''}"
     )

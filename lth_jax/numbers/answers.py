@@ -5,6 +5,7 @@ task's error on the test. A difference is resolved where the 95 % t interval of 
 paired differences is on one side of 0.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -22,11 +23,7 @@ _CONTROLS = ("random_reinit", "shuffled_mask", "random_mask")
 _AGAIN = ("fine_tune", "fine_tune_small", "long")
 _RIVALS = ("uniform_mask", "erk_mask", "table_mask", "set", "rigl", "rigl_3", "gmp")
 _RIVALS += ("dense_equal_bill",)
-_TUNED = tuple(
-    (branch, other)
-    for branch in ("fine_tune", "fine_tune_small")
-    for other in ("ticket", "long")
-)
+_TUNED = [*itertools.product(("fine_tune", "fine_tune_small"), ("ticket", "long"))]
 _SEEDS = (("transported", "sibling_mask"), ("sibling_mask", "shuffled_mask"))
 _MOST = 4  # densities that are listed
 _REWOUND = "when rewound to step "
