@@ -106,6 +106,7 @@ def test_of_equal_sizes_what_is_below_ranks_higher():
     """1, 2 and 3 of 4 ranks are above: 6 or more of 10 have 7 of 16 sums."""
     assert evidence.p_above([1.0, 1.0, 1.0, -50.0]) == 7 / 16
     assert evidence.p_above([1.0, 0.0, 1.0, -50.0]) == 9 / 16  # 2 and 3 are
+    assert evidence.p_above([1.0, 1.0, -1.0, 1.0, -50.0]) == 22 / 32  # 1 to 3 are
 
 
 def test_one_network_that_failed_does_not_hide_what_all_say():
