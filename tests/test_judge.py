@@ -334,10 +334,18 @@ def test_what_a_page_says_is_in_its_json(judged):
     assert found["facts"]["connected"].startswith("yes: 20 of 20")
 
 
-def test_other_looks_than_planned_are_refused(judged):
+def test_what_was_planned_otherwise_is_refused(judged):
     truth, folder, _ = judged
     with pytest.raises(ConfigError, match="planned with looks at"):
         judge.judge(truth.given, truth.config, folder, data=truth.data)
+
+
+def test_a_margin_is_not_chosen_after_an_outcome(tmp_path):
+    trials._keep_plan(tmp_path, (3, 5), 0.5)
+    trials._keep_plan(tmp_path, (3, 5), 0.5)
+    with pytest.raises(ConfigError, match="^--margin: .* with 0.5, and not with 2; k"):
+        trials._keep_plan(tmp_path, (3, 5), 2.0)
+    assert json.loads((tmp_path / "looks.json").read_text())["margin"] == 0.5
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def judge(
     planned = prepare(masks, config, **options)
     config, judged, made, looks, margin = planned
     directory = local(workdir, "--workdir")
-    _keep_looks(directory, looks)
+    _keep_plan(directory, looks, margin)
     known, about = _facts(judged, made, config), _about(config, judged, made)
     for n in looks:
         with config.unlocked():
@@ -212,20 +212,27 @@ def _check_config(config: ConfigDict, until: str, most: int) -> None:
             raise ConfigError(f"config.sweep.{name}: masks are judged in one setting")
 
 
-def _keep_looks(directory: Path, looks: Sequence[int]) -> None:
-    """Write at how many seeds one looks; raise ConfigError if others were planned.
+def _keep_plan(directory: Path, looks: Sequence[int], margin: float) -> None:
+    """Write what was planned before any outcome; raise ConfigError if it was another.
 
-    Looking oftener than planned would show what does not hold more often than said.
+    Looking oftener, or for a difference chosen when some are known, would show what
+    does not hold more often than said.
     """
-    path = directory / "looks.json"
-    if path.exists() and (there := json.loads(path.read_text())) != [*looks]:
+    path, plan = directory / "looks.json", {"looks": [*looks], "margin": margin}
+    there = json.loads(path.read_text()) if path.exists() else plan
+    if there["looks"] != plan["looks"]:
         raise ConfigError(
-            f"--workdir: {directory} was planned with looks at {there} seeds, and "
-            f"not at {[*looks]}; keep --until, --most and config.replicates, or take "
-            "another folder"
+            f"--workdir: {directory} was planned with looks at {there['looks']} seeds, "
+            f"and not at {[*looks]}; keep --until, --most and config.replicates, or "
+            "take another folder"
+        )
+    if there["margin"] != margin:
+        raise ConfigError(
+            f"--margin: {directory} was planned with {there['margin']:g}, and not with "
+            f"{margin:g}; keep it, or take another folder"
         )
     directory.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([*looks]))
+    path.write_text(json.dumps(plan))
 
 
 def _facts(judged: Judged, made: Experiment, config: ConfigDict) -> dict[str, str]:
