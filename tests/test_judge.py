@@ -340,18 +340,59 @@ def test_what_was_planned_otherwise_is_refused(judged):
         judge.judge(truth.given, truth.config, folder, data=truth.data)
 
 
-def test_a_margin_is_not_chosen_after_an_outcome(tmp_path):
-    trials._keep_plan(tmp_path, (3, 5), 0.5)
-    trials._keep_plan(tmp_path, (3, 5), 0.5)
-    with pytest.raises(ConfigError, match="^--margin: .* with 0.5, and not with 2; k"):
-        trials._keep_plan(tmp_path, (3, 5), 2.0)
-    assert json.loads((tmp_path / "looks.json").read_text())["margin"] == 0.5
+def test_a_judgement_that_has_grown_goes_on(judged):
+    """The folder has three seeds then, and the first look was at two."""
+    truth, folder, looks = judged
+    assert json.loads((folder / "config.json").read_text())["replicates"] == 3
+    page = (folder / "verdict" / "index.html").read_text()
+    again, seen = truth.config.copy_and_resolve_references(), []
+    with again.unlocked():
+        again.replicates = 2
+    how = {"until": "resolved", "most": 3, "margin": 10.0, "say": seen.append}
+    found = judge.judge(truth.given, again, folder, data=truth.data, **how)
+    assert found.verdict == looks[-1].verdict and not seen
+    assert (folder / "verdict" / "index.html").read_text() == page
+
+
+def test_what_was_planned_is_kept(tmp_path):
+    folder = tmp_path / "run"
+    assert trials._begin(folder, (3, 5), 0.5) == trials._begin(folder, (3, 5), 0.5) == 3
+    with pytest.raises(
+        ConfigError, match="^--margin: .* with 0.5, and not with 2.0; k"
+    ):
+        trials._begin(folder, (3, 5), 2.0)
+    with pytest.raises(
+        ConfigError, match=r"^--workdir: .* with looks at \[3, 5\] seeds"
+    ):
+        trials._begin(folder, (3,), 0.5)
+    (folder / "config.json").write_text('{"replicates": 5}')
+    assert trials._begin(folder, (3, 5), 0.5) == 5
+
+
+@pytest.mark.parametrize("there", ["", "[2, 3]", '{"looks": [3]}'])
+def test_a_damaged_plan_is_one_line(tmp_path, there):
+    (tmp_path / "looks.json").write_text(there)
+    with pytest.raises(ConfigError, match="^--(workdir|margin): "):
+        trials._begin(tmp_path, (3,), 0.5)
+
+
+def test_folders_of_something_else_are_refused_and_left_alone(tmp_path):
+    (tmp_path / "config.json").write_text('{"replicates": 3}')
+    with pytest.raises(ConfigError, match="is of a run that judges nothing"):
+        trials._begin(tmp_path, (3,), 0.5)
+    assert not (tmp_path / "looks.json").exists()
+    with pytest.raises(ConfigError, match="^--workdir: .*Not a directory"):
+        trials._begin(tmp_path / "config.json" / "run", (3,), 0.5)
 
 
 @pytest.mark.parametrize(
     ("changed", "options", "said"),
     [
         ({"replicates": 1}, {}, "config.replicates: 1 seed has no spread"),
+        ({}, {"margin": 0.0}, "--margin: say which difference"),
+        ({}, {"margin": float("nan")}, "--margin: say which difference"),
+        ({}, {"margin": float("inf")}, "--margin: say which difference"),
+        ({}, {"until": "resolved", "most": 1001}, "--most: 1001 is above 1,000"),
         ({"sweep.learning_rate": (0.1, 0.2)}, {}, "config.sweep.learning_rate"),
         ({}, {"until": "tomorrow"}, "--until: 'tomorrow' is not 'resolved'"),
         ({}, {"until": "resolved", "most": 1}, "--most: 1 seeds are fewer"),

@@ -11,88 +11,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from lth_jax import evidence
 from lth_jax.intervals import interval
+from lth_jax.judge.questions import QUESTIONS, TRIALS, Question
 from lth_jax.numbers.frames import frame
 from lth_jax.numbers.rows import Rows, tidy
 from lth_jax.numbers.titles import Unit, main, unit
 
 SHOWN, REFUTED, OPEN = "shown", "refuted", "not resolved"
 ALPHA = 0.05  # of intervals; half of it on each side
-
-
-class Question(NamedTuple):
-    """What is asked of masks."""
-
-    claim: str  # what is said, as "beats its own shuffle"
-    shown: str  # what follows
-    refuted: str  # what follows where it does not hold
-    other: str  # the trial that it is compared with
-    better: bool  # said to be better, or else as good
-
-
-QUESTIONS = {
-    "dense": Question(
-        "matches dense",
-        "as good as the dense network: a matching ticket",
-        "worse than the dense network: no matching ticket",
-        "dense",
-        False,
-    ),
-    "positions": Question(
-        "beats its own shuffle",
-        "which weights of a layer are kept matters, not how many alone",
-        "as many weights of each layer do as well, wherever they are",
-        "shuffled",
-        True,
-    ),
-    "weights": Question(
-        "beats its own reinitialisation",
-        "the weights under the masks matter",
-        "new weights under the masks do as well",
-        "reinit",
-        True,
-    ),
-    "random": Question(
-        "beats a random mask",
-        "better than as many weights anywhere",
-        "as many weights anywhere do as well",
-        "random",
-        True,
-    ),
-    "seed": Question(
-        "beats another seed's mask",
-        "the masks belong to their own seeds",
-        "another seed's masks do as well",
-        "sibling",
-        True,
-    ),
-    "found": Question(
-        "comes near magnitude pruning after training",
-        "as good as what magnitude pruning and rewinding find here",
-        "magnitude pruning and rewinding find better ones here",
-        "found",
-        False,
-    ),
-}
-# By the branch that is judged: the branches that are its trials.
-TRIALS: dict[str, dict[str, str]] = {
-    "given": {
-        "dense": "dense",
-        "shuffled": "given_shuffled",
-        "reinit": "given_reinit",
-        "random": "given_random",
-        "sibling": "given_sibling",
-        "found": "ticket",
-    },
-    "ticket": {
-        "dense": "dense",
-        "shuffled": "shuffled_mask",
-        "reinit": "random_reinit",
-        "random": "random_mask",
-        "sibling": "sibling_mask",
-    },
-}
 
 
 class Finding(NamedTuple):
@@ -106,8 +35,8 @@ class Finding(NamedTuple):
     p_shown: float  # adjusted for all claims, and for looks
     p_refuted: float
     n: int  # seeds
-    # About how many would decide, where it is open: if the difference is as large as it
-    # looks, and whatever it is. None for more than a thousand.
+    # About how many would decide, where it is open: if the difference is as it looks,
+    # and if it is the margin or none. As of `evidence.needed`.
     likely: int | None = None
     needed: int | None = None
 
@@ -118,17 +47,19 @@ class Finding(NamedTuple):
         return said.get(self.verdict, "not known at this number of seeds")
 
     def __str__(self) -> str:
-        need = f": {self.seeds} seeds would be needed" if self.verdict == OPEN else ""
+        need = f": {self.seeds} seeds" if self.verdict == OPEN else ""
         return f"{self.question.claim}: {self.verdict}{need}"
 
     @property
     def seeds(self) -> str:
         """How many would be needed, in words."""
-        if not self.likely:
-            return "more than n = 1,000"
-        most = f"{self.needed:,}" if self.needed else "more than 1,000"
-        upto = f" to {most}" if self.needed != self.likely else ""
-        return f"about n = {self.likely}{upto}"
+        if self.likely is None or self.needed is None:
+            return "needs more"
+        few, many = (
+            f"{n:,}" if n <= evidence.LARGEST else f"more than {evidence.LARGEST:,}"
+            for n in sorted([self.likely, self.needed])
+        )
+        return f"needs about {few}" + f" to {many}" * (few != many)
 
 
 class Verdict(NamedTuple):
@@ -170,27 +101,34 @@ def judge(
             `setting` and `run`, where there are several.
 
     Raises:
-        ValueError: no such branch, no control beside it, or several rewind steps,
-            settings or runs.
+        ValueError: no such branch, no control beside it, several rewind steps, settings
+            or runs, or an argument that is none; the line names it.
     """
-    rows, trials = tidy(rows), TRIALS[judged]
+    if judged not in TRIALS:
+        raise ValueError(f"judged: {judged!r} is not one of {', '.join(TRIALS)}")
+    if wrong := where.keys() - {"level", "rewind_step", "setting", "run"}:
+        raise ValueError(f"where: {', '.join(sorted(wrong))}: no column to choose by")
+    if list(looks) != sorted({*looks}) or min(looks, default=2) < 2:
+        raise ValueError(f"looks: {[*looks]} do not rise from 2 seeds or more")
+    rows = tidy(rows)
     measure = main(rows)
     shown = unit(rows, measure)
     margin = margin if margin is not None else default_margin(shown.name)
-    if margin is None or not margin > 0:
+    if margin is None or not 0 < margin < math.inf:
         raise ValueError(
             f"margin: say which difference of {measure} would matter, above 0"
         )
-    values, density = _values(rows, measure, judged, trials, where)
+    values, density = _values(rows, measure, judged, TRIALS[judged], where)
     sign = shown.factor if shown.higher_is_better else -shown.factor
     asked = {name: q for name, q in QUESTIONS.items() if q.other in values}
     if not asked:
         raise ValueError(f"rows: nothing was trained beside {judged!r} to compare with")
+    seeds = sorted(set[int]().union(*values.values()))
     differences = {
         name: [
-            sign * (values["judged"][seed] - x)
-            for seed, x in values[question.other].items()
-            if seed in values["judged"]
+            sign * (values["judged"].get(i, math.nan) - others.get(i, math.nan))
+            for others in [values[question.other]]
+            for i in seeds
         ]
         for name, question in asked.items()
     }
@@ -200,7 +138,7 @@ def judge(
         shown,
         margin,
         density,
-        tuple(looks) or (len(values["judged"]),),
+        tuple(looks) or (len(seeds),),
         {t: [shown.factor * x for x in v.values()] for t, v in values.items()},
     )
 
@@ -224,6 +162,11 @@ def _values(
         there = ", ".join(dict.fromkeys(numbers["branch"])) or "none"
         raise ValueError(f"rows: there is no {judged!r}; branches are {there}")
     level = own["level"].max() if level is None else level
+    if level not in set(own["level"]):
+        there = ", ".join(map(str, sorted({*own["level"]})))
+        raise ValueError(
+            f"level: {judged!r} was trained at {there}, and not at {level}"
+        )
     own = own[own["level"] == level]
     for name in ("run", "setting", "rewind_step"):
         if len(several := [*dict.fromkeys(own[name])]) > 1:
@@ -247,7 +190,8 @@ def findings(
     """Return what differences say of claims, all of them together.
 
     Args:
-        differences: by a key of QUESTIONS, how much better the judged is, a seed each.
+        differences: by a key of QUESTIONS, how much better the judged is, a seed each;
+            NaN of a seed with a network that diverged, which is left out.
         margin, looks: as of `judge`.
 
     >>> found = findings({"positions": [1.0, 2.0, 1.5, 1.8, 1.2]}, 0.5)
@@ -255,24 +199,24 @@ def findings(
     'beats its own shuffle: shown'
     """
     asked = {name: QUESTIONS[name] for name in differences}
-    p: dict[bool, list[float]] = {True: [], False: []}
+    there = {name: np.asarray(x, float) for name, x in differences.items()}
+    p = {is_shown: [] for is_shown in (True, False)}
     for name, question in asked.items():
-        values = differences[name]
-        planned = looks or (len(values),)
+        planned = looks or (len(there[name]),)
         for is_shown in p:
             bound, sign = _bound(question, margin, is_shown), 1 if is_shown else -1
             each = [
-                evidence.p_above([sign * x for x in values[:n]], sign * bound)
+                evidence.p_above(sign * _known(there[name][:n]), sign * bound)
                 for n in planned
-                if n <= len(values)
+                if n <= len(there[name])
             ]
-            p[is_shown].append(
-                evidence.over_looks(min(each), planned) if each else math.nan
-            )
+            least = min((x for x in each if not math.isnan(x)), default=math.nan)
+            p[is_shown].append(evidence.over_looks(least, planned))
     shown, refuted = (evidence.holm(p[is_shown]) for is_shown in (True, False))
     found = {}
     for i, (name, question) in enumerate(asked.items()):
-        mean, low, high, _, n = interval(differences[name])
+        values = _known(there[name])
+        mean, low, high, _, n = interval(values)
         verdict = SHOWN if shown[i] <= ALPHA / 2 else OPEN
         verdict = REFUTED if verdict == OPEN and refuted[i] <= ALPHA / 2 else verdict
         found[name] = Finding(
@@ -280,14 +224,17 @@ def findings(
         )
         if verdict == OPEN:
             level = ALPHA / 2 / len(asked)
-            apart = [abs(mean - _bound(question, margin, x)) for x in (True, False)]
+            apart = max(abs(mean - _bound(question, margin, x)) for x in (True, False))
             seen, worst = (
-                evidence.needed(differences[name], x, level, looks)
-                for x in (max(margin, *apart), margin)
+                evidence.needed(values, x, level, looks) for x in (apart, margin)
             )
             seen, worst = (x and max(x, n + 1) for x in (seen, worst))
             found[name] = found[name]._replace(likely=seen, needed=worst)
     return found
+
+
+def _known(values: np.ndarray) -> np.ndarray:
+    return values[~np.isnan(values)]
 
 
 def _bound(question: Question, margin: float, is_shown: bool) -> float:

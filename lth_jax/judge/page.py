@@ -3,6 +3,7 @@
 import html
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def _p(p: float) -> str:
 
 
 def _more(finding: Finding) -> str:
-    return f" ({finding.seeds} needed)" if finding.verdict == OPEN else ""
+    return f" ({finding.seeds})" if finding.verdict == OPEN else ""
 
 
 def rules(verdict: Verdict) -> pd.DataFrame:
@@ -124,9 +125,11 @@ def method(verdict: Verdict) -> list[str]:
         "column (Holm, 1979). An interval is of t, and of its own difference alone. "
         f"{looked}",
         "What is neither is not resolved. Behind it stands how many seeds would decide "
-        f"with a probability of {POWER:g}: first if the difference is as large as it "
-        f"looks, then if it is {_points(verdict)} or none. Few seeds know their spread "
-        "badly: it is taken to be at the upper end of its interval.",
+        f"with a probability of {POWER:g}: of two numbers, one if the difference is as "
+        f"it looks, the other if it is {_points(verdict)} or none. Few seeds know the "
+        "spread badly: it is taken to be at the upper end of its interval.",
+        "All p are right for normal differences. Where a few seeds fail and the others "
+        "do not, ranks tell of the others: read the interval, too.",
     ]
 
 
@@ -198,11 +201,13 @@ def draw(verdict: Verdict) -> Figure:
     return figure
 
 
-def write(verdict: Verdict, facts: dict[str, str], directory: Path, about: str) -> Path:
+def write(
+    verdict: Verdict, facts: dict[str, str], directory: Path, about: Sequence[str]
+) -> Path:
     """Write `verdict.json`, a picture and `index.html` into a folder; return the page.
 
     Args:
-        about: in a line, what was judged and how it was trained.
+        about: in a line each, what was judged, how it was trained, and what diverged.
     """
     directory.mkdir(parents=True, exist_ok=True)
     found = json.dumps(as_json(verdict, facts), indent=2)
@@ -214,7 +219,9 @@ def write(verdict: Verdict, facts: dict[str, str], directory: Path, about: str) 
     return page
 
 
-def _page(verdict: Verdict, facts: dict[str, str], picture: str, about: str) -> str:
+def _page(
+    verdict: Verdict, facts: dict[str, str], picture: str, about: Sequence[str]
+) -> str:
     claims = table(verdict)
     meanings = [f.meaning for f in verdict.findings.values()]
     claims.insert(2, "what that means", meanings)
@@ -248,5 +255,5 @@ def _page(verdict: Verdict, facts: dict[str, str], picture: str, about: str) -> 
         ),
     ]
     head = f"<p><strong>{html.escape(sentences(verdict))}</strong></p>"
-    head += f"<p>{html.escape(about)}</p>"
+    head += "".join(f"<p>{html.escape(line)}</p>" for line in about)
     return page_lib.document("Are these masks a winning ticket?", head, groups)

@@ -1,6 +1,6 @@
 """Trials: what is trained to judge masks, as one run of the engine."""
 
-import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from lth_jax.named import give
 from lth_jax.numbers.rows import load
 from lth_jax.paths import local
 from lth_jax.train.experiment import Experiment
+from lth_jax.workdir import identity
 
 
 class Judgement(NamedTuple):
@@ -82,14 +83,15 @@ def judge(
     planned = prepare(masks, config, **options)
     config, judged, made, looks, margin = planned
     directory = local(workdir, "--workdir")
-    _keep_plan(directory, looks, margin)
+    begun = _begin(directory, looks, margin)
     known, about = _facts(judged, made, config), _about(config, judged, made)
-    for n in looks:
+    for n in looks[looks.index(begun) :]:
         with config.unlocked():
             config.replicates = n
         ran = lottery.run(config, directory, accept_code_change=accept_code_change)
         verdict = claims.judge(load(directory), margin=margin, looks=looks)
-        page = write(verdict, known, directory / "verdict", about)
+        told = [about, *(f"Left out: {line}." for line in ran.diverged)]
+        page = write(verdict, known, directory / "verdict", told)
         found = Judgement(verdict, known, page, ran.diverged)
         if verdict.is_resolved or n == looks[-1]:
             return found
@@ -134,8 +136,9 @@ def prepare(
     _check_config(config, until, most)
     _, made = lottery.build(_bare(config))
     task = made.program.task
-    margin = margin or claims.default_margin(task.units[task.error].name)
-    if not margin or margin < 0:
+    if margin is None:
+        margin = claims.default_margin(task.units[task.error].name)
+    if margin is None or not 0 < margin < math.inf:
         raise ConfigError(
             f"--margin: say which difference of {task.error} would matter, above 0"
         )
@@ -151,6 +154,7 @@ def prepare(
     )
     n = config.replicates
     looks = evidence.looks(n, most) if until else (n,)
+    evidence.over_looks(1.0, looks)  # what takes long is drawn before anything trains
     return Trials(trials(config, judged, made), judged, made, looks, margin)
 
 
@@ -207,32 +211,47 @@ def _check_config(config: ConfigDict, until: str, most: int) -> None:
             f"--most: {most} seeds are fewer than config.replicates, "
             f"{config.replicates}, with which it begins"
         )
+    if until and most > evidence.LARGEST:
+        raise ConfigError(f"--most: {most} is above {evidence.LARGEST:,} seeds")
     for name in ("learning_rate", "weight_decay"):
         if config.sweep[name]:
             raise ConfigError(f"config.sweep.{name}: masks are judged in one setting")
 
 
-def _keep_plan(directory: Path, looks: Sequence[int], margin: float) -> None:
-    """Write what was planned before any outcome; raise ConfigError if it was another.
+def _begin(directory: Path, looks: Sequence[int], margin: float) -> int:
+    """Write what is planned before any outcome, and return the look to go on with.
 
     Looking oftener, or for a difference chosen when some are known, would show what
     does not hold more often than said.
+
+    Raises:
+        ConfigError: something else was planned here, or the folder is of another run.
     """
     path, plan = directory / "looks.json", {"looks": [*looks], "margin": margin}
-    there = json.loads(path.read_text()) if path.exists() else plan
-    if there["looks"] != plan["looks"]:
+    run = directory / "config.json"
+    if run.exists() and not path.exists():
         raise ConfigError(
-            f"--workdir: {directory} was planned with looks at {there['looks']} seeds, "
-            f"and not at {[*looks]}; keep --until, --most and config.replicates, or "
-            "take another folder"
+            f"--workdir: {directory} is of a run that judges nothing; take another"
         )
-    if there["margin"] != margin:
+    there = identity.read(path) if path.exists() else plan
+    if there.get("looks") != plan["looks"]:
         raise ConfigError(
-            f"--margin: {directory} was planned with {there['margin']:g}, and not with "
-            f"{margin:g}; keep it, or take another folder"
+            f"--workdir: {directory} was planned with looks at {there.get('looks')} "
+            f"seeds, and not at {[*looks]}; keep --until, --most and "
+            "config.replicates, or take another folder"
         )
-    directory.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(plan))
+    if there.get("margin") != margin:
+        raise ConfigError(
+            f"--margin: {directory} was planned with {there.get('margin')}, and not "
+            f"with {margin}; keep it, or take another folder"
+        )
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--workdir: {error}") from error
+    identity.write(path, plan)
+    begun = identity.read(run)["replicates"] if run.exists() else looks[0]
+    return begun if begun in looks else looks[0]
 
 
 def _facts(judged: Judged, made: Experiment, config: ConfigDict) -> dict[str, str]:
