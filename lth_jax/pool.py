@@ -162,7 +162,8 @@ def _missing(found: list[_Folder], seeds: list[int]) -> Iterator[str]:
     if gaps:
         yield f"missing: replicates {_ranges(gaps)}, of {seeds[0]} to {seeds[-1]}"
     for one in found:
-        done = {_member(r) for r in one.rows if r["measure"] == "steps_trained"}
+        ends = ("steps_trained", "diverged")
+        done = {_member(r) for r in one.rows if r["measure"] in ends}
         planned = [tuple(training[0]) for training in one.files["plan"]["trainings"]]
         late = [member for member in planned if member not in done]
         if late:

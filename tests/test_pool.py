@@ -111,6 +111,8 @@ def test_what_is_left_out_or_missing_is_said(divided, copies):
         "than in one folder"
     )
     path = copies[1] / "results.jsonl"
+    whole = lines(copies[1])
+    ended = [x for x in whole if json.loads(x)["measure"] == "steps_trained"]
     kept = (x for x in lines(copies[1]) if json.loads(x)["level"] < 2)
     path.write_text("".join(f"{x}\n" for x in kept))
     said = pool.read(*copies).notes
@@ -118,6 +120,11 @@ def test_what_is_left_out_or_missing_is_said(divided, copies):
         f"missing: 10 of 25 networks of {copies[1]}, replicates 5 to 9, levels 2"
         in said
     )
+    # What diverged has come to its end.
+    ends = [json.loads(x) | {"measure": "diverged"} for x in ended]
+    path.write_text("".join(f"{json.dumps(x)}\n" for x in ends))
+    assert not [note for note in pool.read(*copies).notes if "missing" in note]
+    path.write_text("".join(f"{x}\n" for x in whole))
     # As if 5 to 7 were still to be trained elsewhere.
     edit(copies[1], "config", lambda x: x.update(first_replicate=8))
     assert "missing: replicates 5 to 7, of 0 to 12" in pool.read(*copies).notes

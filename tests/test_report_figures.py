@@ -142,6 +142,18 @@ def test_a_training_stands_over_its_steps_beside_the_dense_one():
     assert figures.while_training(ends) is None
 
 
+def test_a_network_that_diverged_is_in_no_mean_of_the_way():
+    rows = [
+        number(i, 0, 0, "dense", "train_loss", loss, step=step)
+        for i, loss in enumerate((1.0, 1.0, 50.0))
+        for step in ((5, 10) if loss < 50 else (5,))
+    ]
+    rows.append(number(2, 0, 0, "dense", "diverged", 7.0, step=7))
+    (panel,) = lines(figures.while_training(rows)).values()
+    (line,) = panel.values()
+    assert [*line.get_ydata()] == [1.0, 1.0]
+
+
 def test_layers_stand_in_the_order_of_the_network():
     rows = [
         number(0, 0, level, "ticket", "density", density**level, layer=layer)

@@ -57,16 +57,22 @@ def _ends(rows: Rows, measure: str, where: dict[str, Any]) -> pd.DataFrame:
 
     A network with a row `steps_trained` ends there, others with their branch.
     """
-    everything, found = tidy(rows), select(rows, measure, **where)
+    everything = tidy(rows)
+    found = without_diverged(everything, select(everything, measure, **where))
     networks = found.set_index([*NETWORK, "replicate", "copy"]).index
     ends = everything[everything["measure"] == "steps_trained"]
     own = found.set_index([*networks.names, "step"]).index
     own = pd.Series(own.isin(ends.set_index(own.names).index), found.index)
-    lost = everything[everything["measure"] == DIVERGED].set_index(networks.names)
-    found, own = (x[~networks.isin(lost.index)] for x in (found, own))
     keys = ["run", "branch", *extras(found)]
     last = found.groupby(keys, dropna=False)["step"].transform("max")
     return found[own | (found["step"] == last)]  # lengths of a branch may differ
+
+
+def without_diverged(rows: Rows, found: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a measure, without those of networks that diverged."""
+    everything, keys = tidy(rows), [*NETWORK, "replicate", "copy"]
+    lost = everything[everything["measure"] == DIVERGED].set_index(keys).index
+    return found[~found.set_index(keys).index.isin(lost)]
 
 
 def summary(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:
@@ -132,7 +138,7 @@ def matching(
     - `within_std`: at most one standard deviation of dense below it (Frankle et al.,
       2020, Section 4); None where one replicate leaves that unknown;
     - `within_0.2_points`: less than 0.2 points below it (Section 4.4 there), of shares;
-    - `matches`: one of the last two.
+    - `matches`: one of these.
     """
     measure = measure or main(rows)
     shown, found = unit(rows, measure), tidy(rows)
@@ -151,8 +157,9 @@ def matching(
     found["reaches_dense"] = better >= 0
     within_std = better >= -found["spread"]
     found["within_std"] = within_std.where(found["spread"].notna(), None)
-    found["within_0.2_points"] = (better > -0.002) & (shown.name == "%")
-    found["matches"] = within_std | found["within_0.2_points"]
+    near = shown.factor * better > -0.2
+    found["within_0.2_points"] = near & (shown.name == "%")
+    found["matches"] = found["reaches_dense"] | within_std | found["within_0.2_points"]
     return found.drop(columns="spread")
 
 

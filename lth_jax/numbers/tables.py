@@ -120,7 +120,7 @@ def _is_dense(numbers: pd.DataFrame) -> pd.Series:
 def _fewer(numbers: pd.DataFrame) -> pd.Series:
     """Return of how many replicates a number is, where others are of more."""
     fewer = numbers["n"] < numbers["n"].max()
-    return (", n = " + numbers["n"].map(str)).where(fewer, "")
+    return (", n = " + numbers["n"].astype(str)).where(fewer, "")
 
 
 def _format(rows: Rows, measure: str, values: pd.Series) -> str:
@@ -157,7 +157,7 @@ def _by_level(
 
 def matching_tables(rows: Rows, reference: str = "dense") -> Tables:
     """Yield the tables of `matching`: `≥` where a mean reaches dense, `≈` matches."""
-    numbers, shown = frames.matching(rows, reference=reference), _signed(rows)
+    numbers = frames.matching(rows, reference=reference)
     if numbers.empty:
         return
     numbers = numbers.rename(columns={"difference": "mean"})
@@ -166,22 +166,24 @@ def matching_tables(rows: Rows, reference: str = "dense") -> Tables:
     mark = mark.str.replace(
         "≥", "≥" if unit(rows, main(rows)).higher_is_better else "≤"
     )
-    numbers["cell"] = _mean_and_std(numbers, shown, sign="+") + mark
+    numbers["cell"] = _difference(rows, numbers) + mark + _fewer(numbers)
     numbers = numbers[[*NETWORK, "density", "cell"]]
     yield from _by_level(numbers, branches(rows), TRAINING)
 
 
-def _signed(rows: Rows) -> str:
-    """Return how differences of the error on the test are written."""
-    return ".2%" if unit(rows, main(rows)).name == "%" else ".4f"
+def _difference(rows: Rows, numbers: pd.DataFrame) -> pd.Series:
+    """Return differences of the error on the test as text; of none, none."""
+    shown = unit(rows, main(rows))
+    how, factor = (".2%", shown.factor / 100) if shown.name == "%" else (".4f", 1.0)
+    return _mean_and_std(numbers, how, factor, sign="+").astype(str)
 
 
 def difference_tables(rows: Rows) -> Tables:
     """Yield the tables of `differences` of the task's error on the test."""
-    found, shown = {}, _signed(rows)
+    found = {}
     for branch, other in _COMPARED:
         numbers = frames.differences(rows, branch, other)
-        numbers["cell"] = _mean_and_std(numbers, shown, sign="+")
+        numbers["cell"] = _difference(rows, numbers) + _fewer(numbers)
         found[f"{branch} − {other}"] = numbers
     numbers = pd.concat(found, names=["branch"]).reset_index("branch")
     yield from _by_level(numbers, [*found], TRAINING)

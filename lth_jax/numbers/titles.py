@@ -41,9 +41,10 @@ def unit(rows: Any, measure: str) -> Unit:
     metrics = units(rows)
     if measure in ("error", "instability"):
         return next(iter(metrics.values()))._replace(higher_is_better=False)
-    found = (u for name, u in metrics.items() if measure.endswith(f"_{name}"))
-    others = (u for name, u in _OTHERS.items() if name in measure)
-    return next(found, None) or next(others, Unit())
+    found = [name for name in metrics if measure.endswith(f"_{name}")]
+    if found:
+        return metrics[max(found, key=len)]
+    return next((u for name, u in _OTHERS.items() if name in measure), Unit())
 
 
 def is_metric(rows: Any, measure: str) -> bool:

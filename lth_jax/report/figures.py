@@ -164,7 +164,7 @@ def while_training(
     Rows of panels are rewind steps, columns are levels: some of each.
     """
     asked = Asked(ax, branches, labels, title)
-    numbers = select(rows, measure, **where)
+    numbers = frames.without_diverged(rows, select(rows, measure, **where))
     networks = [*NETWORK, *extras(numbers)]
     copies = numbers.groupby([*networks, "step", "replicate"], dropna=False)
     copies = copies[["density", "value"]].mean().reset_index()
