@@ -52,7 +52,8 @@ def magnitudes(key: Key[Array, ""], params: Params, masks: Masks) -> Params:
 def permuted(key: Key[Array, ""], params: Params, masks: Masks) -> Params:
     """Return the weights of every layer in a random order: over the places kept.
 
-    Frankle et al. (2021), Section 5; Zhou et al. (2019), Section 4.1 ("reshuffled").
+    Frankle, Schwab & Morcos (2020), Section 5; Zhou et al. (2019), Section 4.1
+    ("reshuffled").
 
     >>> params = {"w": jnp.array([1.0, -3.0, 5.0])}
     >>> masks = {"w": jnp.array([True, False, False])}
@@ -76,9 +77,10 @@ def noise(
 ) -> Params:
     """Return weights with Gaussian noise.
 
-    Its deviation is `share` of that of the layer's kept weights, around their mean.
-    Frankle, Schwab & Morcos (2020), "The Early Phase of Neural Network Training",
-    Section 5, add as much to W_k.
+    Its deviation is `share` of that of the layer's kept weights, around their mean,
+    which is that of large weights where few are kept. Frankle, Schwab & Morcos (2020),
+    "The Early Phase of Neural Network Training", Section 5, add noise by the layer to
+    W_k.
 
     >>> params, masks = {"w": jnp.array([1.0, 1.0])}, {"w": jnp.ones(2, bool)}
     >>> noise(jax.random.key(0), params, masks)

@@ -103,16 +103,18 @@ def to_find(run: "Run", training: Training) -> Bill | None:
     networks = []
     if weights == "ticket":
         networks.append(member.ticket)
-        weights = origins(BRANCHES["ticket"], member.level, config.rewind)["params"]
+        own = origins(BRANCHES["ticket"], member.level, config.rewind)["params"]
+        weights = own if member.level else ""  # which dense networks have paid for
     steps = {"k": member.rewind_step, "end": run.plan.length}
     of_dense, bill = steps.get(weights, 0), Bill(0.0, 0.0)
     if member.level and branch.masks not in COUNTED or weights == "before":
         at = "end" if weights == "before" else run.plan.scored_at
         of_dense = max(of_dense, steps.get(at, 0))
-        if config.prune.schedule == "iterative" and at == "end":
+        chained = run.method.nested or weights == "before"
+        if config.prune.schedule == "iterative" and at == "end" and chained:
             earlier = range(1, member.level)
             networks += [member.ticket._replace(level=level) for level in earlier]
-        bill = _of_method(run, member.ticket)
+        bill = _of_method(run, member.ticket, chained=chained)
     if not run.bills.keys() >= {member.dense, *networks}:
         return None
     whole, share = run.bills[member.dense], of_dense / run.plan.length
@@ -120,15 +122,19 @@ def to_find(run: "Run", training: Training) -> Bill | None:
     return functools.reduce(Bill.plus, (run.bills[m] for m in networks), bill)
 
 
-def _of_method(run: "Run", ticket: Member) -> Bill:
-    """Return the bill of scoring for, and of what a method trains of its own."""
+def _of_method(run: "Run", ticket: Member, *, chained: bool) -> Bill:
+    """Return the bill of scoring for, and of what a method trains of its own.
+
+    Chained, its masks or weights are of those of the levels before.
+    """
     config, method = run.config, run.method
     iterative = config.prune.schedule == "iterative"
     rounds = config.prune.rounds or method.rounds
     examples = rounds * method.passes(config.data.batch_size)
     if iterative and method.nested:
         examples *= ticket.level
-    for level in range(1 if iterative else ticket.level, ticket.level + 1):
+    first = 1 if iterative and chained else ticket.level
+    for level in range(first, ticket.level + 1):
         for training in run.plan.trainings(level):
             of = training.member
             if of.branch not in BRANCHES and of.dense == ticket.dense:

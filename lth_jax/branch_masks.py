@@ -95,12 +95,12 @@ def _inverted(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks:
     before = run.previous(ticket).masks
     dense = run.dense(ticket, run.plan.length).params
 
-    def least(score: Array, w: Array, m: Array | None) -> Array:
-        if m is None:
-            return -score
+    def least(w: Array, m: Array | None, score: Array | None) -> Array | None:
+        if m is None or score is None:
+            return None
         return jnp.where(m | (score != 0), -score, 1 / jnp.abs(w))
 
-    lowest = jax.tree.map(least, run.score(ticket), dense, before)
+    lowest = jax.tree.map(least, dense, before, run.score(ticket))
     return run.rule.as_many(lowest, run.masks(ticket))
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import jax
 from jaxtyping import Array, Key
 
 from lth_jax import ablate, rewind
@@ -43,8 +44,8 @@ class Branch:
             "end"; a new "init"ialisation; "given"; of the level's trained "ticket", or
             of that of the level "before". With them come the batch statistics.
         clock: of the dense network at "k", "0" or "end": the step, on which learning
-            rate and data depend, and the moments. New and given weights have new ones,
-            those "before" keep theirs.
+            rate and data depend, and the moments (`rewind.clock` is of the step
+            alone). New and given weights have new ones, those "before" keep theirs.
         masks: a key of MASKS.
         mover: a key of MOVERS: how masks move during training; "" if they do not.
         change: at last, from the start state and a key for its draws to another state:
@@ -154,9 +155,9 @@ def origins(branch: Branch, level: int, rewind: Any) -> dict[str, str]:
     weights, clock = branch.weights, branch.clock
     if level and weights == "k" and rewind.weights == "trained":
         weights = "before"
+    moments = weights if weights in NEW else clock
     if level and clock == "k":
         clock = rewind.clock
-    moments = weights if weights in NEW else clock
     parts = {"params": weights, "batch_stats": weights, "opt_state": moments}
     return {
         part: "0" if origin in ("k", "before") and part in rewind.fresh else origin
@@ -177,6 +178,8 @@ def start(run: "Run", member: Member) -> TrainState | None:
     masks = MASKS[branch.masks](run, ticket, key)
     if masks is None:
         return None
+    if branch.masks not in ("own", "given"):  # weights are drawn by themselves
+        key = jax.random.fold_in(key, 2**31)
     sources: dict[str, Callable[[], Any]] = {
         "k": lambda: run.dense(member, member.rewind_step),
         "0": lambda: run.dense(member, 0),

@@ -156,6 +156,8 @@ def test_what_came_before_may_be_counted_as_if_dense_too(iterative):
 
 
 SCORING = STEP * WHOLE  # a gradient of one batch
+ADMM = {"prune.admm.rho": (1e-3,), "prune.admm.updates": 2}
+ADMM |= {"prune.admm.interval": "1it"}
 
 
 @pytest.mark.slow
@@ -199,6 +201,13 @@ SCORING = STEP * WHOLE  # a gradient of one batch
             DENSE + TICKET[1] + TICKET[2],
         ),
         ({"rewind.clock": "end"}, "ticket", DENSE, DENSE + TICKET[1]),
+        # Its masks are not of those before: the dense network, and its own steps.
+        (
+            {"prune.method": "admm"} | ADMM,
+            "ticket",
+            DENSE + 2 * SCORING,
+            DENSE + 2 * SCORING,
+        ),
     ],
     ids=str,
 )
@@ -207,6 +216,13 @@ def test_finding_takes_what_the_config_says(billed, changes, branch, one, two):
     found = billed(branches=branches, **changes)
     assert [found[branch, level][0] for level in (1, 2)] == [one, two]
     assert found["ticket", 1][1] == TICKET[1]
+
+
+def test_a_dense_network_that_goes_on_is_billed_once(billed, monkeypatch):
+    """Of its branches at level 0, those from its trained weights take what it took."""
+    monkeypatch.setitem(BRANCHES, "again", Branch("ticket", "k", again=True))
+    found = billed(dense_branches=("again",), **{"prune.levels": 1})
+    assert found["again", 0][0] == DENSE
 
 
 @pytest.mark.parametrize("begin", [2, 3])

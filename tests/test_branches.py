@@ -365,6 +365,42 @@ def test_inverted_masks_keep_the_lowest_scores_and_as_many(scope):
         )
 
 
+@pytest.mark.parametrize("method", ["magnitude", "lamp"])
+def test_inverted_masks_are_of_every_method_that_has_scores(method):
+    """Of LAMP what is never pruned has none."""
+    scored = {"magnitude": scores.magnitude(before().params)}
+    scored["lamp"] = scores.lamp(before().params, masks_lib.full(before().params))
+    inverted = run()
+    inverted.score = lambda ticket: scored[method]
+    kept = branches.start(inverted, TICKET._replace(branch="inverted_mask")).masks
+    assert flat(kept).sum() == KEPT
+    its = np.concatenate([scored[method][x]["kernel"].ravel() for x in FLAT])
+    assert its[flat(kept)].max() <= its[~flat(kept)].min()
+
+
+@pytest.mark.parametrize("change", ["noise_1", "magnitudes"])
+def test_masks_and_weights_that_are_drawn_are_independent(monkeypatch, change):
+    """With one key, the weights that are kept would be those of the highest draws."""
+    seen = []
+
+    def kept_of(state, key):
+        changed = BRANCHES[change].change(state, key)
+        seen.append((state, changed))
+        return changed
+
+    branch = dataclasses.replace(BRANCHES[change], masks="shuffled", change=kept_of)
+    monkeypatch.setitem(BRANCHES, "both", branch)
+    ups, number = 0, 0
+    for key in range(40):
+        start("both", key=key)
+        state, changed = seen[-1]
+        old, new = (np.asarray(x.params["fc1"]["kernel"]) for x in (state, changed))
+        up = (new > old) if change == "noise_1" else new > 0
+        kept = np.asarray(state.masks["fc1"]["kernel"])
+        ups, number = ups + up[kept].sum(), number + kept.sum()
+    assert abs(ups / number - 0.5) < 4 * 0.5 / np.sqrt(number)
+
+
 def test_inverted_masks_keep_first_what_went_before_the_smallest_first():
     """All of it scores 0, and yet the place in the network does not decide."""
     wide = prune.random(jax.random.key(5), initialise(0).masks, 0.5)
@@ -618,7 +654,13 @@ K, END, FIRST = ("k",) * 4, ("end",) * 4, ("0",) * 4
         ("random_reinit", 1, {}, ("init", "init", "init", "k")),
         ("random_reinit", 1, {"clock": "end"}, ("init", "init", "init", "end")),
         ("ticket", 1, {"weights": "trained"}, ("before", "before", "before", "k")),
-        ("ticket", 1, {"clock": "end"}, ("k", "k", "end", "end")),
+        ("ticket", 1, {"clock": "end"}, ("k", "k", "k", "end")),
+        (
+            "ticket",
+            1,
+            {"clock": "end", "fresh": ("opt_state",)},
+            ("k", "k", "0", "end"),
+        ),
         (
             "shuffled_mask",
             2,
@@ -660,10 +702,7 @@ def test_trained_weights_go_on_from_the_step_of_the_rewind_state():
 
 def test_rewound_weights_may_go_on_at_the_end_of_the_schedule():
     started = start("ticket", clock="end")
-    mixed = dataclasses.replace(
-        dense(REWIND_STEP), opt_state=dense(LENGTH).opt_state, step=dense(LENGTH).step
-    )
-    assert_masked(started, mixed, masks())
+    assert_masked(started, dense(REWIND_STEP), masks())  # with their own moments
     assert int(started.step) == LENGTH
 
 

@@ -11,6 +11,7 @@ from test_fit import ALONE, MOMENTS, layout, member, program, shaped_like
 from trees import assert_same
 
 from lth_jax import masks as masks_lib
+from lth_jax import movers
 from lth_jax.movers import MOVERS
 from lth_jax.train import moves as moves_lib
 from lth_jax.train import state as state_lib
@@ -227,6 +228,22 @@ def test_it_is_known_which_movers_look_at_the_gradient():
         name for name, mover in MOVERS.items() if looks_at_gradient(mover, moving())
     }
     assert looks == {"rigl"}
+
+
+def test_a_mover_may_leave_layers_as_they_are(monkeypatch):
+    """None stays; a layer that is missing is an error that names it."""
+
+    def some(now):
+        return movers.rigl(now) | {"fc": {"kernel": None, "bias": None}}
+
+    monkeypatch.setitem(MOVERS, "some", some)
+    start = moving()
+    assert looks_at_gradient(some, start)
+    (trained,) = train([start], mover="some")
+    assert_same(trained.masks["fc"], start.masks["fc"])
+    assert (trained.masks["fc1"]["kernel"] != start.masks["fc1"]["kernel"]).any()
+    with pytest.raises(ValueError, match="it returns nothing for fc/kernel"):
+        looks_at_gradient(lambda now: {"fc1": now.masks["fc1"]}, start)
 
 
 def test_a_diverged_member_moves_nobody_else():

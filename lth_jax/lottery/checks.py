@@ -68,6 +68,11 @@ def check(config: ConfigDict, method: "Method") -> None:
                 f"config.prune.{name}: {config.prune.method!r} has its own; leave it "
                 "out"
             )
+    if "step" in config.rewind.fresh and config.rewind.clock == "end":
+        raise ConfigError(
+            "config.rewind.fresh: 'step' starts the schedule again, and "
+            "config.rewind.clock 'end' stays at its last rate: leave one out"
+        )
     if "ticket" not in config.branches:
         raise ConfigError("config.branches: 'ticket' is what is pruned, add it")
 
