@@ -497,6 +497,30 @@ def test_many_branches_of_a_level_have_a_line_each():
     assert across.get_xdata()[0] == pytest.approx(89.5)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_branch_that_fails_is_a_mark_at_the_edge_of_the_ranking(sign):
+    names = ["ticket", "signs", "magnitudes", "permuted", "noise_1", "inverted_mask"]
+    rows = [
+        row | {"value": 0.5 + sign * (0.4 - 0.4 * (row["branch"] == names[-1]))}
+        for row in ranked(*names)
+    ]
+    for n, row_ in enumerate(rows):
+        row_["value"] += 0.001 * n
+    figure = ranking.by_branch(rows)
+    (ax,) = figure.axes
+    low, high = ax.get_xlim()
+    assert high - low < 6  # points, of 40
+    assert figure.get_supxlabel().endswith("\nat the edge: further away")
+    ends = [
+        line for line in ax.lines if line.get_marker() in "<>" and line.get_marker()
+    ]
+    (end,) = [line for line in ends if not line.get_clip_on()]
+    assert (end.get_marker(), end.get_xdata()[0]) == (
+        ("<", low) if sign > 0 else (">", high)
+    )
+    assert end.get_ydata() == [5]
+
+
 def test_few_branches_have_no_ranking():
     assert ranking.by_branch(ranked("ticket", "random_reinit")) is None
 

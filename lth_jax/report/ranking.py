@@ -32,8 +32,9 @@ def by_branch(
 
     A panel for some of the levels (and every rewind step, run and setting), a line for
     the dense network and each branch in the order of rows, from above: its mean and
-    standard deviation, the replicates beside it, and the ticket's mean across. None
-    where no level has as many branches as `least`.
+    standard deviation, the replicates beside it, and the ticket's mean across. Of few
+    branches that are far from all others, marks are at the edge. None where no level
+    has as many branches as `least`.
     """
     measure = measure or main(rows)
     found = frames.frame(rows, measure, **where)
@@ -49,6 +50,7 @@ def by_branch(
     numbers = numbers.assign(density=density)
     numbers = pd.concat([_dense(found, numbers[[*shared, "density"]]), numbers])
     panel = in_words(numbers, [*shared[:3], "density"])
+    panel = [text.replace(", ", "\n") for text in panel]
     value = unit(rows, measure).factor * numbers["value"]
     numbers = numbers.assign(panel=panel, value=value)
     there = sorted({*numbers["branch"]}, key=order.index)
@@ -56,13 +58,17 @@ def by_branch(
     size = (2.8, max(1.0, 0.4 + 0.2 * len(names)))
     columns = min(len(panels), 2)
     figure, axes = drawing.grid(panels, columns, size, "all", asked)
+    ends = _ends(numbers)
     for one, (_, points) in zip(axes, numbers.groupby("panel", sort=False)):
-        _lines(one, points, names, order)
+        _lines(one, points, names, order, ends)
         one.set_yticks(range(len(names)), map(asked.label, names))
         one.grid(visible=False, axis="x")
     axes[0].set_ylim(len(names) - 0.5, -0.5)
+    axes[0].set_xlim(*ends)
+    far = ~numbers["value"].between(*ends)
     n = numbers.groupby(["panel", "branch"])["value"].count()
-    label = f"{titles.title(rows, measure, **where)}\n{drawing.drawn(n)}"
+    text = drawing.drawn(n) + bool(far.any()) * "\nat the edge: further away"
+    label = f"{titles.title(rows, measure, **where)}\n{text}"
     return drawing.finish(figure, axes, asked, label)
 
 
@@ -73,7 +79,28 @@ def _dense(found: pd.DataFrame, panels: pd.DataFrame) -> pd.DataFrame:
     return dense.merge(panels.drop_duplicates(), on=["run", "setting"])
 
 
-def _lines(ax: Axes, points: pd.DataFrame, names: list[str], order: list[str]) -> None:
+def _ends(numbers: pd.DataFrame) -> tuple[float, float]:
+    """Return between which values to draw, so that what matters is no thin stripe.
+
+    That is what three quarters of the branches need, and once as much to either side.
+    """
+    groups = numbers.groupby(["panel", "branch"])["value"]
+    means, stds = groups.mean(), groups.std().fillna(0)
+    lows, highs = means - stds, means + stds
+    most, least = lows.quantile(0.25), highs.quantile(0.75)
+    low = max(lows.min(), most - (highs.max() - most))
+    high = min(highs.max(), least + (least - lows.min()))
+    margin = 0.05 * (high - low) or 1  # of numbers that are all alike
+    return low - margin, high + margin
+
+
+def _lines(
+    ax: Axes,
+    points: pd.DataFrame,
+    names: list[str],
+    order: list[str],
+    ends: tuple[float, float],
+) -> None:
     """Draw a line for each of the names: mean, deviation and replicates."""
     ticket = points["value"][points["branch"] == "ticket"].mean()
     ax.axvline(ticket, color=drawing.STYLES["ticket"][0], linewidth=0.8)
@@ -84,3 +111,6 @@ def _lines(ax: Axes, points: pd.DataFrame, names: list[str], order: list[str]) -
         spread = 0.0 if len(values) == 1 else values.std()
         ax.errorbar(values.mean(), y, xerr=spread, **look)
         ax.plot(values, [y] * len(values), ".", color=look["color"], alpha=0.3)
+        for end, mark, beyond in zip(ends, "<>", (values < ends[0], values > ends[1])):
+            if beyond.any():
+                ax.plot([end], [y], mark, color=look["color"], clip_on=False)
