@@ -977,7 +977,11 @@ def test_what_changes_levels_that_were_there_is_another_config(
 
 @pytest.mark.parametrize(
     "field",
-    [{"train.members": 1}, {"train.devices": 1}, {"data.stream.corrupt": "skip"}],
+    [
+        {"train.members": 1},
+        pytest.param({"train.devices": 1}, marks=pytest.mark.slow),
+        pytest.param({"data.stream.corrupt": "skip"}, marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_may_go_on_with_what_changes_no_number(
     field, small, configure, tmp_path, monkeypatch, capsys
@@ -1278,6 +1282,7 @@ def test_a_replicate_is_the_same_whatever_their_number(finished, configure, tmp_
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_masks_cross_over_to_the_other_learning_rate_alone(
     configure, tmp_path, monkeypatch
 ):
@@ -1309,6 +1314,7 @@ def test_masks_cross_over_to_the_other_learning_rate_alone(
         assert start.learning_rate == starts[own].learning_rate
 
 
+@pytest.mark.slow
 def test_correlations_are_those_of_the_networks_on_disk(configure, tmp_path):
     config = configure(
         **{
@@ -1488,6 +1494,7 @@ def test_a_lottery_can_be_used_piece_by_piece(small, tmp_path):
     assert {masks_lib.count(t.masks)[0] for t in tickets.values()} == {KEPT[1]}
 
 
+@pytest.mark.slow
 def test_of_every_four_weights_two_remain_in_a_run(configure, tmp_path):
     """By magnitude and at random; what is left of a run is as it should be."""
     for method in ("magnitude", "random"):

@@ -96,7 +96,10 @@ def test_masks_shrink(runs, method):
         assert masks_lib.overlap(one, two) == 1
 
 
-@pytest.mark.parametrize("method", ["snip", "grasp", "synflow"])
+@pytest.mark.parametrize(
+    "method",
+    ["snip", *(pytest.param(x, marks=pytest.mark.slow) for x in ("grasp", "synflow"))],
+)
 def test_pruning_before_training_does_not_look_at_trained_weights(
     configure, runs, method, tmp_path
 ):
@@ -110,7 +113,13 @@ def test_pruning_before_training_does_not_look_at_trained_weights(
         )
 
 
-@pytest.mark.parametrize("method", ["magnitude", "synflow", "admm"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "magnitude",
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ("synflow", "admm")),
+    ],
+)
 def test_layers_pruned_by_themselves_keep_the_exact_number(configure, tmp_path, method):
     config = configure(
         **{"prune.method": method, "prune.scope": "layer", "prune.levels": 1}
@@ -226,6 +235,7 @@ def test_every_stage_of_admm_begins_anew(runs):
         assert_same(term.target, admm.project(network.params, sparse, "global"))
 
 
+@pytest.mark.slow
 def test_tickets_of_all_rewind_steps_share_what_admm_draws(configure, tmp_path):
     config = configure(
         **{
@@ -359,7 +369,9 @@ def test_a_method_whose_scores_are_all_equal_ends_the_run(configure, tmp_path):
             lottery.run(config, tmp_path)
 
 
-@pytest.mark.parametrize("norm_scale", ["ones", "uniform"])
+@pytest.mark.parametrize(
+    "norm_scale", [pytest.param("ones", marks=pytest.mark.slow), "uniform"]
+)
 def test_synflow_is_that_of_the_linear_network_at_any_depth(configure, norm_scale):
     """By hand: a flow of 1e60, and 6 at most through each activation."""
     model = models.linen(Deep(num_classes=2, scale_init=models.NORM_SCALES[norm_scale]))

@@ -558,9 +558,9 @@ def test_norm_scale_reaches_every_normalisation():
         ("resnet20", 10, 32, 40.81),
         ("vgg16", 10, 32, 313.20),
         ("mobilenet_v2_imagenet", 1000, 224, 300.77),
-        ("resnet18", 1000, 224, 1814.07),
+        pytest.param("resnet18", 1000, 224, 1814.07, marks=pytest.mark.slow),
         ("resnet50", 1000, 224, 4089.18),
-        ("inception_v3", 1000, 299, 5718.90),
+        pytest.param("inception_v3", 1000, 299, 5718.90, marks=pytest.mark.slow),
         ("squeezenet", 1000, 224, 818.92),
     ],
 )

@@ -62,6 +62,12 @@ def run(tmp_path):
     return make_run(tmp_path / "run")
 
 
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The page of such a run, which is not changed."""
+    return report.write(make_run(tmp_path_factory.mktemp("page") / "run"))
+
+
 class Elements(html.parser.HTMLParser):
     """All elements of a page, with their attributes, and its text."""
 
@@ -93,8 +99,7 @@ FIGURES = {
 }
 
 
-def test_every_figure_is_in_the_page_and_beside_it(run):
-    page = report.write(run)
+def test_every_figure_is_in_the_page_and_beside_it(page):
     files = {file.name for file in page.parent.iterdir()}
     assert files == {
         "index.html",
@@ -139,8 +144,8 @@ def test_a_page_is_the_same_whatever_a_matplotlibrc_says(run, tmp_path):
         assert file.read_bytes() == (tmp_path / "odd" / file.name).read_bytes()
 
 
-def test_nothing_in_the_page_comes_from_elsewhere(run):
-    text = report.write(run).read_text()
+def test_nothing_in_the_page_comes_from_elsewhere(page):
+    text = page.read_text()
     for tag, attributes in Elements(text).found:
         assert tag not in ("iframe", "object")
         assert tag != "script" or "src" not in attributes
@@ -150,8 +155,8 @@ def test_nothing_in_the_page_comes_from_elsewhere(run):
     assert "@import" not in text
 
 
-def test_the_page_has_the_tables_the_config_and_how_far_the_run_is(run):
-    text = Elements(report.write(run).read_text()).text
+def test_the_page_has_the_tables_the_config_and_how_far_the_run_is(page):
+    text = Elements(page.read_text()).text
     assert "Numbers up to level 2 of 3, n = 2." in text
     assert "rewound to step 5" in text
     assert "55.00 ± 7.07" in text
@@ -327,8 +332,8 @@ def test_figures_whose_names_are_alike_have_files_of_their_own(run):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
-def test_a_browser_shows_every_picture_and_has_no_complaint(run, tmp_path):
-    complaints, seen = look(report.write(run), tmp_path)
+def test_a_browser_shows_every_picture_and_has_no_complaint(page, tmp_path):
+    complaints, seen = look(page, tmp_path)
     assert not complaints
     assert {width for width, _ in seen} == {390, 1366}
     assert {scheme for _, scheme in seen} == {"light", "dark"}

@@ -127,7 +127,10 @@ def test_what_is_pruned_and_how_often_it_multiplies(name, fields, pruned, times)
         assert sum(row.multiply_adds for row in rows) == sum(wanted.values())
 
 
-@EVERY
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(x, marks=[pytest.mark.slow] * (x == "vit")) for x in NETWORKS],
+)
 def test_networks_are_the_same_jitted_alone_and_as_a_fleet(name):
     network, params, inputs = made(name)
     apply = partial(applied, network)
