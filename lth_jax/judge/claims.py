@@ -124,12 +124,12 @@ def judge(
     if not asked:
         raise ValueError(f"rows: nothing was trained beside {judged!r} to compare with")
     seeds = sorted(set[int]().union(*values.values()))
+    reached = {
+        trial: np.array([its.get(seed, math.nan) for seed in seeds])
+        for trial, its in values.items()
+    }
     differences = {
-        name: [
-            sign * (values["judged"].get(i, math.nan) - others.get(i, math.nan))
-            for others in [values[question.other]]
-            for i in seeds
-        ]
+        name: sign * (reached["judged"] - reached[question.other])
         for name, question in asked.items()
     }
     return Verdict(

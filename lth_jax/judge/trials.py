@@ -154,7 +154,6 @@ def prepare(
     )
     n = config.replicates
     looks = evidence.looks(n, most) if until else (n,)
-    evidence.over_looks(1.0, looks)  # what takes long is drawn before anything trains
     return Trials(trials(config, judged, made), judged, made, looks, margin)
 
 

@@ -16,7 +16,6 @@ import pandas as pd
 from lth_jax.numbers import frames, phrases
 from lth_jax.numbers.rows import (
     DIVERGED,
-    NETWORK,
     TRAINING,
     Rows,
     branches,
@@ -24,7 +23,7 @@ from lth_jax.numbers.rows import (
     select,
     tidy,
 )
-from lth_jax.numbers.titles import main, unit, words_of
+from lth_jax.numbers.titles import in_one, main, unit
 
 STABLE = 0.02  # Frankle et al. (2020), Section 3.2: of the test examples
 _CONTROLS = ("random_reinit", "shuffled_mask", "random_mask")
@@ -65,7 +64,7 @@ def answers(rows: Rows) -> list[Answer]:
 
 def _ended(rows: pd.DataFrame) -> pd.DataFrame:
     """Return rows without those of networks on their way, in runs that tell of ends."""
-    networks = rows.set_index([*NETWORK, "replicate", "copy"]).index
+    networks = frames.networks(rows)
     ends = rows["measure"] == "steps_trained"
     told = rows["run"].isin(rows["run"][ends])
     return rows[~told | networks.isin(networks[ends]) | (rows["measure"] == DIVERGED)]
@@ -165,22 +164,21 @@ def _varied(numbers: pd.DataFrame) -> list[str]:
 
 def _named(its: pd.Series, columns: list[str], end: str = ": ") -> str:
     """Return what tells numbers apart, before what is said of them."""
-    words = ", ".join(filter(None, (words_of(name, its[name]) for name in columns)))
+    words = in_one(columns, its[columns])
     return words and words + end
 
 
 def _resolved(rows: pd.DataFrame, places: pd.DataFrame, other: str) -> str:
     """Say where networks are better, worse, or neither, than others."""
     sign = 1 if unit(rows, main(rows)).higher_is_better else -1
-    ends = [phrases.interval(its, sign)[1:3] for its in phrases.lines(places)]
-    low, high = zip(*ends)
+    ends = [phrases.interval(its, sign) for its in phrases.lines(places)]
     told = (places["std"] > phrases.ALIKE) | (places["n"] >= _ALIKE)
-    better = (pd.Series(low) > 0) & told.to_numpy()
-    worse = (pd.Series(high) < 0) & told.to_numpy()
+    better = told & pd.Series([its.low > 0 for its in ends], places.index)
+    worse = told & pd.Series([its.high < 0 for its in ends], places.index)
     kinds = {"better than": better, "worse than": worse, "": ~(better | worse)}
     texts, them = [], phrases.words(other, one=True)
     for kind, chosen in kinds.items():
-        found = places[chosen.to_numpy()]
+        found = places[chosen]
         if kind and len(found):
             texts.append(f"{kind} {them} {phrases.where(rows, found, places)}")
         elif len(found) == len(places):

@@ -59,10 +59,9 @@ def _ends(rows: Rows, measure: str, where: dict[str, Any]) -> pd.DataFrame:
     """
     everything = tidy(rows)
     found = without_diverged(everything, select(everything, measure, **where))
-    networks = found.set_index([*NETWORK, "replicate", "copy"]).index
     ends = everything[everything["measure"] == "steps_trained"]
-    own = found.set_index([*networks.names, "step"]).index
-    own = pd.Series(own.isin(ends.set_index(own.names).index), found.index)
+    own = networks(found, "step").isin(networks(ends, "step"))
+    own = pd.Series(own, found.index)
     keys = ["run", "branch", *extras(found)]
     last = found.groupby(keys, dropna=False)["step"].transform("max")
     return found[own | (found["step"] == last)]  # lengths of a branch may differ
@@ -70,9 +69,14 @@ def _ends(rows: Rows, measure: str, where: dict[str, Any]) -> pd.DataFrame:
 
 def without_diverged(rows: Rows, found: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a measure, without those of networks that diverged."""
-    everything, keys = tidy(rows), [*NETWORK, "replicate", "copy"]
-    lost = everything[everything["measure"] == DIVERGED].set_index(keys).index
-    return found[~found.set_index(keys).index.isin(lost)]
+    everything = tidy(rows)
+    lost = everything[everything["measure"] == DIVERGED]
+    return found[~networks(found).isin(networks(lost))]
+
+
+def networks(rows: pd.DataFrame, *more: str) -> pd.MultiIndex:
+    """Return of which network each of some rows is; and more columns of it."""
+    return pd.MultiIndex.from_frame(rows[[*NETWORK, "replicate", "copy", *more]])
 
 
 def summary(rows: Rows, measure: str, **where: Any) -> pd.DataFrame:

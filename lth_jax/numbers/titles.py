@@ -1,5 +1,6 @@
 """Titles: what measures and networks are called in tables and figures."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -73,9 +74,13 @@ def in_words(rows: pd.DataFrame, columns: list[str]) -> list[str]:
     """Return the values of columns in words, a text a row; a lone run is not named."""
     named = [c for c in columns if c != "run" or rows["run"].nunique() > 1]
     return [
-        ", ".join(filter(None, map(words_of, named, values)))
-        for values in zip(*(rows[column] for column in named))
+        in_one(named, values) for values in zip(*(rows[column] for column in named))
     ]
+
+
+def in_one(columns: list[str], values: Iterable[Any]) -> str:
+    """Return a value of each of some columns in words."""
+    return ", ".join(filter(None, map(words_of, columns, values)))
 
 
 def words_of(column: str, value: Any) -> str:
