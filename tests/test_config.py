@@ -239,6 +239,10 @@ def test_a_number_out_of_range_is_named_by_its_field(field, value):
                 {"prune.at": "0", "prune.rounds": 2},
             )
         ),
+        (
+            {"rewind.fresh": ("step",), "rewind.clock": "end"},
+            "rewind.fresh: 'step' starts the schedule again, and config.rewind.clock",
+        ),
         ({"prune.scope": "5:4"}, "prune.scope: 5 of every 4 weights are not there"),
         (
             {"prune.scope": "2:4", "prune.densities": (0.5, 0.2)},
