@@ -261,6 +261,15 @@ def test_one_replicate_matches_where_it_reaches_dense_and_else_tells_nothing():
         assert answer.texts[1].startswith(said)
 
 
+def test_one_replicate_of_any_measure_matches_where_it_reaches_dense():
+    values = {(0, "dense"): [1.0], (1, "ticket"): [0.5], (2, "ticket"): [1.5]}
+    rows = pd.DataFrame(numbered(values, measure="test_bits"))
+    rows.attrs["task"] = {"error": "bits", "units": {"bits": ["bits", 1.0, False]}}
+    (answer,) = numbers.answers(rows)
+    said = "by their means, tickets match dense networks down to 50 %; not resolved"
+    assert answer.texts[1].startswith(said)
+
+
 def test_learning_rates_rise_and_have_no_down():
     rows = []
     for rate in (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0):
