@@ -111,3 +111,71 @@ def test_convolutions_of_any_rank_have_positions_last():
         ticket = export.Ticket(params, {}, {}, about)
         found = torch_layout.state_dict(ticket, {"conv": "c"})
         assert found["c.weight"].shape == (5, 2, *kernel[:-2])
+
+
+def of_layers(params, shape=None):
+    """A ticket of a network that is nobody's."""
+    about = {"model": {"name": "mine"}, "data": {"shape": shape}}
+    return export.Ticket(params, {}, {}, about)
+
+
+@pytest.mark.parametrize("shape", [[2, 2, 3], [5, 7, 3], [12], {"a": [2]}, None])
+def test_a_layer_called_fc1_of_ones_own_is_only_transposed(shape):
+    kernel = np.arange(24.0).reshape(12, 2)
+    ticket = of_layers({"fc1": {"kernel": kernel}}, shape)
+    found = torch_layout.state_dict(ticket, {"fc1": "fc1"})
+    np.testing.assert_array_equal(found["fc1.weight"], kernel.T)
+
+
+@pytest.mark.parametrize("shape", [[3, 2], [6], [1], [3, 2, 1, 1]])
+def test_inputs_that_are_no_image_keep_their_order(shape):
+    """Images without channels, rows of a table, and others, of the package's LeNet."""
+    kernel = np.arange(2.0 * np.prod(shape)).reshape(-1, 2)
+    about = {"model": {"name": "lenet"}, "data": {"shape": shape}}
+    ticket = export.Ticket({"fc1": {"kernel": kernel}}, {}, {}, about)
+    found = torch_layout.state_dict(ticket)
+    np.testing.assert_array_equal(found["fc1.weight"], kernel.T)
+
+
+def test_arrays_have_the_names_and_layouts_of_their_layers():
+    weights = np.arange(6.0).reshape(2, 3)
+    ticket = of_layers(
+        {
+            "words": {"embedding": weights},
+            "mlp/~/linear_0": {"w": weights, "b": np.ones(3)},  # of Haiku
+            "layers": {"0": {"weight": weights, "bias": np.ones((2, 1, 1))}},  # Equinox
+        }
+    )
+    table = {"words": "words", "mlp/~/linear_0": "haiku", "layers/0": "equinox"}
+    found = torch_layout.state_dict(ticket, table)
+    assert found.keys() == {
+        *("words.weight", "haiku.weight", "haiku.bias"),
+        *("equinox.weight", "equinox.bias"),
+    }
+    np.testing.assert_array_equal(found["words.weight"], weights)
+    np.testing.assert_array_equal(found["haiku.weight"], weights.T)
+    np.testing.assert_array_equal(found["equinox.weight"], weights)
+    assert found["equinox.bias"].shape == (2,)
+
+
+HEADS = {name: {"kernel": np.ones((4, 2, 2))} for name in ("query", "key", "value")}
+KERNEL = {"kernel": np.ones((2, 2))}
+
+
+@pytest.mark.parametrize(
+    ("params", "table", "said"),
+    [
+        (HEADS | {"out": HEADS["key"]}, {".*": "m"}, "'key', of an attention, has no"),
+        ({"gate": {"alpha": np.ones(2)}}, {".*": "m"}, "'gate/alpha', of 1 axes, has"),
+        ({"d": {"bias": np.ones((2, 2))}}, {".*": "m"}, "'d/bias', of 2 axes, has no"),
+        ({"d": {"kernel": np.ones(2)}}, {".*": "m"}, "'d/kernel', of 1 axes, has no"),
+        ({"a": KERNEL, "b": KERNEL}, {".*": "m"}, "two layers become 'm'; one is 'b'"),
+        ({"d": KERNEL}, {"(d": "m"}, r"'\(d': 'm': missing \)"),
+        ({"d": KERNEL}, {"d": r"m\1"}, r"--names: 'd': 'm.*1': invalid group"),
+        ({"d": KERNEL}, {"d": r"m\g<x>"}, "--names: 'd': 'm.*': unknown group"),
+    ],
+)
+def test_what_has_no_counterpart_is_named(params, table, said):
+    with pytest.raises(ExportError, match=said) as caught:
+        torch_layout.state_dict(of_layers(params), table)
+    assert len(str(caught.value).splitlines()) == 1

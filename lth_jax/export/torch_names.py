@@ -57,7 +57,8 @@ def renaming(network: Any, name: str) -> Renaming:
 def by_table(table: Mapping[str, str]) -> Renaming:
     """Return what renames layers by a table, of regular expressions to names.
 
-    Raises ExportError for a layer that none of them matches as a whole.
+    Raises ExportError for a layer that none of them matches as a whole, and for what
+    is no regular expression, or no name made from its groups.
 
     Example:
         >>> by_table({r"block(\\d+)/conv": r"blocks.\\1.conv"})("block3/conv")
@@ -66,8 +67,11 @@ def by_table(table: Mapping[str, str]) -> Renaming:
 
     def rename(path: str) -> str:
         for pattern, name in table.items():
-            if match := re.fullmatch(pattern, path):
-                return match.expand(name)
+            try:
+                if match := re.fullmatch(pattern, path):
+                    return match.expand(name)
+            except (IndexError, re.error) as error:
+                raise ExportError(f"--names: {pattern!r}: {name!r}: {error}") from error
         raise ExportError(f"--names: nothing in the table matches {path!r}")
 
     return rename
@@ -141,7 +145,7 @@ def _inception(network: nn.Module) -> Renaming:
 
     def rename(path: str) -> str:
         unit, _, part = path.rpartition("/")
-        if part in last:
+        if unit in names and part in last:
             return f"{names[unit]}.{last[part]}"
         return path.replace("aux/", "AuxLogits.")
 
