@@ -70,13 +70,13 @@ def _named(kind: str, given: Any, registry: dict[str, Any], make: Any) -> str:
     return name
 
 
-def own(config: ConfigDict) -> list[object]:
-    """Return what a config names: its code may be the user's own."""
-    named = [
-        (models.MODELS, config.model.name),
-        (models.INITIALIZERS, config.model.init),
-        (TASKS, config.task.name),
-        (sources.SOURCES, config.data.name),
-        (augment.AUGMENTATIONS, config.data.augmentation),
-    ]
-    return [registry[name] for registry, name in named if name in registry]
+def own(config: ConfigDict) -> dict[str, object]:
+    """Return what a config names, by what it is: its code may be the user's own."""
+    named = {
+        "network": (models.MODELS, config.model.name),
+        "initialiser": (models.INITIALIZERS, config.model.init),
+        "task": (TASKS, config.task.name),
+        "data": (sources.SOURCES, config.data.name),
+        "augmentation": (augment.AUGMENTATIONS, config.data.augmentation),
+    }
+    return {what: r[name] for what, (r, name) in named.items() if name in r}

@@ -1,10 +1,12 @@
 """A network, data and a task of one's own, from Python and from a config's file."""
 
+import dataclasses
 import json
 import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import equinox as eqx
 import haiku as hk
@@ -15,12 +17,13 @@ import pytest
 from flax import linen as nn
 from flax import nnx
 
+from lth_jax import compare, data, lottery, models, report
 from lth_jax import config as config_lib
-from lth_jax import data, lottery, models, report
 from lth_jax.errors import ConfigError, RunError
 from lth_jax.lottery import loop
 from lth_jax.named import give
 from lth_jax.tasks import Unit
+from lth_jax.workdir import environment
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 4)).astype(np.float32)
@@ -118,6 +121,7 @@ def test_config_json_keeps_names_and_plan_json_what_the_error_is(tmp_path):
     assert plan["measures"] == ["test_accuracy", "test_loss"]
 
 
+@pytest.mark.slow
 def test_other_data_are_another_run(tmp_path):
     lottery.run(settings(), tmp_path, network=Linen(), data=arrays())
     with pytest.raises(ConfigError, match="another data set .*sha256"):
@@ -157,6 +161,7 @@ def test_regression_and_a_task_of_ones_own_reach_the_report(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_inputs_may_be_a_tree_of_arrays(tmp_path):
     class Two(nn.Module):
         @nn.compact
@@ -336,6 +341,82 @@ def test_what_is_given_counts_as_code_whatever_it_is_wrapped_in(what):
     config = give(settings(), **objects)
     _, experiment = loop.build(config)
     assert "test_own.py" in loop.environment.code(loop._own(config, experiment))
+
+
+class Given:
+    def __init__(self, scale, note=None):
+        self.scale, self._note = scale, note
+
+
+@dataclasses.dataclass
+class Sized:
+    width: int = 8
+    act: object = nn.relu
+    parent: object = None
+
+
+def closing(share):
+    return lambda rngs: share
+
+
+VALUES = {
+    "a field": (lambda: Sized(9), lambda: Sized(10), "network.width"),
+    "a function": (Sized, lambda: Sized(act=nn.gelu), "network.act"),
+    "what is closed over": (
+        lambda: closing(0.1),
+        lambda: closing(0.9),
+        "network.share",
+    ),
+    "an argument": (lambda: partial(Sized, 9), lambda: partial(Sized, 10), "network.0"),
+    "an attribute": (lambda: Given(1.0), lambda: Given(2.0), "network.scale"),
+    "deeper": (
+        lambda: models.nnx(closing(0.1)),
+        lambda: models.nnx(closing(0.9)),
+        "network.make.share",
+    ),
+    "a long one": (
+        lambda: Given("a" * 99),
+        lambda: Given("a" * 98 + "b"),
+        "network.scale",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", VALUES)
+def test_the_values_that_objects_are_made_with_count(what):
+    one, other, where = VALUES[what]
+    found, same, differs = (
+        environment.values({"network": make()}) for make in (one, one, other)
+    )
+    assert found == same
+    assert compare.changed(found, differs) == [where]
+    assert all(len(value) <= 64 for value in found.values())
+
+
+def test_values_that_are_as_by_default_or_private_do_not_count():
+    plain = environment.values({"network": Sized()})
+    assert plain == environment.values({"network": Sized(int("8"), parent=3)})
+    assert plain == {"network": "Sized"}
+    found = [environment.values({"network": Given(1.0, note)}) for note in "ab"]
+    assert found[0] == found[1]
+    assert environment.values({"network": json.JSONEncoder()}) == {}  # installed
+
+
+def test_a_folder_is_refused_to_a_network_of_other_values(tmp_path):
+    def run(width):
+        lottery.run(settings(), tmp_path, data=arrays(), network=Wide(width))
+
+    class Wide(nn.Module):
+        share: float
+
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(3)(self.share * x)
+
+    run(0.5)
+    run(0.5)
+    with pytest.raises(ConfigError, match="made by other code: network.network.share"):
+        run(0.25)
 
 
 def test_the_objects_of_a_config_count_as_code():

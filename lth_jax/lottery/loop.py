@@ -155,6 +155,7 @@ def opened(
             experiment.data,
             plan.to_json() | experiment.told,
             _own(config, experiment),
+            _given(config),
             accept_code_change=accept_code_change,
         )
         workdir.recover(plan.dense_steps, plan.levels)
@@ -176,12 +177,26 @@ def precision(config: ConfigDict) -> contextlib.AbstractContextManager[None]:
     return jax.default_matmul_precision(asked)
 
 
+def _given(config: ConfigDict) -> dict[str, object]:
+    """Return what may be a user's own, and made with values that no file tells.
+
+    Data are known by what they are.
+    """
+    movers = {BRANCHES[name].mover for name in config.branches} - {""}
+    given = own(config) | {
+        "optimizer": optimizers.named(config.optim.name),
+        "schedule": schedules.named(config.optim.schedule),
+        **{f"mover {name}": MOVERS[name] for name in movers},
+    }
+    return {what: x for what, x in given.items() if what != "data"}
+
+
 def _own(config: ConfigDict, experiment: Experiment) -> list[object]:
     """Return what the config names: its code may be the user's own."""
     branches = [BRANCHES[n] for n in (*config.branches, *config.dense_branches)]
     method = METHODS[config.prune.method]
     return [
-        *own(config),
+        *own(config).values(),
         optimizers.named(config.optim.name),
         schedules.named(config.optim.schedule),
         experiment.program.network,

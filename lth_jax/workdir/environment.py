@@ -10,13 +10,14 @@ import platform
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 from typing import Any
 
 import jax
+import numpy as np
 
 from lth_jax.errors import ConfigError
 from lth_jax.settings import DIGITS, DRAWS
@@ -35,16 +36,19 @@ _PACKAGES = ("lth_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint")
 _PACKAGES += ("tensorflow-datasets", "numpy", "opencv-python-headless")
 
 
-def environment(own: Iterable[object] = ()) -> dict[str, Any]:
+def environment(
+    own: Iterable[object] = (), given: Mapping[str, object] = MappingProxyType({})
+) -> dict[str, Any]:
     """Return what a run's numbers may depend on besides its config.
 
     Args:
         own: what the config names: its network, branches, method, studies, ...
+        given: those of them, by what they are, whose values no file tells.
     """
     return {
         "command": sys.argv,
         "git_commit": _git_commit(),
-        "code": code(own),
+        "code": code(own) | values(given),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: metadata.version(name) for name in _PACKAGES},
@@ -84,6 +88,72 @@ def code(own: Iterable[object] = ()) -> dict[str, str]:
     for name, digest in sorted(_own_code(own)):
         found[name] = found.get(name, "") + digest  # of all files of one name
     return found
+
+
+def values(given: Mapping[str, object]) -> dict[str, str]:
+    """Return {where: value} of the plain values that objects were made with.
+
+    Fields of dataclasses that are not as by default, arguments of partials, and what a
+    user's own functions close over and instances have; long ones by their SHA-256.
+
+    >>> import functools
+    >>> values({"task": functools.partial(round, ndigits=3)})
+    {'task': 'round', 'task.ndigits': '3'}
+    """
+    found = {n: x for where in given for n, x in _values(where, given[where], set())}
+    short = {n: x if len(x) <= 60 else _digest(x.encode()) for n, x in found.items()}
+    return dict(sorted(short.items()))
+
+
+def _values(where: str, x: object, seen: set[int]) -> Iterator[tuple[str, str]]:
+    if _is_plain(x):
+        yield where, repr(x)
+        return
+    if id(x) in seen:
+        return
+    seen.add(id(x))
+    if name := getattr(x, "__name__", None):
+        yield where, str(name)
+    for name, value in _made_with(x).items():
+        if value is not None:
+            yield from _values(f"{where}.{name}".rstrip("."), value, seen)
+
+
+def _made_with(x: Any) -> dict[str, Any]:
+    """Return the objects that one was made with, by name."""
+    if isinstance(x, functools.partial):
+        return {"": x.func} | {str(i): a for i, a in enumerate(x.args)} | x.keywords
+    if isinstance(x, FunctionType) and _is_followed(x.__code__.co_filename):
+        names, cells = x.__code__.co_freevars, x.__closure__ or ()
+        return {n: getattr(c, "cell_contents", None) for n, c in zip(names, cells)}
+    if getattr(x, "__name__", None):
+        return {"": getattr(x, "__wrapped__", None)}
+    if isinstance(x, tuple | list):
+        return {str(i): item for i, item in enumerate(x)}
+    inner = getattr(x, "__dict__", {})
+    if dataclasses.is_dataclass(x):
+        fields = {f.name: f.default for f in dataclasses.fields(x) if f.name in inner}
+        inner = {n: inner[n] for n, default in fields.items() if n != "parent"}
+        inner = {n: v for n, v in inner.items() if not _is_same(v, fields[n])}
+    elif not _is_followed(getattr(sys.modules[type(x).__module__], "__file__", "/")):
+        return {}
+    return {"": type(x)} | {n: v for n, v in inner.items() if n[:1] != "_"}
+
+
+def _is_same(x: object, default: object) -> bool:
+    return x is default or (_is_plain(x) and x == default)
+
+
+def _is_plain(x: object) -> bool:
+    if isinstance(x, tuple | list):
+        return all(map(_is_plain, x))
+    return x is None or isinstance(x, str | bytes | int | float | complex | np.generic)
+
+
+def _is_followed(file: str | None) -> bool:
+    """Return whether it is the package's or a user's own, and not installed."""
+    path, installed = Path(file or ""), map(Path, sysconfig.get_paths().values())
+    return path.is_relative_to(_root()) or not any(map(path.is_relative_to, installed))
 
 
 def _own_code(own: Iterable[object]) -> Iterator[tuple[str, str]]:

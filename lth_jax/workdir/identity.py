@@ -7,7 +7,8 @@ the last digits of some:
 - config: fields of which `config.table` says so, with a warning if of last digits;
   further levels, and replicates (`growth`), to which a run grows;
 - code: the modules in `environment.HARMLESS`. Any other change, of the package's files
-  or of the user's own, is refused until it is accepted;
+  or of the user's own, or of the values with which the user's objects are made, is
+  refused until it is accepted;
 - settings of JAX, but for what is drawn: with a warning;
 - versions of other packages, Python, the system, devices and the number of processes:
   with a warning, as the last digits may change;
@@ -20,8 +21,9 @@ import fcntl
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -68,6 +70,7 @@ def begin(
     data: dict[str, Any] | None = None,
     plan: dict[str, Any] | None = None,
     own: Iterable[object] = (),
+    given: Mapping[str, object] = MappingProxyType({}),
     *,
     accept_code_change: bool = False,
 ) -> None:
@@ -77,12 +80,13 @@ def begin(
         config: of the run; `data` is what tells its set from others.
         plan: every training, as JSON.
         own: what the config names, of which the code counts.
+        given: those of them, by what they are, whose values count as code does.
         accept_code_change: go on with other code, which is recorded.
 
     Raises:
         ConfigError: the folder is another's; what differs is named.
     """
-    environment = environment_lib.environment(own) | {"data": data or {}}
+    environment = environment_lib.environment(own, given) | {"data": data or {}}
     processes.by_first(
         lambda: _begin(directory, config, environment, plan or {}, accept_code_change)
     )
