@@ -6,7 +6,7 @@ are columns of the row: of what the measure is.
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -35,13 +35,17 @@ def stability(run: "Run") -> Numbers:
 
     `distance` (L2), and `angle` in degrees, over surviving weights: of a network to the
     dense one from the same weights in the same data order, where there is one (pair
-    "dense"), and of every two copies in different orders (pair "copies").
+    "dense"), and of every two copies in different orders (pair "copies"), where those
+    survive that do so in one of them.
     """
     for member, network in run.networks.items():
         if member.level and (dense := run.twin(member)):
-            yield from _apart(run, member, network, dense, {"pair": "dense"})
+            masks = _compared(run, network)
+            yield from _apart(member, network, dense, masks, {"pair": "dense"})
     for member, other, keys in _copies(run):
-        yield from _apart(run, member, run.networks[member], other, keys)
+        network = run.networks[member]
+        masks = _compared(run, network, other)
+        yield from _apart(member, network, other, masks, keys)
 
 
 def instability(run: "Run") -> Numbers:
@@ -73,15 +77,16 @@ def connectivity(run: "Run") -> Numbers:
 def travel(run: "Run") -> Numbers:
     """How far copies end apart, and how far they went (Frankle et al., 2020, App. B).
 
-    Of every two copies (pair "copies"), L2 over surviving weights: `travelled` from
-    where both started, W_k under their masks, the mean of the two; and the distance
-    between their ends as a share of that, `distance_share`. Copies that went the same
-    way have 0, at right angles 1.41, in opposite directions 2.
+    Of every two copies (pair "copies"), L2 over weights that survive in one of them:
+    `travelled` from where both started, W_k under their masks, the mean of the two; and
+    the distance between their ends as a share of that, `distance_share`. Copies that
+    went the same way have 0, at right angles 1.41, in opposite directions 2.
     """
     for member, other, keys in _copies(run):
         network, start = run.networks[member], run.start(member)
         assert start is not None, "it was trained"
-        ends, masks = (network.params, other.params), _compared(run, network)
+        ends = network.params, other.params
+        masks = _compared(run, network, other)
         went = [float(measures.distance(start.params, end, masks)) for end in ends]
         travelled = sum(went) / 2
         yield member, "travelled", travelled, keys
@@ -184,7 +189,9 @@ STUDIES: dict[str, Callable[["Run"], Numbers]] = {
 
 def _errors(run: "Run", called: str, networks: Networks) -> Numbers:
     """Yield the task's error of networks on every split, under a name of its own."""
-    name, some = run.experiment.program.task.error, [*networks.values()]
+    name = run.experiment.program.task.error
+    # Beside others, one that trains by a course of its own is not in their layout.
+    some = [replace(network, course=None) for network in networks.values()]
     for split in run.experiment.evaluators if some else ():
         found = run.with_room(len(some), lambda e, s=split: e.evaluators[s](some))
         for member, numbers in zip(networks, found):
@@ -207,22 +214,23 @@ def _copies(run: "Run") -> Iterator[tuple[Member, TrainState, dict[str, Any]]]:
 
 
 def _apart(
-    run: "Run", member: Member, a: TrainState, b: TrainState, keys: dict[str, Any]
+    member: Member, a: TrainState, b: TrainState, masks: Masks, keys: dict[str, Any]
 ) -> Numbers:
-    masks = _compared(run, a)
     distance = measures.distance(a.params, b.params, masks)
     yield member, "distance", float(distance), keys
     yield member, "angle", float(measures.angle(a.params, b.params, masks)), keys
 
 
-def _compared(run: "Run", network: TrainState) -> Masks:
-    """Return masks of the weights of which distances are taken."""
-    if run.config.study.tensors == "masked":
-        return network.masks
-    full = partial(jnp.ones_like, dtype=bool)
-    return jax.tree.map(
-        lambda w, m: full(w) if m is None else m, network.params, network.masks
+def _compared(run: "Run", *networks: TrainState) -> Masks:
+    """Return masks of the weights of which distances are taken: what any one keeps."""
+    masks = jax.tree.map(
+        lambda *each: reduce(jnp.logical_or, each), *(n.masks for n in networks)
     )
+    if run.config.study.tensors == "masked":
+        return masks
+    full = partial(jnp.ones_like, dtype=bool)
+    params = networks[0].params
+    return jax.tree.map(lambda w, m: full(w) if m is None else m, params, masks)
 
 
 def _along(run: "Run", a: TrainState, member: Member, keys: dict[str, Any]) -> Numbers:

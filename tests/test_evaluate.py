@@ -179,6 +179,21 @@ def test_networks_between_two_are_on_the_line_of_what_is_evaluated():
     assert all(point.average is None for point in found)
 
 
+def test_networks_between_two_keep_what_one_of_them_keeps(members):
+    one, other = jnp.array([True, True, False]), jnp.array([False, True, False])
+    a, b = (
+        dataclasses.replace(
+            members[0],
+            params={"w": 2.0 * m, "b": jnp.ones(1)},
+            masks={"w": m, "b": None},
+        )
+        for m in (other, one)
+    )
+    point = between(a, b, np.ones(1, np.float32))[0]
+    assert point.masks["w"].tolist() == [True, True, False]
+    assert point.masks["b"] is None
+
+
 @pytest.mark.parametrize(("name", "momentum"), [("fleet", 0.9), ("data", 0.99)])
 @pytest.mark.parametrize("mean", [False, True])
 def test_batch_statistics_are_recomputed_by_training_batches(

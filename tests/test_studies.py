@@ -100,6 +100,17 @@ def test_copies_and_the_dense_network_are_apart_over_surviving_weights():
     np.testing.assert_allclose(found[between], np.sqrt(9 + 50**2))
 
 
+def test_copies_whose_masks_moved_are_apart_over_what_either_keeps():
+    copy, other = TICKET._replace(copy=1), HALF[::-1]
+    trained = {
+        TICKET: network(np.where(HALF, 2.0, 0.0), HALF),
+        copy: network(np.where(other, 2.0, 0.0), other),
+    }
+    found = numbers(studies.stability, trained, twin=lambda member: None)
+    distance = found[copy, "distance", "pair=copies", "other=0"]
+    assert distance == pytest.approx(2 * 8**0.5)
+
+
 def test_of_three_copies_there_are_three_pairs():
     trained = {TICKET._replace(copy=i): network(TRAINED + i, HALF) for i in (2, 0, 1)}
     found = numbers(studies.stability, trained, twin=lambda member: None)

@@ -220,11 +220,12 @@ def between(
 ) -> list[TrainState]:
     """Return networks on the line between two, batch statistics interpolated too.
 
-    Each is (1 - alpha) * a + alpha * b, of moving averages where there are some, with
-    everything else as in `a`.
+    Each is (1 - alpha) * a + alpha * b, of moving averages where there are some, under
+    masks that keep what one of them keeps, with everything else as in `a`.
     """
     a, b = evaluated(a), evaluated(b)
     one, two = ({"params": x.params, "batch_stats": x.batch_stats} for x in (a, b))
     line = measures.interpolate(one, two, jnp.asarray(alphas))
     points = (jax.tree.map(lambda x, i=i: x[i], line) for i in range(len(alphas)))
-    return [dataclasses.replace(a, **point) for point in points]
+    masks = jax.tree.map(jnp.logical_or, a.masks, b.masks)
+    return [dataclasses.replace(a, masks=masks, **point) for point in points]
