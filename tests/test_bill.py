@@ -225,7 +225,7 @@ def test_a_dense_network_that_goes_on_is_billed_once(billed, monkeypatch):
     assert found["again", 0][0] == DENSE
 
 
-@pytest.mark.parametrize("begin", [2, 3])
+@pytest.mark.parametrize("begin", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_every_move_is_billed_that_is_made(billed, monkeypatch, begin):
     """From step 2 on, one where training begins; after step 3, not that before it."""
     made, make = [], Moves.make
@@ -247,6 +247,7 @@ def test_every_move_is_billed_that_is_made(billed, monkeypatch, begin):
     assert found["late", 1][3] == (steps + len(made)) * STEP * WHOLE
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_has_the_same_rows(configure, tmp_path, monkeypatch):
     config = configure(branches=("gmp", "ticket", "long"))
     lottery.run(config, tmp_path / "whole")

@@ -58,6 +58,7 @@ def test_groups_are_normalised_apart_and_their_statistics_averaged():
         norm.apply(variables, x[:3], mutable=["batch_stats"])
 
 
+@pytest.mark.slow
 def test_gradients_of_groups_are_those_of_flax_on_each(maps):
     target = jax.random.normal(jax.random.key(1), maps.shape)
     params = {"scale": jnp.array([1.0, -2.0, 0.5]), "bias": jnp.array([0.0, 1.0, 2.0])}

@@ -456,6 +456,7 @@ def test_stability_is_the_distance_of_surviving_weights_to_the_dense_network(fin
             assert found[ticket, "distance"] == pytest.approx(apart**0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fresh", [(), ("step",)])
 def test_only_networks_of_the_same_weights_and_order_are_compared_to_dense(
     tmp_path, configure, fresh
@@ -771,6 +772,7 @@ def test_a_run_that_is_asked_to_end_saves_and_goes_on_the_same(
     assert_same_outcome(outcome(small, tmp_path / "paused"), uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_study_that_is_interrupted_leaves_no_row_twice(
     configure, tmp_path, monkeypatch
 ):
@@ -1431,6 +1433,7 @@ def test_moving_averages_begin_where_a_branch_does(configure, tmp_path):
     assert not np.array_equal(start, jax.tree.leaves(network.params)[0])
 
 
+@pytest.mark.slow
 def test_every_level_may_have_data_orders_of_its_own(configure, tmp_path):
     fields = {"prune.levels": 2, "copies": 1, "studies": ("stability",)}
     config = configure(**{"rewind.reorder": True} | fields)

@@ -50,6 +50,7 @@ def test_the_threshold_is_found_in_a_few_passes(name, share, monkeypatch):
     assert below[0] == np.sum(rank <= low[0]) <= n <= np.sum(rank <= low[0] + 1)
 
 
+@pytest.mark.slow
 def test_a_small_layer_beside_a_large_one_takes_no_more_passes(monkeypatch):
     sizes = SIZE // 2, SIZE // 8, 1000
     parts = [normal()[:size] for size in sizes]

@@ -123,6 +123,7 @@ def test_ties_go_to_the_lower_index():
     assert measures.top_overlap(a, zeros, 0.25) == 1
 
 
+@pytest.mark.slow
 def test_overlap_is_the_same_eager_and_jitted():
     a, b, kept = random(1), random(2), every(random(1))
     jitted = jax.jit(measures.top_overlap, static_argnames="p")
@@ -226,6 +227,7 @@ def test_a_barrier_is_above_the_mean_of_the_ends(errors, barrier):
         np.testing.assert_allclose(found, barrier, atol=1e-7)
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=30))
 def test_a_barrier_is_never_negative(errors):
     assert measures.instability(jnp.array(errors)) >= -1e-7

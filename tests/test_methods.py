@@ -1,5 +1,6 @@
 """Methods: masks of every kind, with as many weights as configured."""
 
+import functools
 import itertools
 import os
 import signal
@@ -31,6 +32,7 @@ from lth_jax.workdir import Member, Workdir
 from lth_jax.workdir.pauses import Interrupted
 
 KEPT = [888, 621, 434]  # of 64 * 12 + 12 * 10 weights, less ceil(0.3 of the rest)
+QUICK = ("magnitude", "snip")
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +63,15 @@ def masks(config, directory, level):
 
 @pytest.fixture(scope="module")
 def runs(configure, tmp_path_factory):
-    """A finished run of every method: its config and its folder."""
-    found = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "build", build)
-        for method in METHODS:
-            config = configure(**{"prune.method": method})
-            found[method] = config, tmp_path_factory.mktemp(method)
-            lottery.run(*found[method])
-    return found
+    """From a method to a finished run of it: its config and its folder."""
+
+    @functools.cache
+    def run(method):
+        found = configure(**{"prune.method": method}), tmp_path_factory.mktemp(method)
+        lottery.run(*found)
+        return found
+
+    return run
 
 
 @pytest.fixture(autouse=True)
@@ -77,22 +79,32 @@ def compile_once(monkeypatch):
     monkeypatch.setattr(experiment, "build", build)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(x, marks=[pytest.mark.slow] * (x not in QUICK)) for x in METHODS],
+)
 def test_every_level_keeps_exactly_as_many_weights_as_it_should(runs, method):
     for level, kept in enumerate(KEPT):
-        for mask in masks(*runs[method], level):
+        for mask in masks(*runs(method), level):
             assert masks_lib.count(mask) == (kept, KEPT[0])
 
 
+@pytest.mark.slow
 def test_methods_and_replicates_choose_different_weights(runs):
-    chosen = [mask for method in METHODS for mask in masks(*runs[method], 2)]
+    chosen = [mask for method in METHODS for mask in masks(*runs(method), 2)]
     for one, other in itertools.combinations(chosen, 2):
         assert masks_lib.overlap(one, other) < 1
 
 
-@pytest.mark.parametrize("method", ["magnitude", "lamp", "random", "snip", "grasp"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        *("magnitude", "snip"),
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ("lamp", "random", "grasp")),
+    ],
+)
 def test_masks_shrink(runs, method):
-    for one, two in zip(masks(*runs[method], 1), masks(*runs[method], 2)):
+    for one, two in zip(masks(*runs(method), 1), masks(*runs(method), 2)):
         assert masks_lib.overlap(one, two) == 1
 
 
@@ -109,7 +121,7 @@ def test_pruning_before_training_does_not_look_at_trained_weights(
         jax.tree.map(
             np.testing.assert_array_equal,
             masks(longer, tmp_path, level),
-            masks(*runs[method], level),
+            masks(*runs(method), level),
         )
 
 
@@ -155,9 +167,6 @@ def test_devices_that_share_batches_score_one_whole_batch(
     assert check.problems(tmp_path) == []
 
 
-QUICK = ("magnitude", "snip")
-
-
 @pytest.mark.parametrize(
     ("method", "scope"),
     [
@@ -194,7 +203,7 @@ def test_what_is_kept_whole_counts_in_the_density(configure, tmp_path, method, s
 
 
 def test_synflow_keeps_a_path_through_every_layer(runs):
-    for mask in masks(*runs["synflow"], 2):
+    for mask in masks(*runs("synflow"), 2):
         assert all(kept for kept, _ in masks_lib.by_layer(mask).values())
 
 
@@ -212,7 +221,7 @@ def residuals(directory, level, side):
 
 
 def test_admm_draws_the_weights_closer_with_every_stage(runs):
-    for found in residuals(runs["admm"][1], 1, "primal"):
+    for found in residuals(runs("admm")[1], 1, "primal"):
         assert len(found) == 6  # three stages of two updates
         assert found[1] > found[3] > found[5]
         assert found[-1] < 0.5 * found[0]
@@ -220,7 +229,7 @@ def test_admm_draws_the_weights_closer_with_every_stage(runs):
 
 def test_every_stage_of_admm_begins_anew(runs):
     """U is in units of a stage's strength: after a stage, it is 0 and Z is near W."""
-    config, directory = runs["admm"]
+    config, directory = runs("admm")
     like = jax.eval_shape(build(config).initialise, jax.random.key(0))
     like = replace(
         like, proximal=state.Proximal(like.params, like.params, like.loss, like.step)
@@ -257,7 +266,7 @@ def test_tickets_of_all_rewind_steps_share_what_admm_draws(configure, tmp_path):
 
 
 def test_the_steps_that_admm_takes_are_recorded(runs):
-    rows = Workdir(runs["admm"][1]).records.rows()
+    rows = Workdir(runs("admm")[1]).records.rows()
     steps = {row["step"] for row in rows if row["measure"] == "dual_residual"}
     assert steps == {6 + 60 * update for update in range(1, 7)}
     found = {
@@ -303,10 +312,11 @@ def test_admm_goes_on_where_it_was_cut_off(configure, tmp_path, monkeypatch):
 
 
 def test_replicates_draw_their_own_random_masks(runs):
-    one, other = masks(*runs["random"], 1)
+    one, other = masks(*runs("random"), 1)
     assert masks_lib.overlap(one, other) == pytest.approx(0.7, abs=0.07)
 
 
+@pytest.mark.slow
 def test_a_score_may_ask_for_the_loss_of_a_trained_network(configure, tmp_path):
     """On two devices, where what was trained in this process is on the first."""
 
@@ -409,6 +419,7 @@ def test_synflow_scores_what_masks_keep_and_leaves_weights_on_the_device(monkeyp
     assert fetched == []
 
 
+@pytest.mark.slow
 def test_synflow_fetches_numbers_but_no_weights(configure, monkeypatch):
     made = build(configure())
     initial = made.initialise(jax.random.key(0))

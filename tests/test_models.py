@@ -559,7 +559,7 @@ def test_norm_scale_reaches_every_normalisation():
         ("vgg16", 10, 32, 313.20),
         ("mobilenet_v2_imagenet", 1000, 224, 300.77),
         pytest.param("resnet18", 1000, 224, 1814.07, marks=pytest.mark.slow),
-        ("resnet50", 1000, 224, 4089.18),
+        pytest.param("resnet50", 1000, 224, 4089.18, marks=pytest.mark.slow),
         pytest.param("inception_v3", 1000, 299, 5718.90, marks=pytest.mark.slow),
         ("squeezenet", 1000, 224, 818.92),
     ],

@@ -190,6 +190,7 @@ def test_scores_that_cannot_be_ranked_are_an_error(scored, said):
         prune.drop(scored, {"w": jnp.ones(3, bool)}, 1)
 
 
+@pytest.mark.slow
 def test_pruning_is_the_same_eager_and_jitted():
     scored = [jnp.array([1.0, 0, 1, 2]), jnp.array([[1.0, 1]])]
     kept = [boolean(1, 1, 1, 0), boolean([1, 1])]

@@ -199,6 +199,7 @@ def test_a_line_that_is_no_row_is_named(run):
         command_line.main([str(run)])
 
 
+@pytest.mark.slow
 def test_no_picture_is_written_elsewhere(run, tmp_path):
     rows = (run / "results.jsonl").read_text()
     strange = rows.replace("test_accuracy", "../../test_accuracy")

@@ -129,7 +129,10 @@ def test_what_is_pruned_and_how_often_it_multiplies(name, fields, pruned, times)
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(x, marks=[pytest.mark.slow] * (x == "vit")) for x in NETWORKS],
+    [
+        pytest.param(x, marks=[pytest.mark.slow] * (x in ("vit", "transformer")))
+        for x in NETWORKS
+    ],
 )
 def test_networks_are_the_same_jitted_alone_and_as_a_fleet(name):
     network, params, inputs = made(name)

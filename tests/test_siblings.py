@@ -200,6 +200,7 @@ def done(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_trains_under_transported_masks_and_studies_them(done):
     rows = load(done)
     counts = rows[rows["measure"] == "test_accuracy"].groupby("branch").size()

@@ -131,6 +131,7 @@ def run(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_reading_a_strange_run_runs_nothing_and_writes_nowhere_else(run, tmp_path):
     known, strange = run("known"), run("../../../../strange")
     assert {p.name for p in tmp_path.iterdir()} == {"known", "strange"}

@@ -111,7 +111,7 @@ def test_members_come_to_the_same_whatever_way_they_go(network, way):
     ("window", "strides", "padding"),
     [
         pytest.param((3, 3), 1, "SAME", marks=pytest.mark.slow),
-        ((3, 3), 2, "SAME"),
+        pytest.param((3, 3), 2, "SAME", marks=pytest.mark.slow),
         pytest.param((1, 1), 2, "SAME", marks=pytest.mark.slow),
         pytest.param((1, 7), (2, 1), "VALID", marks=pytest.mark.slow),
         ((3, 3), 1, ((1, 0), (2, 1))),
@@ -290,6 +290,7 @@ def test_what_was_kept_and_is_of_no_use_is_found_again(
     assert json.loads((tmp_path / "way.json").read_text())["way"] == "vmapped"
 
 
+@pytest.mark.slow
 def test_what_is_done_and_what_is_alone_on_its_device_tries_nothing(forced, tmp_path):
     _, seen = forced
     lottery.run(configure(**{"train.way": "in_turn"}), tmp_path / "done")
@@ -410,6 +411,7 @@ def exhausted(monkeypatch, *calls):
     return sizes
 
 
+@pytest.mark.slow
 def test_a_fleet_that_fails_for_want_of_room_halves_itself(
     monkeypatch, tmp_path, capsys
 ):
