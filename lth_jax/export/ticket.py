@@ -6,6 +6,7 @@ import json
 import math
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -94,8 +95,8 @@ def unpacked(path: Path | str) -> Iterator[Path]:
         try:
             with zipfile.ZipFile(path) as file:
                 file.extractall(name)
-        except zipfile.BadZipFile as error:
-            raise ValueError(f"{path}: {error}") from error
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+            raise ValueError(f"{path}: {one_line(error)}") from error
         found = [*Path(name).rglob(TICKET)]
         if len(found) != 1:
             raise ValueError(f"{path}: is no bundle of a ticket")
