@@ -22,6 +22,7 @@ from lth_jax.workdir import Workdir
 def run(tmp_path_factory):
     fields = {"replicates": 2, "train.length": "4it", "prune.levels": 1}
     fields |= {"rewind.steps": ("0it", "2it"), "branches": ("ticket",)}
+    fields |= {"sweep.learning_rate": (0.01, 0.1), "rewind.fresh": ("step",)}
     folder = tmp_path_factory.mktemp("bundle") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "build", small.build)
@@ -31,9 +32,13 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def made(run):
-    """The ticket of replicate 1 at step 2, as a folder and as a zip."""
+    """The ticket of replicate 1 at step 2 and the second rate, as a folder and a zip.
+
+    Its training began with step 0, while W_k is that of the dense network.
+    """
     paths = run.parent / "shared", run.parent / "shared.zip"
     which = [str(run), "--level=1", "--replicate=1", "--rewind_step=2", "--bundle"]
+    which += ["--learning_rate=0.1"]
     for path in paths:
         main([*which, f"--out={path}"])
     return paths
@@ -55,7 +60,7 @@ def sign(folder):
 
 
 def test_folder_and_zip_are_the_runs_ticket(run, made):
-    wanted = export.find(run, 1, replicate=1, rewind_step=2)
+    wanted = export.find(run, 1, replicate=1, rewind_step=2, learning_rate=0.1)
     for path in made:
         found = lth_jax.load_ticket(path)
         assert_same((found.params, found.masks), (wanted.params, wanted.masks))
@@ -68,7 +73,8 @@ def test_folder_and_zip_are_the_runs_ticket(run, made):
 
 def test_states_are_those_that_the_run_has(run, made):
     series = Workdir(run).dense
-    place = [member.replicate for member in Workdir(run).members(series, 0)].index(1)
+    members = [(m.replicate, m.learning_rate) for m in Workdir(run).members(series, 0)]
+    place = members.index((1, 0.1))
     for name, step in (("initial", 0), ("rewound", 2)):
         found = lth_jax.load_ticket(made[0] / f"{name}.safetensors")
         assert_same(found.params, series.raw(step)[place]["params"])
@@ -79,9 +85,15 @@ def test_states_are_those_that_the_run_has(run, made):
 def test_the_card_has_the_numbers_of_the_rows(run, made):
     rows = Workdir(run).records.rows()
     where = {"replicate": 1, "rewind_step": 2, "level": 1, "measure": "test_accuracy"}
+    where |= {"learning_rate": 0.1}
     (row,) = (row for row in rows if where.items() <= row.items())
     card = (made[0] / "README.md").read_text()
-    assert f"| test accuracy | {row['value']:.4f} |" in card
+    for fact in (
+        f"| test accuracy | {row['value']:.4f} |",
+        "| learning rate | 0.1 |",
+        "| rewind.fresh | ['step'] |",
+    ):
+        assert fact in card
     ticket = lth_jax.load_ticket(made[0])
     kept = sum(int(np.sum(mask)) for _, mask in masks.leaves(ticket.masks))
     assert f"{kept:,} of 888" in card
@@ -140,6 +152,31 @@ def test_a_file_too_many_is_named(copy):
     assert check.problems(copy) == [f"{copy}: more.txt: has no checksum"]
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_bundle_without_checksums_is_one_line(copy, packed, tmp_path):
+    (copy / bundle.SUMS).unlink()
+    path = shutil.make_archive(tmp_path / "b", "zip", copy) if packed else copy
+    assert check.problems(path) == [f"{path}: SHA256SUMS: is missing"]
+
+
+def test_states_are_of_the_rate_of_a_ticket_that_was_chosen_without_one(run, tmp_path):
+    out = tmp_path / "first"
+    main([str(run), "--level=1", "--bundle", f"--out={out}"])
+    assert check.problems(out) == []
+    assert lth_jax.load_ticket(out / "rewound.safetensors").about["step"] == 0
+    assert "| learning rate | 0.01 |" in (out / "README.md").read_text()
+
+
+def test_a_zip_with_another_byte_is_one_line(made, tmp_path):
+    content = bytearray(made[1].read_bytes())
+    with zipfile.ZipFile(made[1]) as file:
+        place = file.infolist()[0].header_offset + 100
+    content[place : place + 9] = 9 * b"\xff"
+    (tmp_path / "other.zip").write_bytes(content)
+    (said,) = check.problems(tmp_path / "other.zip")
+    assert "other.zip" in said
+
+
 def test_a_damaged_zip_is_one_line(made, tmp_path):
     (tmp_path / "cut.zip").write_bytes(made[1].read_bytes()[:500])
     (said,) = check.problems(tmp_path / "cut.zip")
@@ -157,3 +194,22 @@ def test_mistakes_are_one_line(run, made):
     ):
         with pytest.raises(SystemExit, match=f"^error: .*{said}$"):
             main([*which, flag])
+
+
+def test_a_state_of_another_rate_is_named(copy):
+    other_about(learning_rate=0.01)(copy, "rewound.safetensors")
+    sign(copy)
+    (said,) = check.problems(copy)
+    assert said.endswith("rewound.safetensors: is of learning_rate 0.01")
+
+
+@pytest.mark.parametrize(
+    ("level", "said"), [(1, "was given trained weights"), (0, "was not pruned")]
+)
+def test_a_card_says_what_was_not_rewound(copy, level, said):
+    config = json.loads((copy / "config.json").read_text())
+    config["rewind"]["weights"] = "trained"
+    (copy / "config.json").write_text(json.dumps(config))
+    ticket = lth_jax.load_ticket(copy)
+    ticket = ticket._replace(about=ticket.about | {"level": level})
+    assert f"{said}, and trained to step 4" in bundle.card(copy, ticket)

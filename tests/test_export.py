@@ -53,12 +53,12 @@ def network(name, shape, seed=0, **options):
     return model, replace(made, params=params, masks=kept, batch_stats=shaken)
 
 
-def make_run(directory, name, dense, ticket, about=DATA, fresh=()):
+def make_run(directory, name, dense, ticket, about=DATA, **rewind):
     """Write the folder of a run with a rewind state at step 5 and one level."""
     run = Workdir(directory)
     origin, member = Member(0, 0, 0, "dense", 0), Member(0, 5, 1, "ticket", 0)
     directory.mkdir()
-    config = {"model": {"name": name}, "rewind": {"fresh": fresh}}
+    config = {"model": {"name": name}, "rewind": rewind}
     (directory / "config.json").write_text(json.dumps(config))
     (directory / "environment.json").write_text(json.dumps({"data": about}))
     run.save(run.dense, 5, {origin: dense})
@@ -206,6 +206,45 @@ def test_a_rewound_ticket_has_what_training_takes_from_the_first_weights(tmp_pat
     found = export.find(path, 1, rewound=True)
     assert same(found.params, masks.apply(first.params, ticket.masks))
     assert found.about["step"] == 5
+
+
+def test_a_rewound_dense_network_is_at_its_step_whatever_is_fresh(with_dense, lenet):
+    run, _ = with_dense
+    config = {"model": {"name": "lenet"}, "rewind": {"fresh": ["params", "step"]}}
+    (run.directory / "config.json").write_text(json.dumps(config))
+    later = replace(lenet[2], step=jnp.int32(5))
+    run.dense.replace(
+        5, [later], members=[Member(0, 0, 0, "dense", 0)], masks=[], records=0
+    )
+    found = export.find(run.directory, 0, rewind_step=5, rewound=True)
+    assert same(found.params, later.params)
+    assert found.about["step"] == 5
+
+
+def test_a_rewound_ticket_has_the_clock_with_which_training_begins(with_dense, lenet):
+    run, _ = with_dense
+    config = {"model": {"name": "lenet"}, "rewind": {"clock": "end"}}
+    (run.directory / "config.json").write_text(json.dumps(config))
+    found = export.find(run.directory, 1, rewound=True)
+    assert same(found.params, masks.apply(lenet[1].params, lenet[2].masks))
+    assert found.about["step"] == 9
+
+
+def test_tickets_that_keep_their_trained_weights_are_not_rewound(lenet, tmp_path):
+    path = make_run(tmp_path / "run", "lenet", *lenet[1:], weights="trained")
+    with pytest.raises(SystemExit, match="^error: --rewound: tickets of this run beg"):
+        main([str(path), "--level=1", "--rewound"])
+
+
+def test_files_of_a_ticket_before_and_after_its_training_are_two(lenet):
+    for kind in ("safetensors", "npz", "torch"):
+        for flags in ([], ["--rewound"]):
+            main([str(lenet[0]), "--level=1", f"--format={kind}", *flags])
+    found = {path.name for path in (lenet[0] / "tickets").iterdir()}
+    stem = "level_1_rewind_step_5_replicate_0"
+    ends = (".safetensors", ".npz", "_torch.safetensors")
+    ends += ("_rewound.safetensors", "_rewound.npz", "_torch_rewound.safetensors")
+    assert found == {stem + end for end in ends}
 
 
 @pytest.mark.parametrize(

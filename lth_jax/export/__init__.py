@@ -33,9 +33,10 @@ def find(
         rewind_step: k; by default the run's first. A trained dense network has none.
         learning_rate, weight_decay: where a run has several; by default the first.
         rewound: the ticket as training finds it, W_k under the masks (with what
-            `rewind.fresh` takes from W_0), and not trained.
+            `rewind.fresh` takes from W_0), and not trained; at level 0 W_k itself.
 
-    Raises ExportError if there is no such ticket, RunError if the folder is damaged.
+    Raises ExportError if there is no such ticket, or tickets are not rewound, RunError
+    if the folder is damaged.
     """
     from lth_jax.workdir import Workdir, read
 
@@ -55,10 +56,7 @@ def find(
     if rewound:
         if not level:
             member = member._replace(rewind_step=_rewind_step(run, rewind_step))
-        dense = member.dense._asdict()
-        _, network = _network(run, run.dense, member.rewind_step, dense)
-        for part in config["rewind"].get("fresh", ()):
-            network[part] = _network(run, run.dense, 0, dense)[1][part]
+        network = _rewound(run, member, config)
     about = {
         **{name: x for name, x in member._asdict().items() if x is not None},
         "step": int(network["step"]),
@@ -94,6 +92,32 @@ def write(
     from lth_jax.export import torch_layout
 
     save_arrays(path, torch_layout.state_dict(ticket, names), ticket.about)
+
+
+def _rewound(
+    run: "Workdir", member: "Member", config: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the dense state from which a ticket starts; at level 0 that of its step.
+
+    Raises ExportError if tickets start from others.
+    """
+    from lth_jax.branches import BRANCHES, origins
+    from lth_jax.config.files import from_json
+
+    whose = member.dense._asdict()
+    _, network = _network(run, run.dense, member.rewind_step, whose)
+    if not member.level:
+        return network
+    steps = {"0": 0, "k": member.rewind_step, "end": run.dense.numbers()[-1]}
+    rewind = from_json(config).rewind
+    for part, origin in origins(BRANCHES["ticket"], member.level, rewind).items():
+        if origin not in steps:
+            raise ExportError(
+                "--rewound: tickets of this run begin with trained weights"
+            )
+        if origin != "k":
+            network[part] = _network(run, run.dense, steps[origin], whose)[1][part]
+    return network
 
 
 def _network(

@@ -44,8 +44,8 @@ def _file(
     ending = f".{kind}" if kind in by_suffix.values() else ".safetensors"
     if out and out.suffix != ending:
         raise ExportError(f"--out: {out}, of format {kind}, must end in {ending}")
-    stem = _stem(ticket, kind) + ending
-    path = out or local(chosen["workdir"]) / "tickets" / stem
+    stem = _stem(ticket, kind) + "_rewound" * chosen["rewound"]
+    path = out or local(chosen["workdir"]) / "tickets" / f"{stem}{ending}"
     path.parent.mkdir(parents=True, exist_ok=True)
     write(path, ticket, kind, names)
     return path
@@ -58,10 +58,9 @@ def _bundle(chosen: dict[str, Any], kind: Any, out: Any, ticket: Ticket) -> Path
             raise ExportError(f"--{name}: a bundle has all; leave it out")
     about = ticket.about
     steps = dict(zip(bundle.STATES, (0, about["rewind_step"])))
-    dense = {"level": 0, "rewound": True}
-    states = {
-        x: find(**{**chosen, **dense, "rewind_step": n}) for x, n in steps.items()
-    }
+    its = {name: about.get(name) for name in bundle.OF_DENSE}
+    dense = chosen | its | {"level": 0, "rewound": True}
+    states = {x: find(**dense | {"rewind_step": n}) for x, n in steps.items()}
     path = out or local(chosen["workdir"]) / "tickets" / _stem(ticket, "")
     return bundle.write(path, chosen["workdir"], ticket, states)
 
@@ -88,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--weight_decay", type=float, help="of a run with several")
     add("--rewound", action="store_true", help=rewound)
     add("--bundle", action="store_true", help=bundled)
-    add("--out", help="by default WORKDIR/tickets/...")
+    add("--out", help="by default WORKDIR/tickets/..., named by all that is chosen")
     return parser
 
 

@@ -8,23 +8,27 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from lth_jax import jsonl
 from lth_jax import masks as masks_lib
 from lth_jax.errors import ExportError
 from lth_jax.export.ticket import TICKET, Ticket, load_ticket, save_ticket, unpacked
 from lth_jax.paths import local
+from lth_jax.workdir.member import Member
 
 SUMS = "SHA256SUMS"
 # The dense network of the same seed: at step 0, and at the rewind step.
 STATES = {"initial.safetensors": "W_0", "rewound.safetensors": "W_k"}
+# What tells dense networks apart: one has the seed and the rates of its tickets.
+OF_DENSE = ("replicate", "learning_rate", "weight_decay")
 _RECORDS = ("config.json", "environment.json", "plan.json", "results.jsonl")
 _CARD = """\
 # {model[name]}, {density:.2%} of its weights
 
 A sparse network of [lth_jax](https://github.com/lth-jax/lth_jax): the ticket of
 level {level}, replicate {replicate}. It keeps {density:.2%} of the prunable weights,
-{kept:,} of {total:,}, was rewound to step {rewind_step}, and trained to step {step}.
+{kept:,} of {total:,}, {begun}, and trained to step {step}.
 
 | | |
 | --- | --- |
@@ -95,37 +99,43 @@ def card(run: Path, ticket: Ticket) -> str:
     """Return a model card, all of it made from what the run has written."""
     from lth_jax import report  # what draws, too
 
-    about = ticket.about
+    about, rows = ticket.about, report.load(run)
     kept, total = masks_lib.count(ticket.masks)
-    environment = json.loads((run / "environment.json").read_text())
-    rows = report.load(run)
-    its = rows[
-        (rows["replicate"] == about["replicate"])
-        & (rows["level"] == about["level"])
-        & (rows["branch"] == about["branch"])
-        & (rows["copy"] == about["copy"])
-        & (rows["rewind_step"] == about["rewind_step"])
-        & (rows["step"] == about["step"])
-    ]
-    numbers = its[its["measure"].str.startswith(("test_", "train_loss"))]
     config = json.loads((run / "config.json").read_text())
-    facts = {"network": about["model"]["name"], "data": config["data"]["name"]}
-    facts |= {
-        "pruned by": config["prune"]["method"],
-        "optimizer": config["optim"]["name"],
-    }
+    environment = json.loads((run / "environment.json").read_text())
+    its = rows[rows["step"] == about["step"]]
+    for name in set(Member._fields) & about.keys():
+        its = its[its[name] == about[name]]
+    numbers = its[its["measure"].str.startswith(("test_", "train_loss"))]
+    facts = _facts(about, config)
     for measure, value in zip(numbers["measure"], numbers["value"]):
         facts[measure.replace("_", " ")] = f"{value:.4f}"
     facts |= {"code": environment.get("git_commit")}
     facts |= {"JAX": environment.get("packages", {}).get("jax")}
+    begun = f"was rewound to step {about['rewind_step']}"
+    if config["rewind"].get("weights") == "trained":
+        begun = "was given trained weights"
     lines = (f"| {what} | {x} |" for what, x in facts.items() if x is not None)
     return _CARD.format(
+        begun=begun if about["level"] else "was not pruned",
         kept=kept,
         total=total,
         facts="\n".join(lines),
         table=report.table(rows),
         **about,
     )
+
+
+def _facts(about: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Return what a card says of how a ticket was made; None where nothing is."""
+    facts = {"network": about["model"]["name"], "data": config["data"]["name"]}
+    facts |= {"pruned by": config["prune"]["method"]}
+    facts |= {"optimizer": config["optim"]["name"]}
+    facts |= {name.replace("_", " "): about.get(name) for name in OF_DENSE[1:]}
+    for name in ("weights", "clock", "fresh"):
+        value = config["rewind"].get(name)
+        facts[f"rewind.{name}"] = value if value and value != "k" else None
+    return facts
 
 
 def problems(path: Path | str) -> Iterator[str]:
@@ -136,6 +146,9 @@ def problems(path: Path | str) -> Iterator[str]:
     the card is what these numbers make.
     """
     with unpacked(path) as folder:
+        if not (folder / SUMS).is_file():
+            yield f"{SUMS}: is missing"
+            return
         lines = (folder / SUMS).read_text().splitlines()
         listed = {name: given for given, _, name in (x.partition("  ") for x in lines)}
         there = {x.name for x in folder.iterdir()} - {SUMS}
@@ -162,8 +175,8 @@ def _disagreements(folder: Path) -> Iterator[str]:
         yield str(error)
         return
     about = ticket.about
-    keys = ("replicate", "rewind_step", "level", "branch", "copy")
-    its = [row for row in rows if all(row[key] == about[key] for key in keys)]
+    keys = Member._fields
+    its = [row for row in rows if all(row.get(x) == about.get(x) for x in keys)]
     if not its:
         yield f"results.jsonl: has no row of the ticket ({about})"
     for row in its[:1]:
@@ -174,8 +187,9 @@ def _disagreements(folder: Path) -> Iterator[str]:
     for file, state in states.items():
         if {path: w.shape for path, w in masks_lib.leaves(state.params)} != shapes:
             yield f"{file}: is of another network"
-        elif state.about["replicate"] != about["replicate"]:
-            yield f"{file}: is of replicate {state.about['replicate']}"
+        for name in OF_DENSE:
+            if (its_own := state.about.get(name)) != about.get(name):
+                yield f"{file}: is of {name} {its_own}"
     if states["rewound.safetensors"].about["step"] != about["rewind_step"]:
         yield "rewound.safetensors: is not at the rewind step"
     if states["initial.safetensors"].about["step"]:
@@ -192,4 +206,6 @@ def is_one(path: Path | str) -> bool:
     """Return whether a path is a bundle."""
     found = local(path)
     isfile = os.path.isfile  # False of what is too long to be a name
-    return isfile(found / SUMS) or (found.suffix == ".zip" and isfile(found))
+    if found.suffix == ".zip" and isfile(found):
+        return True
+    return isfile(found / SUMS) or isfile(found / TICKET)
