@@ -60,7 +60,7 @@ def _bundle(chosen: dict[str, Any], kind: Any, out: Any, ticket: Ticket) -> Path
     steps = dict(zip(bundle.STATES, (0, about["rewind_step"])))
     its = {name: about.get(name) for name in bundle.OF_DENSE}
     dense: dict[str, Any] = {**chosen, **its, "level": 0, "rewound": True}
-    states = {x: find(**dense | {"rewind_step": n}) for x, n in steps.items()}
+    states = {x: find(**{**dense, "rewind_step": n}) for x, n in steps.items()}
     path = out or local(chosen["workdir"]) / "tickets" / _stem(ticket, "")
     return bundle.write(path, chosen["workdir"], ticket, states)
 
