@@ -22,6 +22,7 @@ from lth_jax.train import experiment
 from lth_jax.workdir.pauses import Interrupted
 
 TRY_AGAIN = 75  # EX_TEMPFAIL: interrupted; the same command goes on from there
+DIVERGED = 3  # all is trained, but what diverged and what comes of that
 
 
 def work(config: ConfigDict, asked: Any) -> None:
@@ -140,9 +141,10 @@ def _report(workdir: Path, runs: list[Path], found: str | None = None) -> None:
 
 
 def fail(lost: Iterable[str]) -> None:
-    """Exit with status 1 if networks diverged."""
+    """Exit with a line and status DIVERGED if networks diverged."""
     if lost:
-        sys.exit("\n".join(f"error: {line}" for line in lost))
+        print(*(f"error: {line}" for line in lost), sep="\n", file=sys.stderr)
+        sys.exit(DIVERGED)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from browser import CHROMIUM, look
 
 from lth_jax import check, config, data, job, lottery, machine, main, report
 from lth_jax.report import Results
+from lth_jax.sweep import part
 from lth_jax.workdir.pauses import Interrupted
 
 # How ml_collections loads a config's file.
@@ -603,14 +604,16 @@ def test_a_mistake_is_all_that_a_user_sees(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_of_which_a_network_diverged_has_a_report_and_status_1(tmp_path):
+def test_a_run_of_which_a_network_diverged_has_a_report_and_a_status_of_its_own(
+    tmp_path,
+):
     called = call(
         f"{DIGITS}:smoke",
         f"--workdir={tmp_path / 'run'}",
         "--config.sweep.learning_rate=(0.001,1e30)",
         "--config.branches=('ticket',)",
     )
-    assert called.returncode == 1
+    assert called.returncode == job.DIVERGED == part.DIVERGED
     said = [line for line in called.stderr.splitlines() if line.startswith("error: ")]
     assert len(said) > 0
     assert all("learning_rate 1e+30" in line for line in said)
@@ -684,11 +687,10 @@ def test_what_diverged_is_said_after_a_report_that_fails_too(
     lost = ["a loss is not finite: one", "a loss is not finite: other"]
     monkeypatch.setattr(lottery, "run", lambda *_, **__: Results(tmp_path, lost))
     (tmp_path / "results.jsonl").write_text("{}\n")
-    said = end(monkeypatch, DIGITS, f"--workdir={tmp_path}")
-    assert (
-        said == "error: a loss is not finite: one\nerror: a loss is not finite: other"
-    )
-    assert "warning: all is trained" in capsys.readouterr().err
+    assert end(monkeypatch, DIGITS, f"--workdir={tmp_path}") == job.DIVERGED
+    said = capsys.readouterr().err
+    assert "error: a loss is not finite: one\nerror: a loss is not finite: o" in said
+    assert "warning: all is trained" in said
 
 
 @pytest.mark.parametrize("accepted", [False, True])

@@ -1,5 +1,6 @@
 """A sweep divides into runs that come to what one run comes to, wherever they go."""
 
+import fcntl
 import importlib.util
 import json
 import os
@@ -72,6 +73,7 @@ def test_without_a_number_a_run_has_all_replicates():
         ({"seed": "1,2"}, 1, "config.seed: replicates have seeds of their own"),
         ({"optim.name": "sgd,sgd"}, 1, "two settings of the sweep are the same"),
         ({}, 0, "--replicates_each: is below 1"),
+        ({"replicates": "0"}, None, "config.replicates: 0 is below 1"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_runs(given, each, said):
@@ -83,17 +85,24 @@ def test_what_cannot_be_is_said_before_anything_runs(given, each, said):
 # ------------------------------------------------------------------------ states
 
 
+def say(folder, name, status, config="c", job=""):
+    told = {"status": status, "config": config, "host": "here", "job": job}
+    (folder / f"{name}.status.json").write_text(json.dumps(told))
+
+
+def stand(folder, names):
+    return launch.states(folder, [Share("", name, (), "c") for name in names])
+
+
 def test_a_run_stands_as_it_said_and_as_slurm_says(tmp_path, monkeypatch):
-    said = {"a": 0, "b": None, "c": None, "d": 75, "e": 1, "f": None}
+    said = {"a": 0, "b": None, "c": None, "d": 75, "e": 1, "f": None, "i": 3}
     for name, status in said.items():
-        told = {"status": status, "host": "here", "job": f"7_{name}"}
-        (tmp_path / f"{name}.status.json").write_text(json.dumps(told))
+        say(tmp_path, name, status, job=f"7_{name}")
     jobs = {"7_c": "running", "8_3": "pending", "8_4": "pending"}
     monkeypatch.setattr(launch, "queued", lambda: jobs)
     launch.remember(tmp_path, {"f": "8_3"})
     launch.remember(tmp_path, {"g": "8_4"})
-    found = launch.states(tmp_path, [Share("", name, ()) for name in "abcdefgh"])
-    assert found == {
+    assert stand(tmp_path, "abcdefghi") == {
         "a": "done",
         "b": "lost",
         "c": "running",
@@ -102,13 +111,67 @@ def test_a_run_stands_as_it_said_and_as_slurm_says(tmp_path, monkeypatch):
         "f": "pending",
         "g": "pending",
         "h": "waiting",
+        "i": "done, diverged",
     }
+
+
+def test_what_another_config_has_done_waits(tmp_path):
+    for name, status in {"a": 0, "b": 3, "c": 1, "d": None}.items():
+        say(tmp_path, name, status, config="other")
+    assert {*stand(tmp_path, "abcd").values()} == {"waiting"}
+
+
+def test_another_config_is_one_of_other_flags_or_another_file(tmp_path):
+    file = tmp_path / "own.py"
+
+    def checksum(levels, **given):
+        file.write_text(
+            "from lth_jax import config\n\n\ndef get_config():\n"
+            f"    made = config.default()\n    made.prune.levels = {levels}\n"
+            "    return made.lock()\n"
+        )
+        (share,) = divide(str(file), given, None)
+        return share.config
+
+    assert checksum(1) == checksum(1) == checksum(2, **{"prune.levels": "1"})
+    assert checksum(1) != checksum(2)
+    assert checksum(1) != checksum(1, seed="5")
+
+
+@pytest.mark.parametrize("folder", ["a", "a/more"])
+def test_a_run_that_another_process_trains_is_running(folder, tmp_path, monkeypatch):
+    say(tmp_path, "a", None)
+    (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.setattr(Part, "__call__", lambda part: pytest.fail(part.workdir))
+    with (tmp_path / folder / "lock").open("w") as file:
+        assert stand(tmp_path, "a") == {"a": "lost"}
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert stand(tmp_path, "a") == {"a": "running"}
+        launch.locally(tmp_path, [Share("", "a", (), "c")])
+
+
+def test_where_slurm_does_not_answer_nothing_is_queued_again(tmp_path, monkeypatch):
+    squeue = tmp_path / "bin" / "squeue"
+    squeue.parent.mkdir()
+    squeue.write_text(
+        "#!/bin/sh\necho 'slurm_load_jobs error:\nno contact' >&2; exit 1"
+    )
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(squeue.parent), prepend=":")
+    assert stand(tmp_path, "a") == {"a": "waiting"}  # no job was ever queued
+    launch.remember(tmp_path, {"a": "8_3"})
+    monkeypatch.setattr(launch, "to_slurm", pytest.fail)
+    flags = [f"--config={DIGITS}", f"--workdir={tmp_path}", "--launcher=slurm"]
+    with pytest.raises(SystemExit, match="^error: squeue: slurm_load_jobs .* contact;"):
+        main(flags)
 
 
 def test_a_dry_run_prints_what_sbatch_gets(tmp_path):
     skip_without_submitit()
     flags = [f"--config={DIGITS}", "--config.replicates=3", "--replicates_each=1"]
     flags += ["--launcher=slurm", "--slurm.partition=gpu", "--slurm.time=90"]
+    flags += ["--slurm.reservation=x", "--slurm.gpus-per-node=1", "--slurm.hold=True"]
+    flags += ["--slurm.account=007", "--accept_code_change"]
     flags += [f"--workdir={tmp_path / 'sweep'}", "--dry_run"]
     # In a process of its own: submitit's log would keep this one's captured output.
     shown = subprocess.run(
@@ -119,7 +182,12 @@ def test_a_dry_run_prints_what_sbatch_gets(tmp_path):
         check=True,
     ).stdout
     assert shown.count("python -m lth_jax.main ") == 3
+    assert shown.count(" --accept_code_change ") == 3
     for line in (
+        "reservation=x",
+        "gpus-per-node=1",
+        "hold",
+        "account=007",
         "array=0-2%3",
         "partition=gpu",
         "time=90",
@@ -131,9 +199,23 @@ def test_a_dry_run_prints_what_sbatch_gets(tmp_path):
 
 
 def test_mistakes_are_one_line(tmp_path):
-    for flag, said in (("--foo", "no such flag"), ("--config.seed", "=VALUE")):
-        with pytest.raises(SystemExit, match=f"^error: {flag}.*{said}"):
-            main([f"--config={DIGITS}", flag, f"--workdir={tmp_path}"])
+    for flag, said in (
+        ("--foo", "no such flag"),
+        ("--config.seed", "=VALUE"),
+        ("--slurm.time=2-00:00:00", "is no number of minutes, as 2880 for two days"),
+        ("--slurm.array-parallelism=x", "'x' is no number of jobs"),
+    ):
+        flags = [f"--config={DIGITS}", flag, f"--workdir={tmp_path}"]
+        with pytest.raises(SystemExit, match=f"^error: {flag[:8]}.*{said}"):
+            main(flags)
+
+
+@pytest.mark.parametrize("name", ["additional_parameters", "setup", "array", "requeue"])
+def test_what_is_no_option_of_sbatch_is_refused(name, tmp_path):
+    skip_without_submitit()
+    flags = [f"--config={DIGITS}", f"--workdir={tmp_path}", "--launcher=slurm"]
+    with pytest.raises(SystemExit, match=f"^error: --slurm.{name}: "):
+        main([*flags, f"--slurm.{name}=x", "--dry_run"])
 
 
 # -------------------------------------------------------------------- real sweeps
@@ -151,7 +233,7 @@ def test_local_runs_are_one_experiment(tmp_path, capfd, monkeypatch):
     flags += ["--config.branches=('ticket',)", f"--workdir={tmp_path / 'sweep'}"]
     main(flags)
     shown = capfd.readouterr().out
-    assert "replicate_0  done          1 of 1\n" in shown
+    assert "replicate_0  done            1 of 1\n" in shown
     assert "as one experiment: python -m lth_jax.report " in shown
     assert pool.read(*(tmp_path / "sweep").glob("replicate_?")).notes == []
     main(flags)
@@ -172,10 +254,44 @@ def test_a_run_that_failed_is_said_and_tried_again(tmp_path, capsys, monkeypatch
     flags += [f"--workdir={tmp_path}"]
     with pytest.raises(SystemExit, match="^error: see what runs said"):
         main(flags)
-    assert "1 failed (1), 1 done" in capsys.readouterr().out
+    assert "1 failed (1); 1 done" in capsys.readouterr().out
     main(flags)
     assert "2 done" in capsys.readouterr().out
     assert tried == ["replicate_0", "replicate_1", "replicate_0"]
+
+
+def test_a_run_of_which_some_diverged_is_done(tmp_path, capsys, monkeypatch):
+    tried = []
+
+    def diverge(part):
+        tried.append(part.workdir)
+        part._say(3)
+        return 3
+
+    monkeypatch.setattr(Part, "__call__", diverge)
+    flags = [f"--config={DIGITS}", "--config.replicates=2", "--replicates_each=1"]
+    for _ in range(2):
+        main([*flags, f"--workdir={tmp_path}"])
+        shown = capsys.readouterr().out
+        assert "replicate_1  done, diverged\n" in shown
+        assert "2 done, diverged\n\nas one experiment: " in shown
+    assert len(tried) == 2
+
+
+def test_other_settings_start_what_was_done(tmp_path, capsys, monkeypatch):
+    tried = []
+
+    def succeed(part):
+        tried.append(part.flags[-1])
+        part._say(0)
+        return 0
+
+    monkeypatch.setattr(Part, "__call__", succeed)
+    flags = [f"--config={DIGITS}", "--config.data.batch_size=30,60"]
+    for levels in (2, 2, 3):
+        main([*flags, f"--config.prune.levels={levels}", f"--workdir={tmp_path}"])
+        assert "2 done\n" in capsys.readouterr().out
+    assert len(tried) == 4
 
 
 @pytest.mark.slow

@@ -12,7 +12,8 @@ from lth_jax.paths import local
 from lth_jax.sweep import launch
 from lth_jax.sweep.grid import Share, divide
 
-_BUSY = ("done", "running", "pending", "completing", "configuring", "suspended")
+_TO_START = ("waiting", "interrupted", "lost", "failed")
+_WHOLE = ("time", "array_parallelism")  # submitit reckons with these
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -28,7 +29,9 @@ def main(arguments: list[str] | None = None) -> None:
     add("--replicates_each", type=int, help=each)
     where = "local: one after another; slurm: an array of jobs, through submitit"
     add("--launcher", choices=["local", "slurm"], default="local", help=where)
-    add("--slurm.OPTION", metavar="X", dest="_", help="of sbatch: time (minutes), mem")
+    of = "of sbatch: time (whole minutes), mem, ...; True where it takes no value"
+    add("--slurm.OPTION", metavar="X", dest="_", help=of)
+    add("--accept_code_change", action="store_true", help="go on with changed code")
     add("--dry_run", action="store_true", help="print the runs, or sbatch's script")
     add("--status", action="store_true", help="print how runs stand; start none")
     chosen, rest = parser.parse_known_args(arguments)
@@ -37,6 +40,9 @@ def main(arguments: list[str] | None = None) -> None:
         if strange := [x for x in rest if not x.startswith(("--config.", "--slurm."))]:
             raise RunError(f"{strange[0]}: there is no such flag; see --help")
         shares = divide(chosen.config, given, chosen.replicates_each)
+        if chosen.accept_code_change:
+            accept = "--accept_code_change"
+            shares = [x._replace(flags=(*x.flags, accept)) for x in shares]
         _do(chosen, local(chosen.workdir, "--workdir"), shares, options)
     except (OSError, RunError) as error:
         sys.exit(f"error: {error}")
@@ -58,8 +64,17 @@ def _given(rest: list[str], kind: str) -> dict[str, str]:
 
 
 def _slurm(given: dict[str, str]) -> dict[str, Any]:
-    """Return options of sbatch, numbers as such."""
-    return {name: int(x) if x.isdecimal() else x for name, x in given.items()}
+    """Return options of sbatch by their names with underscores."""
+    found: dict[str, Any] = {}
+    for name, text in given.items():
+        name = name.replace("-", "_")
+        found[name] = True if text == "True" else text
+        if name in _WHOLE and not text.isdecimal():
+            whole = "minutes, as 2880 for two days" if name == "time" else "jobs"
+            raise RunError(f"--slurm.{name}: {text!r} is no number of {whole}")
+        if name in _WHOLE:
+            found[name] = int(text)
+    return found
 
 
 def _do(
@@ -77,7 +92,7 @@ def _do(
             print(f"\n{launch.script(workdir, shares, options)}")
         return
     found = launch.states(workdir, shares)
-    waiting = [x for x in shares if found[x.name] not in _BUSY]
+    waiting = [x for x in shares if found[x.name].startswith(_TO_START)]
     if not chosen.status and waiting:
         workdir.mkdir(parents=True, exist_ok=True)
         if slurm:
@@ -85,11 +100,11 @@ def _do(
             launch.remember(workdir, dict(zip((x.name for x in waiting), names)))
         else:
             launch.locally(workdir, waiting)
-    print(launch.table(workdir, shares))
     found = launch.states(workdir, shares)
+    print(launch.table(workdir, found))
     for setting in dict.fromkeys(share.setting for share in shares):
         its = [x.name for x in shares if x.setting == setting]
-        if len(its) > 1 and all(found[name] == "done" for name in its):
+        if len(its) > 1 and all(found[name] in launch.DONE for name in its):
             runs = shlex.join(str(workdir / name) for name in its)
             print(f"\nas one experiment: python -m lth_jax.report {runs} --pool")
     if any(state.startswith("failed") for state in found.values()):

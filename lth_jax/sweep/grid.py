@@ -2,7 +2,9 @@
 
 import ast
 import difflib
+import hashlib
 import itertools
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +29,7 @@ class Share(NamedTuple):
     setting: str  # fields in which settings differ; "" where there is one setting
     name: str  # of its folder, in the sweep's
     flags: tuple[str, ...]  # of `lth_jax.main`
+    config: str  # checksum of all fields, of those in its file, too
 
 
 def divide(config: str, given: dict[str, str], each: int | None) -> list[Share]:
@@ -58,10 +61,12 @@ def divide(config: str, given: dict[str, str], each: int | None) -> list[Share]:
         setting = ",".join(f"{name}={value}" for name, value in chosen.items())
         these = fixed | chosen
         whole = _resolved(config, these)
+        fields.check(whole)
         own = {name: text for name, text in these.items() if name not in _SHARE}
         for first, number in _shares(whole, each):
             share = own | dict(zip(_SHARE, (str(first), str(number))))
-            fields.check(_resolved(config, share))
+            resolved = _resolved(config, share)
+            fields.check(resolved)
             last = first + number - 1
             name = (
                 f"replicates_{first}_to_{last}" if number > 1 else f"replicate_{first}"
@@ -69,7 +74,8 @@ def divide(config: str, given: dict[str, str], each: int | None) -> list[Share]:
             folder = re.sub(r"[^\w.,=+-]", "_", setting)
             flags = (f"--config.{field}={text}" for field, text in share.items())
             where = str(Path(folder) / name)
-            found.append(Share(setting, where, (f"--config={config}", *flags)))
+            all_flags = (f"--config={config}", *flags)
+            found.append(Share(setting, where, all_flags, _checksum(resolved)))
     if len({share.name for share in found}) < len(found):
         raise ConfigError("config: two settings of the sweep are the same")
     return found
@@ -116,6 +122,11 @@ def _resolved(config: str, given: dict[str, str]) -> ConfigDict:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"config.{name}: {text!r}: {one_line(error)}") from error
     return found
+
+
+def _checksum(config: ConfigDict) -> str:
+    text = json.dumps(files.flatten(config), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _shares(config: ConfigDict, each: int | None) -> Iterator[tuple[int, int]]:

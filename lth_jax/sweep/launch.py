@@ -10,17 +10,29 @@ from typing import Any
 from lth_jax import jsonl
 from lth_jax.errors import RunError, one_line
 from lth_jax.sweep.grid import Share
-from lth_jax.sweep.part import INTERRUPTED, Part, told
+from lth_jax.sweep.part import DIVERGED, INTERRUPTED, Part, is_at_work, told
 
 # Minutes of a job, unless --slurm.time says others; and the seconds that it has to
 # save itself before that is over, or before it is preempted.
 _SLURM: dict[str, Any] = {"time": 24 * 60, "signal_delay_s": 120, "job_name": "lth_jax"}
 _AGAIN = {"requeue": True}
+# What submitit calls options, and sbatch does not; and what a sweep says itself.
+_NOT_SBATCH = {"additional_parameters", "setup", "srun_args", "teardown", "use_srun"}
+_NOT_SBATCH |= {"stderr_to_stdout"}
+_OWN = {"array", "error", "open_mode", "output", "requeue", "signal"}
+
+DONE = ("done", "done, diverged")  # all is trained, but what came of what diverged
 
 
-def locally(workdir: Path, shares: Sequence[Share]) -> list[int]:
-    """Train runs here, one after another: each has all devices. Return statuses."""
-    return [Part(str(workdir / x.name), x.flags)() for x in shares]
+def locally(workdir: Path, shares: Sequence[Share]) -> None:
+    """Train runs here, one after another: each has all devices."""
+    for share in shares:
+        if not is_at_work(workdir / share.name):  # since the others were trained
+            _part(workdir, share)()
+
+
+def _part(workdir: Path, share: Share) -> Part:
+    return Part(str(workdir / share.name), share.flags, share.config)
 
 
 def to_slurm(
@@ -36,9 +48,7 @@ def to_slurm(
         executor = submitit.SlurmExecutor(workdir / "jobs", max_num_timeout=10**6)
         executor.update_parameters(**_options(options))
         with executor.batch():
-            jobs = [
-                executor.submit(Part(str(workdir / x.name), x.flags)) for x in shares
-            ]
+            jobs = [executor.submit(_part(workdir, share)) for share in shares]
     except Exception as error:  # of submitit, or of sbatch
         raise RunError(f"--launcher=slurm: {one_line(error)}") from error
     return [str(job.job_id) for job in jobs]
@@ -59,15 +69,31 @@ def script(workdir: Path, shares: Sequence[Share], options: dict[str, Any]) -> s
 
 
 def _options(options: dict[str, Any]) -> dict[str, Any]:
-    return _SLURM | options | {"additional_parameters": _AGAIN}
+    """Return submitit's settings: it passes on what it does not know."""
+    from submitit import SlurmExecutor
+
+    if strange := (_NOT_SBATCH | _OWN) & options.keys():
+        name = min(strange)
+        reason = "a sweep sets it" if name in _OWN else "sbatch has no such option"
+        raise RunError(f"--slurm.{name}: {reason}")
+    known = SlurmExecutor._valid_parameters()
+    its = {name: x for name, x in options.items() if name in known}
+    others = {name: x for name, x in options.items() if name not in known}
+    return _SLURM | its | {"additional_parameters": others | _AGAIN}
 
 
 def queued() -> dict[str, str]:
-    """Return the jobs that Slurm has, and their states; none where it is not."""
+    """Return the jobs that Slurm has, and their states; none where it is not.
+
+    Raises RunError where it does not answer: what it has must not be queued again.
+    """
     if not shutil.which("squeue"):
         return {}
     command = ["squeue", "--me", "--noheader", "--array", "--format=%i %T %A"]
     asked = subprocess.run(command, capture_output=True, text=True)
+    if asked.returncode:
+        reason = one_line(asked.stderr or f"status {asked.returncode}")
+        raise RunError(f"squeue: {reason}; try again when Slurm answers")
     found = {}
     for name, state, single in map(str.split, asked.stdout.splitlines()):
         found |= {name: state.lower(), single: state.lower()}
@@ -77,26 +103,27 @@ def queued() -> dict[str, str]:
 def states(workdir: Path, shares: Sequence[Share]) -> dict[str, str]:
     """Return how every run stands: done, failed, running, pending, or waiting.
 
-    "interrupted" is what has saved itself, and "lost" what ended without a word; both
-    are started again, as what waits is.
+    "waiting" is also what was done with another config; "interrupted" is what has saved
+    itself, and "lost" what ended without a word: all are started.
     """
-    there, path = queued(), workdir / "jobs.json"
+    path = workdir / "jobs.json"
     names = json.loads(path.read_text()) if path.exists() else {}
+    said = {share.name: told(workdir / share.name) or {} for share in shares}
+    there = queued() if names or any(x.get("job") for x in said.values()) else {}
     found = {}
     for share in shares:
-        said, job = told(workdir / share.name), names.get(share.name)
-        own = there.get((said or {}).get("job", "")) or there.get(job or "")
-        status = said and said["status"]
-        if said and status == 0:
-            found[share.name] = "done"
-        elif own:
-            found[share.name] = own
-        elif not said:
-            found[share.name] = "waiting"
-        else:
-            words = {None: "lost", INTERRUPTED: "interrupted"}
-            found[share.name] = words.get(status, f"failed ({status})")
+        its, job = said[share.name], names.get(share.name)
+        own = there.get(its.get("job", "")) or there.get(job or "")
+        if not own and is_at_work(workdir / share.name):
+            own = "running"
+        word = _word(its["status"]) if its.get("config") == share.config else "waiting"
+        found[share.name] = own if own and word not in DONE else word
     return found
+
+
+def _word(status: int | None) -> str:
+    words = {0: DONE[0], DIVERGED: DONE[1], None: "lost", INTERRUPTED: "interrupted"}
+    return words.get(status, f"failed ({status})")
 
 
 def remember(workdir: Path, jobs: dict[str, str]) -> None:
@@ -106,15 +133,14 @@ def remember(workdir: Path, jobs: dict[str, str]) -> None:
     path.write_text(json.dumps(before | jobs, indent=2) + "\n")
 
 
-def table(workdir: Path, shares: Sequence[Share]) -> str:
+def table(workdir: Path, found: dict[str, str]) -> str:
     """Return how all runs stand, a line each, and a line in all."""
-    found = states(workdir, shares)
     width = max(map(len, found))
-    lines = [f"{'run':<{width}}  {'state':<12}  level"]
+    lines = [f"{'run':<{width}}  {'state':<14}  level"]
     for name, state in found.items():
-        lines.append(f"{name:<{width}}  {state:<12}  {_level(workdir / name)}".rstrip())
+        lines.append(f"{name:<{width}}  {state:<14}  {_level(workdir / name)}".rstrip())
     counted = {state: [*found.values()].count(state) for state in found.values()}
-    lines.append(", ".join(f"{number} {state}" for state, number in counted.items()))
+    lines.append("; ".join(f"{number} {state}" for state, number in counted.items()))
     return "\n".join(lines)
 
 

@@ -1,5 +1,6 @@
 """Part: one run of a sweep, wherever it is: a process, and how it stands."""
 
+import fcntl
 import json
 import os
 import signal
@@ -9,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-INTERRUPTED = 75  # as `job.TRY_AGAIN`, which imports JAX
+INTERRUPTED, DIVERGED = 75, 3  # as `job.TRY_AGAIN` and its other, which import JAX
 
 
 class Part:
@@ -19,8 +20,8 @@ class Part:
     `checkpoint`, whose result it queues again.
     """
 
-    def __init__(self, workdir: str, flags: tuple[str, ...]) -> None:
-        self.workdir, self.flags = workdir, flags
+    def __init__(self, workdir: str, flags: tuple[str, ...], config: str) -> None:
+        self.workdir, self.flags, self.config = workdir, flags, config
 
     def __call__(self) -> int:
         """Train; return the exit status, or raise where a job is to fail."""
@@ -32,7 +33,7 @@ class Part:
         signal.signal(signal.SIGUSR2, handler)
         self.child = child.pid
         status = self._ended(child)
-        if status and "SUBMITIT_EXECUTOR" in os.environ:
+        if status not in (0, DIVERGED) and "SUBMITIT_EXECUTOR" in os.environ:
             raise RuntimeError(f"{self.workdir}: exit status {status}")
         return status
 
@@ -51,13 +52,13 @@ class Part:
         os.kill(self.child, signal.SIGTERM)
         os.waitpid(self.child, 0)
         self._say(INTERRUPTED)
-        return DelayedSubmission(Part(self.workdir, self.flags))
+        return DelayedSubmission(Part(self.workdir, self.flags, self.config))
 
     def _say(self, status: int | None) -> None:
         path = Path(self.workdir).with_suffix(".status.json")
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".unfinished")
-        told = {"status": status, "host": socket.gethostname()}
+        told = {"status": status, "config": self.config, "host": socket.gethostname()}
         told["job"] = os.environ.get("SLURM_JOB_ID", "")
         unfinished.write_text(json.dumps(told))
         unfinished.replace(path)
@@ -67,3 +68,19 @@ def told(workdir: Path) -> dict[str, Any] | None:
     """Return what a part has said of itself last; None if it has not begun."""
     path = workdir.with_suffix(".status.json")
     return json.loads(path.read_text()) if path.exists() else None
+
+
+def is_at_work(workdir: Path) -> bool:
+    """Return whether a process trains a run, or replicates that it takes in."""
+    return any(_is_locked(folder / "lock") for folder in (workdir, workdir / "more"))
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # nothing is there, or this file system has no locks
+        return False
+    return False
