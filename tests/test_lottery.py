@@ -894,7 +894,7 @@ def assert_grown(grown, whole):
                 for about in (series.about(number), wanted.about(number))
             )
             assert found == masks
-    assert not [*grown.directory.glob("**/*.old"), *grown.directory.glob("more")]
+    assert not [*grown.directory.glob("**/*.old"), *grown.directory.glob("more*")]
     assert check.problems(grown.directory) == []
     config = (grown.directory / "config.json").read_bytes()
     assert config == (whole.directory / "config.json").read_bytes()

@@ -1,6 +1,7 @@
 """Growth: a run takes in further replicates, trained as a run of their own."""
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -16,6 +17,7 @@ def apart(here: Workdir, config: ConfigDict) -> list[ConfigDict]:
 
     None where it has no others: it has not begun, or has as many.
     """
+    processes.by_first(lambda: _go_on(here))
     path = here.directory / "config.json"
     there = identity.read(path).get("replicates") if path.exists() else None
     if not isinstance(there, int) or not 0 < there < config.replicates:
@@ -34,7 +36,8 @@ def take_in(here: Workdir, more: Workdir, config: ConfigDict) -> None:
     """Add a finished run's rows and networks to those of another finished one.
 
     It may be cut off anywhere and repeated. Rows come first: until a checkpoint counts
-    them, they are as good as not there. The other run's folder is removed.
+    them, they are as good as not there. The other run's folder is renamed when all is
+    in, and removed when the config says so.
     """
     with identity.lock(here.directory):
         processes.by_first(lambda: _take_in(here, more, config))
@@ -59,9 +62,37 @@ def _take_in(here: Workdir, more: Workdir, config: ConfigDict) -> None:
         networks = series.raw(number) if old["members"] else []
         networks = [*networks, *added.raw(number)]
         series.replace(number, networks, **about, records=here.records.size())
+    more.directory.replace(_taken(here))
+    _settle(here, config.replicates)
+
+
+def _go_on(here: Workdir) -> None:
+    """Go on from where others were in, and the config did not say so or they were left.
+
+    Of their folder a part may be left, which has a config if the run's is not written.
+    """
+    taken = _taken(here)
+    if not taken.exists():
+        return
+    with identity.lock(here.directory):
+        own = identity.read(here.directory / "config.json")
+        number = own["replicates"]
+        if (taken / "config.json").exists():
+            its = identity.read(taken / "config.json")
+            last = its["first_replicate"] + its["replicates"]
+            number = last - own.get("first_replicate", 0)
+        _settle(here, number)
+
+
+def _settle(here: Workdir, replicates: int) -> None:
+    """Write how many replicates a run has by now, and remove where they were."""
     path = here.directory / "config.json"
-    shutil.rmtree(more.directory)
-    identity.write(path, identity.read(path) | {"replicates": config.replicates})
+    identity.write(path, identity.read(path) | {"replicates": replicates})
+    shutil.rmtree(_taken(here))
+
+
+def _taken(here: Workdir) -> Path:
+    return here.directory / "more.removed"
 
 
 def _is_in(series: Series, added: Series, number: int) -> bool:
