@@ -1,17 +1,22 @@
 """Every row of a run is in a tracker once, whatever is interrupted."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from lth_jax import export
 from lth_jax.errors import RunError
 from lth_jax.track import feed, names
 from lth_jax.track.__main__ import main
+from lth_jax.track.tracker import State
+from lth_jax.workdir import Workdir
 
 ROOT = Path(__file__).parents[1]
 ROW = {"replicate": 0, "rewind_step": 2, "level": 1, "density": 0.8}
@@ -169,20 +174,117 @@ def test_mistakes_are_one_line(workdir, memory, monkeypatch, tmp_path):
         track(workdir)
 
 
+class Offline:
+    """What wandb is offline: a folder a session, with the rows that it was told."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def Settings(self, **_):
+        """What is said of it is not heard."""
+
+    def Artifact(self, *_, **__):
+        return SimpleNamespace(add_file=lambda _: None)
+
+    def init(self, **how):
+        (self.folder / f"{len([*self.folder.iterdir()])}" / "files").mkdir(parents=True)
+        newest = max(self.folder.iterdir(), key=lambda x: int(x.name))
+        rows, kept = newest / "rows", newest / "kept"
+
+        def log(row, step):
+            with rows.open("a") as file:
+                file.write(json.dumps([step, row]) + "\n")
+
+        return SimpleNamespace(
+            offline=True,
+            dir=str(newest / "files"),
+            id=how["id"],
+            define_metric=lambda *_, **__: None,
+            log=log,
+            log_artifact=lambda artifact: kept.write_text("all"),
+            finish=lambda: None,
+        )
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_offline_a_session_that_ended_within_a_batch_is_thrown_away(
+    error, workdir, tmp_path, monkeypatch
+):
+    from lth_jax.track.to_wandb import Wandb
+
+    (tmp_path / "wandb").mkdir()
+    tell = Wandb.write
+    monkeypatch.setitem(sys.modules, "wandb", Offline(tmp_path / "wandb"))
+    monkeypatch.setattr(feed, "_BATCH", 7)
+
+    def end(self, rows, first):
+        tell(self, rows[:3] if first >= 21 else rows, first)
+        if first >= 21:
+            raise error
+
+    with monkeypatch.context() as patch, contextlib.suppress(RunError):
+        patch.setattr(Wandb, "write", end)
+        feed.track(workdir, "wandb")
+    assert feed.track(workdir, "wandb") == 60
+    assert feed.track(workdir, "wandb") == 60
+    told = [
+        json.loads(line)
+        for path in (tmp_path / "wandb").glob("*/rows")
+        for line in path.read_text().splitlines()
+    ]
+    assert sorted(step for step, _ in told) == [*range(60)]
+    assert len([*(tmp_path / "wandb").glob("*/kept")]) == 1
+
+
+@pytest.mark.parametrize("where", ["TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"])
+def test_what_is_elsewhere_is_not_counted_here(where, tmp_path, monkeypatch):
+    from lth_jax.track.to_trackio import Trackio
+
+    here = SimpleNamespace(get_log_count=lambda *_: 5)
+    fake = SimpleNamespace(Artifact=None, finish=None, init=lambda *_, **__: None)
+    fake.sqlite_storage = SimpleNamespace(SQLiteStorage=here)
+    monkeypatch.setitem(sys.modules, "trackio", fake)
+    state = State(tmp_path / "state.json", rows=40)
+    assert Trackio(tmp_path, state, {}).there([]) == 5
+    monkeypatch.setenv(where, "someone/there")
+    assert Trackio(tmp_path, state, {}).there([]) == 40
+
+
+def test_a_ticket_is_written_whole_or_not_at_all(workdir, monkeypatch):
+    (workdir / "checkpoints" / "levels" / "1").mkdir(parents=True)
+    monkeypatch.setattr(Workdir, "members", lambda *_: [])
+    levels = SimpleNamespace(numbers=lambda: [1])
+    monkeypatch.setattr(Workdir, "levels", levels)
+    monkeypatch.setattr(export, "find", lambda *_, **__: b"a ticket")
+
+    def cut(path, ticket):
+        path.write_bytes(ticket[:3])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export, "save_ticket", cut)
+    with pytest.raises(KeyboardInterrupt):
+        feed._tickets(workdir)
+    monkeypatch.setattr(export, "save_ticket", lambda path, x: path.write_bytes(x))
+    (path,) = feed._tickets(workdir)
+    assert path.read_bytes() == b"a ticket"
+
+
 # ------------------------------------------------------------- trackers themselves
 
 DYING = """
 import os, sys
 from lth_jax.track import feed
 feed._BATCH = 7
-to, workdir = sys.argv[1:]
+how, to, workdir = sys.argv[1:]
 tracker = getattr(__import__(f"lth_jax.track.to_{to}", fromlist=[to]), to.capitalize())
 tell = tracker.write
 
 def die(self, rows, first):
     tell(self, rows[:3] if first >= 21 else rows, first)
-    if first >= 21:
+    if first >= 21 and how == "killed":
         os._exit(9)
+    if first >= 21:
+        raise KeyboardInterrupt
 
 tracker.write = die
 feed.track(workdir, to)
@@ -199,17 +301,19 @@ def elsewhere(tmp_path):
 
 
 def offline(to, workdir, tmp_path):
-    """Track a run: a process dies, another goes on, and a third finds new rows."""
+    """Track a run: a process is killed, one interrupted, one goes on, one has more."""
     pytest.importorskip(to, reason=f"{to} is an extra, and not installed")
     command = [sys.executable, "-m", "lth_jax.track", str(workdir), f"--to={to}"]
-    dying = [sys.executable, "-c", DYING, to, str(workdir)]
+    dying = [sys.executable, "-c", DYING]
     how = {
         "cwd": tmp_path,
         "env": elsewhere(tmp_path),
         "capture_output": True,
         "text": True,
     }
-    assert subprocess.run(dying, **how).returncode == 9
+    for end, status in (("killed", 9), ("interrupted", 0)):
+        done = subprocess.run([*dying, end, to, str(workdir)], **how)
+        assert done.returncode == status, done.stderr
     for number in (60, 75):
         write(workdir, made(number))
         done = subprocess.run(command, **how)

@@ -83,19 +83,23 @@ class _Feed:
             self.number = self.tracker.there(rows)
         for first in range(self.number, len(rows), _BATCH):
             batch = rows[first : first + _BATCH]
+            self.is_within_batch = True
             self.tracker.write(batch, first)
             self.number = first + len(batch)
             self.state.rows = self.number
             self.state.checksum = digest(rows[: self.number])
             self.state.write()
+            self.is_within_batch = False
 
     def close(self) -> None:
         self.tracker.close()
-        self.state.session = {}
+        if not self.is_within_batch:  # else nobody knows which rows came there
+            self.state.session = {}
         self.state.write()
 
     def _open(self) -> None:
         self.state.write()
+        self.is_within_batch = False
         self.tracker = self.make(self.workdir, self.state, self.config)
         self.number: int | None = None  # of rows that it has
         print(f"to look at it: {self.tracker.look}", flush=True)
@@ -139,6 +143,8 @@ def _tickets(workdir: Path) -> list[Path]:
             members = run.members(run.levels if level else run.dense, level)
             first = min((m.replicate for m in members), default=0)
             with contextlib.suppress(ExportError):  # none was left
-                save_ticket(path, find(workdir, level, replicate=first))
+                unfinished = path.with_name(f"unfinished_{path.name}")
+                save_ticket(unfinished, find(workdir, level, replicate=first))
+                unfinished.replace(path)
         files += [path] if path.exists() else []
     return files

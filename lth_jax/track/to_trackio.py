@@ -1,4 +1,8 @@
-"""Trackio: a local database (TRACKIO_DIR), looked at with `trackio show`."""
+"""Trackio: a local database (TRACKIO_DIR), looked at with `trackio show`; or elsewhere.
+
+What a Space (TRACKIO_SPACE_ID) or a server (TRACKIO_SERVER_URL) has cannot be counted
+here: it is what they were given.
+"""
 
 import os
 from pathlib import Path
@@ -20,8 +24,10 @@ class Trackio:
         project = os.environ.get("TRACKIO_PROJECT", "lth_jax")
         self.look = f"trackio show --project {project}"
         name = f"{workdir.name}-{state.id}"
-        # Counted before: what it was told and had not written is lost, and told again.
-        self._there = sqlite_storage.SQLiteStorage.get_log_count(project, name)
+        if any(map(os.environ.get, ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"))):
+            self._there = state.rows
+        else:  # before `init`: what it was told and had not written is lost, told again
+            self._there = sqlite_storage.SQLiteStorage.get_log_count(project, name)
         self.artifact, self.finish = trackio.Artifact, trackio.finish
         self.run = trackio.init(
             project,

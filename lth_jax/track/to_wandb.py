@@ -13,8 +13,8 @@ class Wandb:
     """A run of the project that WANDB_PROJECT says, else of lth_jax.
 
     Row n is what it logs at its step n, which orders rows; what is drawn is drawn
-    against `step`, that of training. Offline, a session that was killed is thrown away:
-    nobody knows which of its rows have come to the disk.
+    against `step`, that of training. Offline, a session that was killed, or that
+    ended within a batch of rows, is thrown away: nobody knows which came to the disk.
     """
 
     forgets = False
@@ -25,7 +25,7 @@ class Wandb:
         self.artifact, self._first = wandb.Artifact, state.rows
         if lost := state.session:
             shutil.rmtree(lost["directory"], ignore_errors=True)
-            self._first = lost["first"]
+            self._first, state.kept = lost["first"], {}
         # What it measures of this process says nothing of the run.
         settings = wandb.Settings(
             console="off",
