@@ -20,10 +20,10 @@ def write(path: Path | str, ticket: Ticket, network: Any = None) -> float:
     """Write what a trained ticket computes as an ONNX graph, by `jax2onnx`.
 
     The graph takes a batch of any size, of images as the network sees them (less
-    `about["data"]["mean"]`, over "std", and with `data.unit_norm` over their L2 norm),
-    [batch, height, width, channels], and returns logits, [batch, classes]. Pruned weights are zeros in dense arrays: ONNX
-    has no operator on sparse ones. Before it is written, the graph runs in
-    `onnxruntime`.
+    `about["data"]["mean"]`, over "std", and then over their L2 norm if there is
+    "unit_norm"), [batch, height, width, channels], and returns outputs (logits),
+    [batch, classes]. Pruned weights are zeros in dense arrays: ONNX has no operator on
+    sparse ones. Before it is written, the graph runs in `onnxruntime`.
 
     Args:
         path: of the file.
