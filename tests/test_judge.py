@@ -1,5 +1,6 @@
 """Judge: masks of other tools as files, their trials, and what is refused."""
 
+import contextlib
 import html
 import json
 import re
@@ -13,8 +14,10 @@ import pytest
 import safetensors.numpy
 from trees import assert_same
 
+from lth_jax import config as config_lib
 from lth_jax import evidence, export, judge, models, prune
 from lth_jax import masks as masks_lib
+from lth_jax.branch_masks import FROM_ELSEWHERE
 from lth_jax.errors import ConfigError, ExportError
 from lth_jax.export import Ticket
 from lth_jax.given import Given
@@ -22,6 +25,7 @@ from lth_jax.judge import claims, facts, files, planted, reading, trials
 from lth_jax.judge.files import MasksError
 from lth_jax.optim import optimizers as optim
 from lth_jax.train import state
+from lth_jax.train.experiment import Experiment
 
 ABOUT = {
     "model": {"name": "lenet", "options": {"widths": (6,)}},
@@ -228,6 +232,26 @@ def test_weights_are_0_just_where_masks_prune_or_nowhere():
         files.check_together("w", MASKS, other)
 
 
+@pytest.mark.parametrize("keeps", [0, 1])  # where a weight is 0 as it was drawn
+@pytest.mark.parametrize(("zeros", "agree"), [(2, True), (3, False)])
+def test_a_weight_in_a_thousand_may_be_0_as_it_was_drawn(keeps, zeros, agree):
+    mask, weights = np.arange(4000) % 2 == 0, np.ones(4000)
+    weights[1 - keeps : 2 * zeros : 2] = 0
+    with contextlib.nullcontext() if agree else pytest.raises(MasksError):
+        files.check_together("w", {"w": mask}, {"w": weights})
+
+
+def test_a_layer_may_start_at_0():
+    mask = np.arange(9) % 2 == 0
+    files.check_together("w", {"w": mask}, {"w": np.zeros(9)})
+
+
+def test_weights_beside_masks_that_have_their_own_are_refused():
+    given, made = Given([MASKS], [STATE.params], []), object.__new__(Experiment)
+    with pytest.raises(MasksError, match="put them into Given"):
+        reading.read(given, made, config_lib.default(), weights=["w.npz"])
+
+
 # ------------------------------------------------------------------------ facts
 
 
@@ -250,6 +274,19 @@ def test_weights_that_lie_on_no_way_are_counted():
     last[1, 0] = False
     found = facts.facts(masks, STATE.params, flow)
     assert found["connected"].startswith("no: the masks cut all inputs")
+
+
+@pytest.mark.parametrize(("layer", "dead"), [("query", 3), ("out", 2)])
+def test_units_of_attention_are_those_of_its_heads(layer, dead):
+    """In Flax of (inputs, heads, each), and (heads, each, outputs)."""
+    mask = np.ones((4, 2, 3), bool)
+    if layer == "query":
+        mask[:, 1] = False  # a head
+    else:
+        mask[..., :2] = False
+    number = 6 if layer == "query" else 3
+    found = facts._dead({"at": {layer: {"kernel": mask, "bias": None}}})
+    assert found == f"{dead} of {number} in at/{layer}/kernel"
 
 
 def test_the_claimed_density_is_compared_with_what_it_may_be_of():
@@ -319,6 +356,9 @@ def test_the_ticket_beside_keeps_as_many_weights(judged):
     found = rows[rows["level"] == 1]
     assert {*found["branch"]} >= {"ticket", "given", "given_random", "given_reinit"}
     assert np.allclose(found["density"], kept / total, rtol=0, atol=1e-7)
+    # What it took to find masks from elsewhere is not known, and no number.
+    billed = found[found["measure"] == "multiply_adds_to_find"]["branch"]
+    assert {"ticket"} == {*billed} & {"ticket", *FROM_ELSEWHERE, "given_reinit"}
 
 
 def test_what_a_page_says_is_in_its_json(judged):

@@ -74,6 +74,20 @@ def test_a_verdict_says_in_words_how_masks_stand_to_each_trial():
     )
 
 
+def test_rows_of_another_run_are_not_compared_with_the_judged():
+    one = rows(given=[0.92, 0.93, 0.92], given_shuffled=[0.9] * 3)
+    other = rows(given_shuffled=[0.2, 0.3, 0.9, 0.4])
+    both = [row | {"run": "a"} for row in one] + [row | {"run": "b"} for row in other]
+    alone, beside = (judge.verdict(r, margin=0.5).values for r in (one, both))
+    assert alone == beside
+
+
+def test_seeds_after_the_last_look_count_for_nothing():
+    reached = {"given": [0.92, 0.93, 0.92], "given_shuffled": [0.9] * 3}
+    more = {name: [*x, *[0.1 * len(name)] * 4] for name, x in reached.items()}
+    assert found(looks=(2, 3), **reached) == found(looks=(2, 3), **more)
+
+
 def test_differences_are_of_the_same_seeds():
     base = np.array([0.5, 0.7, 0.6, 0.8, 0.9])
     noise = np.array([0.001, -0.001, 0, 0.001, -0.001])

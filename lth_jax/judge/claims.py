@@ -171,6 +171,8 @@ def _values(
     for name in ("run", "setting", "rewind_step"):
         if len(several := [*dict.fromkeys(own[name])]) > 1:
             raise ValueError(f"{name}: choose one of {several}")
+    for name in ("run", "setting"):
+        numbers = numbers[numbers[name] == own[name].iloc[0]]
     found: dict[str, dict[int, float]] = {}
     for trial, branch in ({"judged": judged} | trials).items():
         there = numbers[numbers["branch"] == branch]
@@ -199,7 +201,8 @@ def findings(
     'beats its own shuffle: shown'
     """
     asked = {name: QUESTIONS[name] for name in differences}
-    there = {name: np.asarray(x, float) for name, x in differences.items()}
+    last = max(looks, default=None)
+    there = {name: np.asarray(x, float)[:last] for name, x in differences.items()}
     p = {is_shown: [] for is_shown in (True, False)}
     for name, question in asked.items():
         planned = looks or (len(there[name]),)

@@ -1,5 +1,6 @@
 """Facts: what masks are, before anything is trained."""
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -82,7 +83,10 @@ def _dead(masks: Masks) -> str:
     """Return how many units or channels of each layer keep no input."""
     found = []
     for path, mask in masks_lib.leaves(masks):
-        each = np.asarray(mask).reshape(-1, np.shape(mask)[-1])
+        shape, of = np.shape(mask), path.split("/")[-2:-1]
+        # Of attention in Flax, heads are an axis before that of what each puts out.
+        outputs = 2 if len(shape) == 3 and of in (["query"], ["key"], ["value"]) else 1
+        each = np.asarray(mask).reshape(-1, math.prod(shape[-outputs:]))
         if (dead := int((~each.any(axis=0)).sum())) and each.any():
             found.append(f"{dead} of {each.shape[1]} in {path}")
     return ", ".join(found) or "none"

@@ -128,8 +128,9 @@ def method(verdict: Verdict) -> list[str]:
         f"with a probability of {POWER:g}: of two numbers, one if the difference is as "
         f"it looks, the other if it is {_points(verdict)} or none. Few seeds know the "
         "spread badly: it is taken to be at the upper end of its interval.",
-        "All p are right for normal differences. Where a few seeds fail and the others "
-        "do not, ranks tell of the others: read the interval, too.",
+        "All p are right for normal differences of independent seeds. Where a few "
+        "seeds fail and the others do not, ranks tell of the others: read the "
+        "interval, too.",
     ]
 
 

@@ -45,6 +45,8 @@ def read(
 
     Raises MasksError unless they all keep as many weights, some but not all of them.
     """
+    if isinstance(masks, Given) and weights:
+        raise MasksError("--weights: put them into Given(masks, params)")
     like = made.like
     about = {"model": config.model.to_dict(), "data": made.data}
     of = files.layout(

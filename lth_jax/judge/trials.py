@@ -270,12 +270,19 @@ def _about(config: ConfigDict, judged: Judged, made: Experiment) -> str:
     number, k = len(judged.given.masks), made.rewind_steps[0]
     k = k if judged.rewind_step is None else judged.rewind_step
     of = f"step {k}" if judged.given.params else f"step {k} of fresh networks"
-    again = " Seeds beyond the masks begin with the first mask again."
+    again = (
+        " Seeds beyond the masks begin with the first mask again, and are not "
+        "independent of it: intervals and p are of training these masks again, and "
+        "not of other masks."
+    )
+    anew = " Moments of the optimizer begin at 0." * (
+        judged.given.params != [] and k > 0
+    )
     return (
         f"{number} mask{'s' * (number > 1)} of {config.model.name} on "
         f"{config.data.name}, each on its weights of {of}; trials of "
         f"{made.length:,} steps of {config.data.batch_size} examples with "
         f"{config.optim.name} at a rate of {config.optim.learning_rate:g}, as the "
         "config says, and judged by their last step."
-        f"{again if config.replicates > number else ''}"
+        f"{anew}{again if config.replicates > number else ''}"
     )
