@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 
 from lth_jax import masks as masks_lib
-from lth_jax.branch_masks import COUNTED
+from lth_jax.branch_masks import COUNTED, FROM_ELSEWHERE
 from lth_jax.branches import BRANCHES, origins
 from lth_jax.layers.summary import multiply_adds
 from lth_jax.train import moves as moves_lib
@@ -91,7 +91,8 @@ def to_train(run: "Run", training: Training, network: TrainState) -> Bill:
 def to_find(run: "Run", training: Training) -> Bill | None:
     """Return the bill of what came before a training.
 
-    None if an older version, which has not recorded it, trained earlier levels.
+    None if an older version, which has not recorded it, trained earlier levels; and of
+    masks from elsewhere, as nothing here found them.
     """
     member = training.member
     if member == member.dense:
@@ -99,6 +100,8 @@ def to_find(run: "Run", training: Training) -> Bill | None:
     if member.branch not in BRANCHES:  # a method's own, which goes on from the dense
         return run.bills.get(member.dense)
     branch, config = BRANCHES[member.branch], run.config
+    if member.level and branch.masks in FROM_ELSEWHERE:
+        return None
     weights = origins(branch, member.level, config.rewind)["params"]
     networks = []
     if weights == "ticket":

@@ -1,5 +1,6 @@
 """Siblings: another replicate of a network, as it is or with its units permuted."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,14 @@ def sibling(plan: "Plan", member: Member) -> Member:
     seeds = sorted({dense.replicate for dense in plan.dense})
     after = seeds[(seeds.index(member.replicate) + 1) % len(seeds)]
     return member._replace(replicate=after)
+
+
+def followed(run: "Run") -> Iterator[tuple[Member, Member]]:
+    """Yield each ticket with its sibling; two replicates are one pair, and not two."""
+    for member in run.tickets:
+        other = sibling(run.plan, member)
+        if other.replicate > member.replicate or sibling(run.plan, other) != member:
+            yield member, other
 
 
 def alignment(run: "Run", member: Member) -> Permutation:

@@ -17,7 +17,6 @@ from lth_jax import masks as masks_lib
 from lth_jax import measures, siblings, symmetry
 from lth_jax.correlation import correlation
 from lth_jax.masks import Masks
-from lth_jax.siblings import sibling
 from lth_jax.tasks import task as task_lib
 from lth_jax.train.evaluate import between
 from lth_jax.train.state import TrainState
@@ -141,10 +140,11 @@ def alignment(run: "Run") -> Numbers:
 
     As `instability`, of dense networks at level 0: from the next replicate's (after the
     last the first) to one's own. Pair "replicates" has that one as it is, "aligned" its
-    hidden units permuted to be most like one's own, by their weights.
+    hidden units permuted to be most like one's own, by their weights. Of three
+    replicates and more, each network is in two rows, which are not independent.
     """
-    for member in run.tickets if not run.level else ():
-        if before := run.networks.get(sibling(run.plan, member)):
+    for member, other in siblings.followed(run) if not run.level else ():
+        if before := run.networks.get(other):
             yield from _along(run, before, member, {"pair": "replicates"})
             yield from _along(
                 run, siblings.aligned(run, member), member, {"pair": "aligned"}
@@ -157,9 +157,10 @@ def mask_overlap(run: "Run") -> Numbers:
     The `mask_overlap` (`masks.overlap`) of a ticket's and of the next replicate's: as
     they are, and with that one's hidden units permuted as study `alignment` has them.
     And what is expected by chance of masks that keep as many weights of every layer.
+    Rows are of pairs as in `alignment`.
     """
-    for member in run.tickets if run.level else ():
-        masks, other = (run.masks(m) for m in (member, sibling(run.plan, member)))
+    for pair in siblings.followed(run) if run.level else ():
+        member, (masks, other) = pair[0], map(run.masks, pair)
         if masks is None or other is None:
             continue
         order, found = siblings.alignment(run, member), run.groups

@@ -371,6 +371,17 @@ def test_a_planted_permutation_is_recovered_and_leaves_no_barrier(name, permuted
         assert (made.apart(half) < 1e-5) == same
 
 
+def test_units_of_one_input_and_one_output_are_matched_too():
+    """Where kernels have axes of size 1, they are no biases."""
+    network = models.create("lenet", num_classes=1, widths=(8,))
+    groups, rng = found(network, 1), np.random.default_rng(0)
+    a = {p: rng.normal(size=[*map(size, axes)]) for p, axes in groups.params.items()}
+    order = {1: rng.permutation(8)}
+    b = symmetry.permute(a, order, groups.params)
+    matched = symmetry.match(a, b, groups, jax.random.key(0))
+    assert_same(matched, symmetry.inverse(order))
+
+
 def test_matching_is_the_same_for_the_same_key():
     network = models.create("lenet", num_classes=3, widths=(12, 8))
     groups = found(network, 5)

@@ -30,6 +30,7 @@ class _Pair(NamedTuple):
     groups: list[int]  # of each digit
     a: Float[np.ndarray, "..."]
     b: Float[np.ndarray, "..."]
+    is_bias: bool  # it has one axis
 
 
 def permute(tree: PyTree, permutation: Permutation, axes: Mapping[str, Axes]) -> PyTree:
@@ -123,7 +124,7 @@ def match(a: Params, b: Params, groups: "Groups", key: Key[Array, ""]) -> Permut
         for group in rng.permutation([*found]).tolist():
             others = settled | {group}
             own = [p for p in pairs if group in p.groups and {*p.groups} <= others]
-            if any(len(pair.digits) > 1 for pair in own):  # a bias says too little
+            if not all(pair.is_bias for pair in own):  # which say too little
                 found, settled = _better(group, own, found), others
         if len(settled) == known < len(found):
             settled = {*found}  # these depend on each other: from where they are
@@ -152,7 +153,8 @@ def _pairs(a: Params, b: Params, groups: "Groups") -> list[_Pair]:
         if own := [group for digit in digits for group in _groups(digit)]:
             shape = [length(digit) for digit in digits]
             both = (np.asarray(side[path], np.float32) for side in (left, right))
-            pairs.append(_Pair(digits, own, *(x.reshape(shape) for x in both)))
+            arrays, is_bias = (x.reshape(shape) for x in both), np.ndim(left[path]) == 1
+            pairs.append(_Pair(digits, own, *arrays, is_bias))
     return pairs
 
 
@@ -164,7 +166,7 @@ def _alike(
     All other groups are permuted; a group that is along two axes is, along the other.
     """
     total: np.ndarray = np.zeros(())
-    for digits, _, a, b in pairs:
+    for digits, _, a, b, _ in pairs:
         for i, digit in enumerate(digits):
             if group not in _groups(digit):
                 continue
