@@ -225,6 +225,18 @@ def test_networks_on_their_way_are_not_compared():
     begun = numbered({(1, "random_reinit"): [0.1, 0.2, 0.3]})
     assert len(numbers.answers(done + ends + begun)) == 1
     assert len(numbers.answers(done + begun)) == 2  # nothing tells of ends
+    assert numbers.answers(numbered(DENSE)) == []  # in the midst of level 0
+
+
+def test_a_branch_of_ones_own_is_compared_beside_others():
+    rows = numbered(DENSE | {(1, "mine"): [0.9, 0.9, 0.91]})
+    for k, values in {0: [0.80, 0.81, 0.82], 500: [0.95, 0.96, 0.95]}.items():
+        rows += numbered({(1, "ticket"): values, (1, "signs"): values}, k=k)
+    found = {answer.question: answer.texts for answer in numbers.answers(rows)}
+    (text,) = found["Tickets or other branches?"]
+    assert "better than mine when rewound to step 500" in text
+    assert "worse than mine when rewound to step 0" in text
+    assert len(found["What of a ticket matters?"]) == 1
 
 
 def test_rivals_that_train_once_are_compared_with_tickets_of_every_step():

@@ -339,6 +339,17 @@ def test_branches_are_compared_in_pairs():
     assert [*tables.difference_tables([])] == []
 
 
+def test_what_is_trained_once_is_compared_at_every_rewind_step():
+    tickets = [(0, k, 1, "ticket", 0, 0.5, value) for k, value in ((0, 0.8), (5, 0.9))]
+    dense, rigl = (0, 0, 0, "dense", 0, 1.0, 0.9), (0, 0, 1, "rigl", 0, 0.5, 0.7)
+    found = report.differences(rows(*tickets, dense, rigl), "ticket", "rigl")
+    assert found["rewind_step"].tolist() == [0, 5]
+    assert found["mean"].tolist() == pytest.approx([0.1, 0.2])
+    tuned = (0, 0, 1, "fine_tune", 0, 0.5, 0.7)  # it goes on from trained weights
+    found = report.differences(rows(*tickets, dense, tuned), "ticket", "fine_tune")
+    assert found["rewind_step"].tolist() == [0]
+
+
 def test_a_cell_of_fewer_replicates_says_so():
     ticket = [line for line in ROWS if line["replicate"] == 0 or line["level"] < 2]
     ((_, cells),) = [t for t in tables.tables(ticket, "test_accuracy") if "5" in t[0]]

@@ -30,6 +30,9 @@ _CONTROLS = ("random_reinit", "shuffled_mask", "random_mask")
 _AGAIN = ("fine_tune", "fine_tune_small", "long")
 _RIVALS = ("uniform_mask", "erk_mask", "table_mask", "set", "rigl", "rigl_3", "gmp")
 _RIVALS += ("dense_equal_bill",)
+_PARTS = ("signs", "magnitudes", "permuted", "noise_0.5", "noise_1", "noise_2")
+_PARTS += ("inverted_mask", "sibling_mask", "transported", "union_mask")
+_PARTS += ("intersection_mask", "cross_lr")
 _TUNED = [*itertools.product(("fine_tune", "fine_tune_small"), ("ticket", "long"))]
 _SEEDS = (("transported", "sibling_mask"), ("sibling_mask", "shuffled_mask"))
 _ALIKE = 6  # differences that are the same, which have one sign once in 32 times
@@ -48,13 +51,14 @@ def answers(rows: Rows) -> list[Answer]:
     if main(rows) not in measures(rows):
         return []
     there = [name for name in branches(rows) if name not in ("ticket", "dense", "admm")]
-    others = [n for n in there if n not in (*_CONTROLS, *_AGAIN, *_RIVALS)]
+    known = (*_CONTROLS, *_AGAIN, *_RIVALS, *_PARTS)
     asked = {
         "Do tickets match the dense network?": _matching(rows),
         "Do tickets beat their controls?": _than(rows, _CONTROLS),
         "Tickets or fine-tuning?": _pairs(rows, _TUNED),
-        "Tickets or rivals?": _than(_at_every_step(rows), _RIVALS),
-        "What of a ticket matters?": _than(rows, others),
+        "Tickets or rivals?": _than(rows, _RIVALS),
+        "What of a ticket matters?": _than(rows, _PARTS),
+        "Tickets or other branches?": _than(rows, [n for n in there if n not in known]),
         "What of a mask is of its seed?": _pairs(rows, _SEEDS),
         "From which rewind step are networks stable?": _stable(rows),
     }
@@ -63,19 +67,15 @@ def answers(rows: Rows) -> list[Answer]:
 
 
 def _ended(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows without those of networks on their way, in runs that tell of ends."""
-    networks = frames.networks(rows)
+    """Return rows without those of networks on their way.
+
+    Of a run that tells of no end, but of levels, an older version did not: all are of
+    ended networks, but at level 0 they may be on their way.
+    """
+    networks, runs = frames.networks(rows), rows["run"]
     ends = rows["measure"] == "steps_trained"
-    told = rows["run"].isin(rows["run"][ends])
+    told = runs.isin(runs[ends]) | ~runs.isin(runs[rows["level"] > 0])
     return rows[~told | networks.isin(networks[ends]) | (rows["measure"] == DIVERGED)]
-
-
-def _at_every_step(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows with those of rivals, which start at one step, at all of tickets'."""
-    once, tickets = rows["branch"].isin(_RIVALS), rows["branch"] == "ticket"
-    steps = rows["rewind_step"][tickets].unique()
-    found = [rows[once].assign(rewind_step=k) for k in steps]
-    return pd.concat([rows[~once], *found]).__finalize__(rows)
 
 
 def _dense(rows: pd.DataFrame) -> Iterator[str]:

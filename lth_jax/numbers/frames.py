@@ -25,6 +25,8 @@ from lth_jax.numbers.rows import (
 )
 from lth_jax.numbers.titles import main, unit
 
+# Their rewind step is where they or their tickets are rewound to.
+_OWN = ("ticket", "dense", "admm", "fine_tune", "fine_tune_small", "long")
 COSTS = ("multiply_adds_to_find", "multiply_adds_to_train")
 COSTS_AS_DENSE = tuple(f"dense_{cost}" for cost in COSTS)
 
@@ -172,15 +174,39 @@ def differences(
 ) -> pd.DataFrame:
     """Return how much more a branch has than another one: replicates in pairs.
 
-    By default, of what the task calls its error, on the test.
+    By default, of what the task calls its error, on the test. What is trained once for
+    all rewind steps is compared at every one.
 
     Columns: run, setting, rewind_step, level, optional ones, density, mean, std (of a
     sample), n.
     """
-    numbers = frame(rows, measure or main(rows), **where)
+    numbers = at_every_step(frame(rows, measure or main(rows), **where))
     keys = [*TRAINING, "level", *extras(numbers)]
     one, two = (numbers[numbers["branch"] == name] for name in (branch, other))
     return statistics(_subtract(one, two, [*keys, "replicate"]), keys)
+
+
+def at_every_step(numbers: pd.DataFrame) -> pd.DataFrame:
+    """Return numbers by network, those of step 0 at every rewind step of tickets.
+
+    They are of branches that a run has trained for its first rewind step alone, where
+    it has tickets of several: it is the same network whatever that step. Those that go
+    on from trained weights stay where they are.
+    """
+    steps = numbers[["run", "branch", "rewind_step"]].drop_duplicates()
+    tickets = steps[steps["branch"] == "ticket"]
+    first, last = (tickets.groupby("run")["rewind_step"].agg(x) for x in ("min", "max"))
+    own = steps.groupby(["run", "branch"])["rewind_step"].max()
+    once = [
+        branch not in _OWN and own[run, branch] == first.get(run) != last[run]
+        for run, branch in zip(numbers["run"], numbers["branch"])
+    ]
+    if not any(once):
+        return numbers
+    again = numbers[once].drop(columns="rewind_step")
+    again = again.merge(tickets[["run", "rewind_step"]], on="run")
+    kept = numbers[[not x for x in once]]
+    return pd.concat([kept, again[numbers.columns]])
 
 
 def _subtract(one: pd.DataFrame, two: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
