@@ -22,6 +22,8 @@ from lth_jax.config.files import from_json
 from lth_jax.errors import PoolError
 from lth_jax.paths import local
 
+_OF_NEXT = ("alignment", "mask_overlap")  # studies of the next replicate, and pairs
+_NEXT = ("replicates", "aligned", "by_chance")
 _DIVIDED = {"first_replicate", "replicates"}
 _FILES = ("config", "environment", "plan")
 # What names a network in a row, as in `workdir`, which needs JAX.
@@ -71,12 +73,25 @@ def read(*workdirs: Path | str) -> Pooled:
     notes = [*_missing(found, seeds), *_digits(found)]
     plans = [one.files["plan"] for one in found]
     strange = _strange(plans, seeds)
-    rows = [row for one in found for row in one.rows if _member(row) not in strange]
+    last = {one.replicates[-1] for one in found if len(found) > 1}
+    pairs = {name for one in found for name in one.config.studies} & {*_OF_NEXT}
+    rows = [
+        row
+        for one in found
+        for row in one.rows
+        if _member(row) not in strange
+        and not (row.get("pair") in _NEXT and row["replicate"] in last)
+    ]
     if strange:
         branches = ", ".join(sorted({member[3] for member in strange}))
         notes.append(
             f"left out: {len(strange)} networks of {branches}, whose masks are of "
             "another replicate than in one folder"
+        )
+    if pairs and last:
+        notes.append(
+            f"left out: {', '.join(sorted(pairs))} of replicates "
+            f"{_ranges(sorted(last))}, whose next is another one than in one folder"
         )
     joined = {
         name: [x for plan in plans for x in plan.get(name, ())]

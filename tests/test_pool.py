@@ -130,6 +130,26 @@ def test_what_is_left_out_or_missing_is_said(divided, copies):
     assert "missing: replicates 5 to 7, of 0 to 12" in pool.read(*copies).notes
 
 
+def test_studies_of_the_next_replicate_are_left_out_where_it_is_another(copies):
+    for copy in copies:
+        edit(copy, "config", lambda x: x.update(studies=["mask_overlap"]))
+        rows = [json.loads(line) for line in lines(copy)]
+        more = [
+            row | {"measure": "mask_overlap", "pair": "replicates", "value": 0.5}
+            for row in rows
+            if row["measure"] == "density" and row["branch"] == "ticket"
+        ]
+        text = "".join(f"{json.dumps(row)}\n" for row in [*rows, *more])
+        (copy / "results.jsonl").write_text(text)
+    found = pool.read(*copies)
+    overlaps = [row for row in found.rows if row["measure"] == "mask_overlap"]
+    assert {row["replicate"] for row in overlaps} == {*range(10)} - {4, 9}
+    assert (
+        "left out: mask_overlap of replicates 4, 9, whose next is another one than in "
+        "one folder"
+    ) in found.notes
+
+
 DIFFERENT = {
     "config.optim.learning_rate: 0.1 there, 0.5 here": (
         "config",
