@@ -245,6 +245,24 @@ def test_a_folder_of_an_older_version_is_other_code(workdir):
         begin(workdir, config())
 
 
+@pytest.mark.parametrize("late", [1, 2])
+def test_a_level_that_is_there_gets_no_branch_later(workdir, late):
+    """Of one replicate, where the ticket alone was trained at level 1."""
+
+    def training(level, branch):
+        return [[0, 0, level, branch, 0, None, None], 0, 5]
+
+    begun = [training(0, "dense"), training(1, "ticket")]
+    grown = [*begun, training(late, "random_reinit")]
+    begin(workdir, config(), {}, {"trainings": begun})
+    other = config(branch_levels=(0, late))
+    if late > 1:
+        begin(workdir, other, {}, {"trainings": grown})
+    else:
+        with pytest.raises(ConfigError, match="another config .*branch_levels"):
+            begin(workdir, other, {}, {"trainings": grown})
+
+
 def test_the_plan_is_written_where_the_run_is(workdir):
     begin(workdir, config(), {}, {"length": 5, "trainings": []})
     path = workdir.directory / "plan.json"
