@@ -273,6 +273,7 @@ def test_a_run_that_was_cut_has_the_same_rows(configure, tmp_path, monkeypatch):
     assert check.problems(tmp_path / "cut") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method", ["magnitude", pytest.param("admm", marks=pytest.mark.slow)]
 )

@@ -237,7 +237,7 @@ def test_variants_that_exclude_each_other_are_refused(name, variants):
 
 
 # Those that take seconds to trace.
-LARGE = ("inception_v3", "mobilenet_v2", "resnet50")
+LARGE = ("inception_v3", "mobilenet_v2", "resnet50", "vgg16")
 
 
 @pytest.mark.parametrize(

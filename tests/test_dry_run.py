@@ -113,6 +113,7 @@ def test_trainings_that_are_over_at_once_are_timed_too(small, steps, monkeypatch
     assert rate > 0
 
 
+@pytest.mark.slow
 def test_networks_that_diverge_are_timed_all_the_same(small):
     assert "\ntime: about " in dry_run.describe(small(**{"optim.learning_rate": 1e35}))
 
@@ -156,6 +157,7 @@ def test_also_where_it_fails(built):
     assert closed == [True]
 
 
+@pytest.mark.slow
 def test_what_takes_long_to_begin_is_no_step_that_takes_long(built, monkeypatch):
     """Processes that make batches start once a training, not at every step of it."""
     monkeypatch.setattr(dry_run, "_SECONDS", 0.5)

@@ -187,6 +187,7 @@ def test_what_is_held_out_is_the_same_in_memory_and_as_a_stream(pets):
         assert labels == held.splits[name].targets.tolist()
 
 
+@pytest.mark.slow
 def test_workers_read_the_same(pets):
     dataset = load(str(pets), in_memory=False)
     again = pickle.loads(pickle.dumps(dataset.train))

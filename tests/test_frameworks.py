@@ -261,6 +261,7 @@ def test_every_framework_finds_the_same_masks(name):
 OTHERS = ("linen", "haiku", "plain")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "framework",
     ["nnx", *(pytest.param(n, marks=pytest.mark.slow) for n in OTHERS)],

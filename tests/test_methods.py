@@ -503,6 +503,7 @@ def test_snip_may_score_at_any_step(scored, at, step):
     assert_same(found[0], prune.by_fraction(score, network.masks, 0.3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", ["global", "layer"])
 @pytest.mark.parametrize(
     "method", ["magnitude", pytest.param("snip", marks=pytest.mark.slow)]

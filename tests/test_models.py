@@ -280,6 +280,7 @@ def test_inception_returns_auxiliary_logits_only_in_training():
         assert logits.shape == (2, 5)
 
 
+@pytest.mark.slow
 def test_inception_without_auxiliary_head_returns_logits_in_training():
     network = create("inception_v3", num_classes=5, aux_head=False)
     variables, images = abstract(network, (75, 75, 3))
@@ -365,6 +366,7 @@ def test_every_network_uses_the_given_conv_and_norm(name, constants):
     assert layers - made <= {"fc", "aux/fc"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(FAMILIES) - {"lenet", "squeezenet"}))
 def test_every_network_with_batch_norm_may_take_its_statistics_of_groups(name):
     """With the same paths; what comes out is another number in training alone."""

@@ -163,6 +163,7 @@ def test_a_fleet_moves_as_its_members_do_alone(mover):
         assert_close(one, trained)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mover", ["set", "rigl"])
 def test_two_devices_that_share_batches_move_as_one(mover):
     one = moving(0)

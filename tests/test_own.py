@@ -179,6 +179,7 @@ def test_inputs_may_be_a_tree_of_arrays(tmp_path):
     assert layers == {"Dense_0/kernel", "Embed_0/embedding"}
 
 
+@pytest.mark.slow
 def test_an_augmentation_is_of_the_key_and_in_training_alone(tmp_path):
     def zero(key, inputs):
         return jnp.where(jax.random.bernoulli(key), 0 * inputs, 0 * inputs)

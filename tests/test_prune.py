@@ -475,6 +475,7 @@ def test_shuffling_the_network_keeps_only_the_number_in_all():
     assert masks_lib.by_layer(shuffled) != masks_lib.by_layer(LAYERS)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(any_masks, st.integers(0, 2**32 - 1), st.sampled_from(["layer", "global"]))
 def test_shuffling_keeps_counts_of_any_masks(kept, seed, scope):

@@ -63,11 +63,11 @@ def pretend(monkeypatch, onset):
 @pytest.mark.parametrize(
     ("onset", "below", "at", "probed"),
     [
-        (0, None, 0, [4, 0]),
+        pytest.param(0, None, 0, [4, 0], marks=pytest.mark.slow),
         (1, 0, 2, [4, 0, 2]),
         (4, 2, 4, [4, 0, 2]),
         (5, 4, 6, [4, 6]),
-        (9, 8, None, [4, 6, 8]),
+        pytest.param(9, 8, None, [4, 6, 8], marks=pytest.mark.slow),
     ],
 )
 def test_the_onset_is_bracketed(tmp_path, monkeypatch, onset, below, at, probed):

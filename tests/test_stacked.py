@@ -32,6 +32,7 @@ def alone(prunes):
     }
 
 
+@pytest.mark.slow
 def test_a_fraction_of_every_layer_is_rounded_up_by_itself():
     """A fifth of 3 * 5 is 3, as of each 5 it is 1; a fourth is 4, and 2 of each."""
     left = prune.magnitude(PARAMS, FULL, 0.25, "layer", BY)

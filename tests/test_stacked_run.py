@@ -61,6 +61,7 @@ def configure(tmp_path, monkeypatch):
 LEFT = {1: 34, 2: 23}  # of 49, less a rounded up 0.3, twice
 
 
+@pytest.mark.slow
 def test_the_experiment_counts_every_layer(configure):
     _, made = lottery.build(configure())
     layers = {f"layers/dense/kernel[{i}]": 49 for i in range(3)}
