@@ -210,7 +210,7 @@ def test_mistakes_are_one_line(tmp_path):
             main(flags)
 
 
-@pytest.mark.parametrize("name", ["additional_parameters", "setup", "array", "requeue"])
+@pytest.mark.parametrize("name", ["additional_parameters", "setup", "array", "nodes"])
 def test_what_is_no_option_of_sbatch_is_refused(name, tmp_path):
     skip_without_submitit()
     flags = [f"--config={DIGITS}", f"--workdir={tmp_path}", "--launcher=slurm"]

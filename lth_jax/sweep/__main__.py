@@ -1,6 +1,7 @@
 """The command line: python -m lth_jax.sweep --config=C --config.FIELD=a,b ..."""
 
 import argparse
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -64,16 +65,16 @@ def _given(rest: list[str], kind: str) -> dict[str, str]:
 
 
 def _slurm(given: dict[str, str]) -> dict[str, Any]:
-    """Return options of sbatch by their names with underscores."""
+    """Return options of sbatch by their names with underscores, numbers as such."""
     found: dict[str, Any] = {}
     for name, text in given.items():
         name = name.replace("-", "_")
         found[name] = True if text == "True" else text
-        if name in _WHOLE and not text.isdecimal():
+        if re.fullmatch("[1-9][0-9]*", text):  # an account may be 007
+            found[name] = int(text)
+        elif name in _WHOLE:
             whole = "minutes, as 2880 for two days" if name == "time" else "jobs"
             raise RunError(f"--slurm.{name}: {text!r} is no number of {whole}")
-        if name in _WHOLE:
-            found[name] = int(text)
     return found
 
 

@@ -20,6 +20,7 @@ _AGAIN = {"requeue": True}
 _NOT_SBATCH = {"additional_parameters", "setup", "srun_args", "teardown", "use_srun"}
 _NOT_SBATCH |= {"stderr_to_stdout"}
 _OWN = {"array", "error", "open_mode", "output", "requeue", "signal"}
+_OWN |= {"nodes", "ntasks", "ntasks_per_node"}  # a run is one process
 
 DONE = ("done", "done, diverged")  # all is trained, but what came of what diverged
 
