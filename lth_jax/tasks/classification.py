@@ -21,7 +21,8 @@ class Classification:
 
     Of a tuple of logits, the first are the network's answer, and others of auxiliary
     heads, of which the loss is added (Szegedy et al., 2015, section 5). Examples whose
-    target is `NO_LABEL` count for nothing in metrics.
+    target is `NO_LABEL` count for nothing in metrics; their loss is 0, which is in the
+    mean of a batch.
     """
 
     label_smoothing: float = 0.0  # mass spread over all classes
@@ -37,7 +38,7 @@ class Classification:
         )
         for other in auxiliary:
             loss += self.aux_weight * other
-        return loss
+        return jnp.where(batch["targets"] != NO_LABEL, loss, 0)
 
     def metrics(self, outputs: PyTree, batch: Batch) -> dict[str, Metric]:
         logits, labels = jax.tree.leaves(outputs)[0], batch["targets"]
