@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lth_jax import tasks
+from lth_jax.errors import ConfigError
 from lth_jax.tasks import NO_LABEL, Classification, Regression, Sequence, Unit
 from lth_jax.tasks import task as task_lib
 
@@ -165,6 +166,22 @@ def test_targets_out_of_range_are_refused(task, targets, said):
 
 
 def test_a_task_is_made_by_name_with_what_it_takes():
-    assert tasks.create("regression", {}, label_smoothing=0.1) == Regression()
+    assert tasks.create("regression", {}, label_smoothing=0.0) == Regression()
     with pytest.raises(TypeError, match="nonsense"):
         tasks.create("regression", {"nonsense": 1})
+
+
+def test_an_example_without_a_label_is_not_trained_on():
+    of, logits = batch([1, NO_LABEL]), jnp.zeros((2, 2))
+    for task in (Classification(), Classification(label_smoothing=0.1)):
+        losses = task.losses((logits, logits), of)
+        np.testing.assert_allclose(losses, [1.4 * HALF, 0.0], rtol=1e-6)
+        grads = jax.grad(lambda x, task=task: task.losses(x, of).mean())(logits)
+        assert not grads[1].any()
+        assert grads[0].any()
+
+
+def test_label_smoothing_is_refused_by_a_task_that_does_not_take_it():
+    said = r"^config\.optim\.label_smoothing: task 'regression' does not take it"
+    with pytest.raises(ConfigError, match=said):
+        tasks.create("regression", {}, label_smoothing=0.1, aux_weight=0.4)

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lth_jax.errors import ConfigError
 from lth_jax.tasks.classification import Classification
 from lth_jax.tasks.regression import Regression
 from lth_jax.tasks.sequence import Sequence
@@ -37,6 +38,10 @@ def create(name: str, options: Mapping[str, Any], **common: Any) -> Task:
     """
     make = TASKS[name]
     taken = inspect.signature(make).parameters
+    if common.get("label_smoothing") and "label_smoothing" not in taken:
+        raise ConfigError(
+            f"config.optim.label_smoothing: task {name!r} does not take it; leave it 0"
+        )
     found = make(**{n: x for n, x in common.items() if n in taken} | dict(options))
     if not isinstance(found, Task):
         raise ValueError(f"{name!r} is no task: it has losses, metrics, units, error")
