@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import types
+from contextlib import nullcontext
 from functools import partial
 
 import cv2
@@ -36,6 +37,7 @@ from lth_jax.data import (
     classics,
     describe,
     fingerprint,
+    from_arrays,
     keys,
     load,
     normalise,
@@ -961,3 +963,29 @@ def test_unknown_choices_are_refused_before_data_is_read(changes, said, monkeypa
     for read in (inputs.describe, lambda config: inputs.build(config, layout)):
         with pytest.raises(ConfigError, match=rf"^config\.data\.{said}"):
             read(changed)
+
+
+@pytest.mark.parametrize(
+    ("given", "own", "said"),
+    [
+        (np.zeros((4, 3), np.float32), None, "are no images"),
+        ({"image": np.zeros((4, 2, 2, 1), np.uint8)}, None, "are no images"),
+        (np.zeros((4, 3), np.float32), lambda key, x: x, "have an augmentation of the"),
+        (np.zeros((4, 2, 2, 1), np.uint8), None, None),
+    ],
+)
+def test_images_are_augmented_by_name_once_and_no_other_inputs(
+    given, own, said, monkeypatch
+):
+    made = from_arrays(
+        (given, np.arange(4) % 2), (given, np.arange(4) % 2), augment=own
+    )
+    monkeypatch.setitem(sources.SOURCES, "these", lambda: made)
+    changed = config.default()
+    fields = {"data.name": "these", "data.batch_size": 2}
+    changed.update_from_flattened_dict(fields | {"data.augmentation": "flip_crop"})
+    refused = pytest.raises(
+        ConfigError, match=rf"^config\.data\.augmentation: .*{said}"
+    )
+    with refused if said else nullcontext():
+        inputs.build(changed, Layout("fleet", (jax.devices()[0],)))

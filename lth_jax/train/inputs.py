@@ -81,6 +81,7 @@ def build(config: ConfigDict, layout: Layout) -> Inputs:
     prepare, about = _preparation(dataset, config)
     options: dict[str, Any] = {"batch_size": fields.batch_size, "last": fields.last}
     if in_memory:
+        _check_augmentation(dataset, fields.augmentation)
         augmentation = augment.AUGMENTATIONS.get(fields.augmentation)
         if dataset.augment:
             augmentation = augment.by(dataset.augment)
@@ -107,6 +108,17 @@ def build(config: ConfigDict, layout: Layout) -> Inputs:
         dataset.splits,
         fingerprint(dataset) | sizes | about,
     )
+
+
+def _check_augmentation(dataset: Dataset, name: str) -> None:
+    """Raise ConfigError unless data in memory can be augmented by that name."""
+    why, shape = "", getattr(dataset.train.inputs, "shape", ())
+    if name == "flip_crop" and len(shape) != 4:
+        why = "are no images [n, h, w, c]"
+    if name != "none" and dataset.augment:
+        why = "have an augmentation of their own"
+    if why:
+        raise ConfigError(f"config.data.augmentation: the data {why}; leave it 'none'")
 
 
 def _preparation(
