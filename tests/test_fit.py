@@ -389,10 +389,18 @@ def test_a_pause_returns_members_where_they_are_and_changes_no_bit():
     assert_same(networks, through)
 
 
-def test_members_of_a_group_at_different_steps_are_refused():
-    ahead = dataclasses.replace(member(1), step=jnp.int32(3))
-    with pytest.raises(ValueError, match=r"members at steps \[2, 3\] .* to 9"):
-        fit([member(0), ahead], 9, program("sgd", layout()))
+@pytest.mark.parametrize("where", [layout(), layout("fleet", 1)], ids=[2, 1])
+def test_members_of_a_group_that_others_left_at_different_steps_all_arrive(where):
+    """As devices of another number leave them: done, on their way, or not begun."""
+    start, steps = [member(n) for n in range(3)], program("sgd", where)
+    left = [fit([start[0]], 9, program())[0], fit([start[1]], 5, program())[0]]
+    taken = []
+    found = fit([*left, start[2]], 9, steps, taken.append)
+    assert [int(network.step) for network in found] == [9, 9, 9]
+    assert sum(taken) == 4 + 7
+    assert_close(found, fit(start, 9, steps))
+    paused = fit([*left, start[2]], 9, steps, pause=lambda: True)
+    assert [int(network.step) for network in paused] == [9, 5, 2]
 
 
 @pytest.mark.parametrize("where", [ALONE, layout("fleet", 1)], ids=["alone", "beside"])

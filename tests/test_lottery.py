@@ -1009,6 +1009,26 @@ def test_a_run_may_go_on_with_what_changes_no_number(
     assert whole.records.rows() == other.records.rows()
 
 
+@pytest.mark.slow
+def test_a_fleet_that_is_asked_to_end_goes_on_with_more_devices(
+    configure, tmp_path, monkeypatch
+):
+    """Its members are at different steps, and are one group now."""
+    fields = SMALL | {"replicates": 3, "prune.levels": 0, "train.members": 1}
+    config = configure(**fields | {"train.devices": 1})
+    build(config)  # which prepares the data, with bars of its own
+    run_with = functools.partial(loop.run, directory=tmp_path / "run")
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(tqdm, "update", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        run_with(config)
+    run_with(configure(**fields | {"train.members": 0}))
+    loop.run(config, tmp_path / "whole")
+    found, whole = (Workdir(tmp_path / n).records.rows() for n in ("run", "whole"))
+    values = [[row.pop("value") for row in rows] for rows in (found, whole)]
+    assert found == whole
+    np.testing.assert_allclose(*values, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     "setting", [x for x in environment.REFUSED if hasattr(jax.config, f"jax_{x}")]
 )

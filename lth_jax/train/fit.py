@@ -1,12 +1,13 @@
 """Fit: the one function that trains."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lth_jax.devices import processes
+from lth_jax.devices.layout import Layout
 from lth_jax.train.state import TrainState
 from lth_jax.train.step import Program
 
@@ -31,7 +32,8 @@ def fit(
     into several makes no difference to the last bit.
 
     Args:
-        members: states; those of a group are at the same step. They are not changed.
+        members: states, which are not changed. Those of a group that are at different
+            steps, as other devices left them, train one step's after another's.
         stop: step at which to stop, the number of steps taken since step 0.
         program: what and how to train.
         progress: called with the number of steps done, summed over members.
@@ -45,14 +47,13 @@ def fit(
         more stays at the step at which that was so first, while others go on.
 
     Raises:
-        ValueError: members of a group are at different steps, or past `stop`.
+        ValueError: members are past `stop`.
     """
-    layout, trained = program.layout, []
-    for group in layout.groups(members):
-        step = _start(group, stop)
-        if step is None or pause():
-            trained += group
+    layout, trained = program.layout, [*members]
+    for step, indices in _parts(members, stop, layout):
+        if pause():
             continue
+        group = [members[i] for i in indices]
         states = layout.stack(group, of=len(members))
         data_seed = int(group[0].data_seed)  # only a feed of one member looks at it
         finite, since = np.array(True), time.monotonic()
@@ -82,13 +83,20 @@ def fit(
             before, since = since, time.monotonic()
             if stretch < most and not processes.agree(since - before > _SECONDS):
                 stretch = min(2 * stretch, most)
-        trained += layout.unstack(states, len(group))
+        for i, network in zip(indices, layout.unstack(states, len(group))):
+            trained[i] = network
     return trained
 
 
-def _start(group: Sequence[TrainState], stop: int) -> int | None:
-    """Return the step that members are at, or None if they are done or lost."""
-    at = sorted({int(member.step) for member in group if np.isfinite(member.loss)})
-    if len(at) > 1 or at[-1:] > [stop]:
-        raise ValueError(f"fit: members at steps {at} cannot go to {stop} together")
-    return at[0] if at and at != [stop] else None
+def _parts(
+    members: Sequence[TrainState], stop: int, layout: Layout
+) -> Iterator[tuple[int, Sequence[int]]]:
+    """Yield a step, and which members of a group go on from it, the lowest first."""
+    for group in layout.groups(range(len(members))):
+        at = {i: int(members[i].step) for i in group if np.isfinite(members[i].loss)}
+        steps = sorted({*at.values()})
+        if steps[-1:] > [stop]:
+            raise ValueError(f"fit: members at steps {steps} cannot go to {stop}")
+        for step in (step for step in steps if step < stop):
+            # Lost members stay as they are, and in the place that they had.
+            yield step, [i for i in group if at.get(i, step) == step]
