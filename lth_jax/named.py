@@ -8,9 +8,8 @@ from lth_jax import config as config_lib
 from lth_jax import models
 from lth_jax.data import augment, sources
 from lth_jax.given import GIVEN, Given
+from lth_jax.optim import optimizers, schedules
 from lth_jax.tasks import TASKS
-
-_OURS = {"model": {*models.MODELS}, "task": {*TASKS}, "data": {*sources.SOURCES}}
 
 
 def give(
@@ -38,7 +37,7 @@ def give(
         if network is not None:
             make = network if _is_maker(network) else lambda: network
             config.model = config_lib.default().model
-            config.model.name = _named("model", network, models.MODELS, make)
+            config.model.name = _named("network", network, models.MODELS, make)
         if data is not None:
             make = data if callable(data) else lambda: data
             config.data.name = _named("data", data, sources.SOURCES, make)
@@ -62,9 +61,9 @@ def _is_maker(network: Any) -> bool:
 
 def _named(kind: str, given: Any, registry: dict[str, Any], make: Any) -> str:
     """Register what returns an object, and return under which name."""
-    own = getattr(given, "name", None) if kind == "model" else None
+    own = getattr(given, "name", None) if kind == "network" else None
     name = own or getattr(given, "__name__", None) or type(given).__name__
-    if name in _OURS[kind]:
+    if name in _PACKAGE[kind]:
         name = f"own_{name}"
     registry[name] = make
     return name
@@ -72,11 +71,33 @@ def _named(kind: str, given: Any, registry: dict[str, Any], make: Any) -> str:
 
 def own(config: ConfigDict) -> dict[str, object]:
     """Return what a config names, by what it is: its code may be the user's own."""
-    named = {
+    named = _names(config)
+    return {what: r[name] for what, (r, name) in named.items() if name in r}
+
+
+def given(config: ConfigDict) -> dict[str, object]:
+    """Return what may be a user's own and made with values that no file tells.
+
+    Data are known by what they are.
+    """
+    names = {what: name for what, (_, name) in _names(config).items()}
+    there = own(config).items()
+    return {
+        **{w: x for w, x in there if w != "data" and names[w] not in _PACKAGE[w]},
+        "optimizer": optimizers.named(config.optim.name),
+        "schedule": schedules.named(config.optim.schedule),
+    }
+
+
+def _names(config: ConfigDict) -> dict[str, tuple[dict[str, Any], str]]:
+    return {
         "network": (models.MODELS, config.model.name),
         "initialiser": (models.INITIALIZERS, config.model.init),
         "task": (TASKS, config.task.name),
         "data": (sources.SOURCES, config.data.name),
         "augmentation": (augment.AUGMENTATIONS, config.data.augmentation),
     }
-    return {what: r[name] for what, (r, name) in named.items() if name in r}
+
+
+# Of each what is registered before a user adds to it.
+_PACKAGE = {w: {*r} for w, (r, _) in _names(config_lib.default()).items()}

@@ -346,13 +346,17 @@ def test_what_is_given_counts_as_code_whatever_it_is_wrapped_in(what):
 
 class Given:
     def __init__(self, scale, note=None):
-        self.scale, self._note = scale, note
+        self.scale, self.calls = scale, note
+
+    def make(self):
+        return self.scale
 
 
 @dataclasses.dataclass
 class Sized:
     width: int = 8
     act: object = nn.relu
+    drop: object = 0.1
     parent: object = None
 
 
@@ -360,9 +364,14 @@ def closing(share):
     return lambda rngs: share
 
 
+def transformed(width):
+    return models.haiku(hk.transform(lambda x: hk.Linear(width)(x)))
+
+
 VALUES = {
     "a field": (lambda: Sized(9), lambda: Sized(10), "network.width"),
     "a function": (Sized, lambda: Sized(act=nn.gelu), "network.act"),
+    "nothing": (Sized, lambda: Sized(drop=None), "network.drop"),
     "what is closed over": (
         lambda: closing(0.1),
         lambda: closing(0.9),
@@ -370,6 +379,16 @@ VALUES = {
     ),
     "an argument": (lambda: partial(Sized, 9), lambda: partial(Sized, 10), "network.0"),
     "an attribute": (lambda: Given(1.0), lambda: Given(2.0), "network.scale"),
+    "a method": (
+        lambda: Given(1.0).make,
+        lambda: Given(2.0).make,
+        "network.self.scale",
+    ),
+    "a key": (
+        lambda: Sized(drop={"rate": 0.1}),
+        lambda: Sized(drop={"rate": 0.2}),
+        "network.drop.rate",
+    ),
     "deeper": (
         lambda: models.nnx(closing(0.1)),
         lambda: models.nnx(closing(0.9)),
@@ -390,17 +409,39 @@ def test_the_values_that_objects_are_made_with_count(what):
         environment.values({"network": make()}) for make in (one, one, other)
     )
     assert found == same
-    assert compare.changed(found, differs) == [where]
+    assert compare.changed(found, differs) == [f"value of {where}"]
     assert all(len(value) <= 64 for value in found.values())
 
 
-def test_values_that_are_as_by_default_or_private_do_not_count():
+def test_what_a_framework_wraps_counts_by_what_it_closes_over():
+    one, other = (environment.values({"network": transformed(n)}) for n in (3, 4))
+    (name,) = compare.changed(one, other)
+    assert name.endswith(".width")
+
+
+def test_values_that_are_as_by_default_or_come_later_do_not_count():
     plain = environment.values({"network": Sized()})
     assert plain == environment.values({"network": Sized(int("8"), parent=3)})
-    assert plain == {"network": "Sized"}
+    assert plain == {"value of network": "Sized"}
     found = [environment.values({"network": Given(1.0, note)}) for note in "ab"]
-    assert found[0] == found[1]
+    assert found[0] == found[1]  # of `calls`, by which it is not made
     assert environment.values({"network": json.JSONEncoder()}) == {}  # installed
+    assert environment.values({"network": np.ones(3)}) == {}
+
+
+def test_objects_that_end_nowhere_or_are_of_no_module_have_values():
+    class Endless:
+        def __getattr__(self, name):
+            return Endless()
+
+    loop, chain = [1], None
+    loop.append(loop)
+    for _ in range(3000):
+        chain = [chain, {}]
+    made = type("Made", (Given,), {"__module__": "<run_path>"})
+    for x in (Endless(), loop, chain, made(1.0), [{} for _ in range(10**5)]):
+        assert len(environment.values({"network": x})) < 5000
+    assert environment.values({"n": made(1.0)})["value of n.scale"] == "1.0"
 
 
 def test_a_folder_is_refused_to_a_network_of_other_values(tmp_path):
@@ -416,7 +457,7 @@ def test_a_folder_is_refused_to_a_network_of_other_values(tmp_path):
 
     run(0.5)
     run(0.5)
-    with pytest.raises(ConfigError, match="made by other code: network.network.share"):
+    with pytest.raises(ConfigError, match="other code: value of network.network.share"):
         run(0.25)
 
 

@@ -33,7 +33,7 @@ from lth_jax.lottery.plan import Plan
 from lth_jax.lottery.running import Run
 from lth_jax.lottery.training import train
 from lth_jax.movers import MOVERS
-from lth_jax.named import give, own
+from lth_jax.named import give, given, own
 from lth_jax.optim import optimizers, schedules
 from lth_jax.prune import ScoreError
 from lth_jax.report.results import Results
@@ -155,7 +155,7 @@ def opened(
             experiment.data,
             plan.to_json() | experiment.told,
             _own(config, experiment),
-            _given(config),
+            given(config) | _movers(config),
             accept_code_change=accept_code_change,
         )
         workdir.recover(plan.dense_steps, plan.levels)
@@ -177,20 +177,6 @@ def precision(config: ConfigDict) -> contextlib.AbstractContextManager[None]:
     return jax.default_matmul_precision(asked)
 
 
-def _given(config: ConfigDict) -> dict[str, object]:
-    """Return what may be a user's own, and made with values that no file tells.
-
-    Data are known by what they are.
-    """
-    movers = {BRANCHES[name].mover for name in config.branches} - {""}
-    given = own(config) | {
-        "optimizer": optimizers.named(config.optim.name),
-        "schedule": schedules.named(config.optim.schedule),
-        **{f"mover {name}": MOVERS[name] for name in movers},
-    }
-    return {what: x for what, x in given.items() if what != "data"}
-
-
 def _own(config: ConfigDict, experiment: Experiment) -> list[object]:
     """Return what the config names: its code may be the user's own."""
     branches = [BRANCHES[n] for n in (*config.branches, *config.dense_branches)]
@@ -205,8 +191,13 @@ def _own(config: ConfigDict, experiment: Experiment) -> list[object]:
         *(STUDIES[name] for name in config.studies),
         *(x for owner in (*branches, method) for x in vars(owner).values()),
         *(MASKS[branch.masks] for branch in branches),
-        *(MOVERS[branch.mover] for branch in branches if branch.mover),
+        *_movers(config).values(),
     ]
+
+
+def _movers(config: ConfigDict) -> dict[str, object]:
+    names = (BRANCHES[n].mover for n in (*config.branches, *config.dense_branches))
+    return {f"mover {name}": MOVERS[name] for name in names if name}
 
 
 def fit_dense(run: Run) -> None:

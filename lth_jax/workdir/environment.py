@@ -13,7 +13,7 @@ import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from types import FunctionType, MappingProxyType
+from types import FunctionType, MappingProxyType, MethodType
 from typing import Any
 
 import jax
@@ -32,6 +32,7 @@ _GUARDS = ("", "_host_to_device", "_device_to_host", "_device_to_device")
 REFUSED: dict[str, Any] = {"enable_x64": True, "numpy_dtype_promotion": "strict"}
 REFUSED |= {f"transfer_guard{way}": "disallow" for way in _GUARDS}
 REFUSED |= {f"error_checking_behavior_{x}": "raise" for x in ("nan", "divide", "oob")}
+_DEEP, _MANY = 6, 1000  # how far into objects values are looked for, and how many
 _PACKAGES = ("lth_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint")
 _PACKAGES += ("tensorflow-datasets", "numpy", "opencv-python-headless")
 
@@ -93,72 +94,91 @@ def code(own: Iterable[object] = ()) -> dict[str, str]:
 def values(given: Mapping[str, object]) -> dict[str, str]:
     """Return {where: value} of the plain values that objects were made with.
 
-    Fields of dataclasses that are not as by default, arguments of partials, and what a
-    user's own functions close over and instances have; long ones by their SHA-256.
+    Fields of dataclasses that are not as by default, arguments of partials, what
+    functions close over, and attributes of instances that their class takes by these
+    names; of long ones the SHA-256. Arrays are not among them.
 
     >>> import functools
     >>> values({"task": functools.partial(round, ndigits=3)})
-    {'task': 'round', 'task.ndigits': '3'}
+    {'value of task': 'round', 'value of task.ndigits': '3'}
     """
-    found = {n: x for where in given for n, x in _values(where, given[where], set())}
+    found = {n: x for where in given for n, x in _values(where, given[where], {})}
     short = {n: x if len(x) <= 60 else _digest(x.encode()) for n, x in found.items()}
-    return dict(sorted(short.items()))
+    return {f"value of {name}": short[name] for name in sorted(short)}
 
 
-def _values(where: str, x: object, seen: set[int]) -> Iterator[tuple[str, str]]:
+def _values(
+    where: str, x: object, seen: dict[int, object]
+) -> Iterator[tuple[str, str]]:
     if _is_plain(x):
         yield where, repr(x)
-        return
-    if id(x) in seen:
-        return
-    seen.add(id(x))
-    if name := getattr(x, "__name__", None):
-        yield where, str(name)
-    for name, value in _made_with(x).items():
-        if value is not None:
-            yield from _values(f"{where}.{name}".rstrip("."), value, seen)
+    elif id(x) not in seen and where.count(".") <= _DEEP:
+        seen[id(x)] = x
+        if isinstance(name := getattr(x, "__name__", None), str):
+            yield where, name
+        for name, value in _made_with(x).items():
+            if name or value is not None:
+                yield from _values(f"{where}.{name}".rstrip("."), value, seen)
 
 
 def _made_with(x: Any) -> dict[str, Any]:
     """Return the objects that one was made with, by name."""
     if isinstance(x, functools.partial):
         return {"": x.func} | {str(i): a for i, a in enumerate(x.args)} | x.keywords
-    if isinstance(x, FunctionType) and _is_followed(x.__code__.co_filename):
-        names, cells = x.__code__.co_freevars, x.__closure__ or ()
-        return {n: getattr(c, "cell_contents", None) for n, c in zip(names, cells)}
-    if getattr(x, "__name__", None):
+    if isinstance(x, MethodType):
+        return {"": x.__func__, "self": x.__self__}
+    if isinstance(x, FunctionType):
+        return dict(inspect.getclosurevars(x).nonlocals)
+    if isinstance(getattr(x, "__name__", None), str):
         return {"": getattr(x, "__wrapped__", None)}
+    if isinstance(x, Mapping):
+        return {str(name): value for name, value in x.items()}
     if isinstance(x, tuple | list):
-        return {str(i): item for i, item in enumerate(x)}
-    inner = getattr(x, "__dict__", {})
+        return {str(i): item for i, item in enumerate(x[:_MANY])}
+    there = getattr(x, "__dict__", {})
     if dataclasses.is_dataclass(x):
-        fields = {f.name: f.default for f in dataclasses.fields(x) if f.name in inner}
-        inner = {n: inner[n] for n, default in fields.items() if n != "parent"}
-        inner = {n: v for n, v in inner.items() if not _is_same(v, fields[n])}
-    elif not _is_followed(getattr(sys.modules[type(x).__module__], "__file__", "/")):
+        fields = {f.name: f.default for f in dataclasses.fields(x) if f.name in there}
+        fields.pop("parent", None)  # of a Linen module
+        own = {n: there[n] for n, d in fields.items() if not _is_same(there[n], d)}
+    elif _is_followed(type(x)):
+        with contextlib.suppress(TypeError, ValueError):  # it has no signature
+            names = inspect.signature(type(x)).parameters
+            return {"": type(x)} | {n: there[n] for n in names if n in there}
+        return {"": type(x)}
+    else:
         return {}
-    return {"": type(x)} | {n: v for n, v in inner.items() if n[:1] != "_"}
+    return {"": type(x)} | own
 
 
 def _is_same(x: object, default: object) -> bool:
     return x is default or (_is_plain(x) and x == default)
 
 
-def _is_plain(x: object) -> bool:
+def _is_plain(x: object, deep: int = 3) -> bool:
     if isinstance(x, tuple | list):
-        return all(map(_is_plain, x))
+        return deep > 0 and all(_is_plain(item, deep - 1) for item in x)
     return x is None or isinstance(x, str | bytes | int | float | complex | np.generic)
 
 
-def _is_followed(file: str | None) -> bool:
-    """Return whether it is the package's or a user's own, and not installed."""
-    path, installed = Path(file or ""), map(Path, sysconfig.get_paths().values())
-    return path.is_relative_to(_root()) or not any(map(path.is_relative_to, installed))
+@functools.cache
+def _is_followed(kind: type) -> bool:
+    """Return whether a class is the package's or a user's own, and not installed."""
+    module = sys.modules.get(kind.__module__)  # gone, of a config's file
+    path, installed = Path(getattr(module, "__file__", None) or ""), _installed()
+    is_built_in = kind.__module__ in sys.stdlib_module_names
+    return path.is_relative_to(_root()) or not (
+        is_built_in or any(map(path.is_relative_to, installed))
+    )
+
+
+@functools.cache
+def _installed() -> list[Path]:
+    return [*map(Path, sysconfig.get_paths().values())]
 
 
 def _own_code(own: Iterable[object]) -> Iterator[tuple[str, str]]:
     """Yield (file, SHA-256) of what is neither this package's nor installed."""
-    elsewhere = [_root(), *map(Path, sysconfig.get_paths().values())]
+    elsewhere = [_root(), *_installed()]
     functions: dict[Path, list[FunctionType]] = {}
     for function in _functions(own, set()):
         path = Path(function.__code__.co_filename).absolute()
