@@ -60,7 +60,7 @@ ALONE = {
     "numbers": {"errors", "intervals", "jsonl", "paths", "pool"},
     "compare": {"config", "settings"},
     "pool": {"compare", "config", "errors", "jsonl", "paths"},
-    "sweep": {"config", "console", "errors", "jsonl", "paths"},
+    "sweep": {"compare", "config", "console", "errors", "jsonl", "paths"},
     "report": {
         *("console", "drawing", "errors", "intervals", "numbers", "page", "paths"),
         "pool",

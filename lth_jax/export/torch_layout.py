@@ -56,7 +56,9 @@ def state_dict(
     for path, array in arrays:
         layer, _, name = path.rpartition("/")
         array = np.asarray(array)
-        if name == "bias" and array.size == len(array):  # of Equinox's convolutions
+        if (
+            name == "bias" and array.ndim and array.size == len(array)
+        ):  # of Equinox's convolutions
             array = array.ravel()
         theirs = _counterpart(path, array.ndim, layers)
         module = renamed(layer).replace("/", ".")

@@ -104,6 +104,7 @@ def _of_files(
 def _of_run(folder: Path, of: files.Layout, rewind_step: int | None) -> Judged:
     """Return the tickets of a run's last level, and the weights they start from."""
     from lth_jax.workdir import Workdir
+    from lth_jax.workdir import read as read_json
 
     run = Workdir(folder)
     level = max(run.levels.numbers(), default=0)
@@ -115,13 +116,23 @@ def _of_run(folder: Path, of: files.Layout, rewind_step: int | None) -> Judged:
     seeds = [m.replicate for m in members if m.rewind_step == k]
     if not seeds:
         raise MasksError(f"--rewind_step: {k} is not among {steps} of {folder}")
-    found, whole = (
-        [
-            export.find(folder, n, replicate=seed, rewind_step=k, rewound=True)
-            for seed in dict.fromkeys(seeds)
+    rewind = read_json(folder / "config.json")["rewind"]
+    if rewind.get("weights") == "trained":
+        raise MasksError(
+            f"{folder}: its tickets begin with trained weights, which are not judged; "
+            "export its masks, and judge those"
+        )
+
+    def networks(level: int, k: int) -> list[export.Ticket]:
+        how = {"rewind_step": k, "rewound": True}
+        return [
+            export.find(folder, level, replicate=n, **how) for n in dict.fromkeys(seeds)
         ]
-        for n in (level, 0)
-    )
+
+    found, whole = networks(level, k), networks(0, k)
+    fresh = networks(0, 0) if rewind.get("fresh") else whole
+    params = fresh if "params" in rewind.get("fresh", ()) else whole
+    stats = fresh if "batch_stats" in rewind.get("fresh", ()) else whole
     for ticket in found:
         try:
             masks_lib.check(of.params, ticket.masks)
@@ -129,7 +140,7 @@ def _of_run(folder: Path, of: files.Layout, rewind_step: int | None) -> Judged:
             raise MasksError(f"{folder}: of another network: {error}") from error
     given = Given(
         [t.masks for t in found],
-        [t.params for t in whole],
-        [t.batch_stats for t in whole] if jax.tree.leaves(of.batch_stats) else [],
+        [t.params for t in params],
+        [t.batch_stats for t in stats] if jax.tree.leaves(of.batch_stats) else [],
     )
     return Judged(given, k, found[0].about["density"])

@@ -276,7 +276,7 @@ def _about(config: ConfigDict, judged: Judged, made: Experiment) -> str:
         "not of other masks."
     )
     anew = " Moments of the optimizer begin at 0." * (
-        judged.given.params != [] and k > 0
+        bool(judged.given.params) and k > 0
     )
     return (
         f"{number} mask{'s' * (number > 1)} of {config.model.name} on "

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
+from lth_jax import compare
 from lth_jax.config import fields, files
 from lth_jax.config.table import FIELDS
 from lth_jax.errors import ConfigError, one_line
@@ -125,7 +126,9 @@ def _resolved(config: str, given: dict[str, str]) -> ConfigDict:
 
 
 def _checksum(config: ConfigDict) -> str:
-    text = json.dumps(files.flatten(config), sort_keys=True)
+    fields = files.flatten(config)
+    own = {n: x for n, x in fields.items() if n not in compare.may_differ(config)}
+    text = json.dumps(own, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -45,9 +45,10 @@ def to_slurm(
     """
     import submitit
 
+    settings = _options(options)
     try:
         executor = submitit.SlurmExecutor(workdir / "jobs", max_num_timeout=10**6)
-        executor.update_parameters(**_options(options))
+        executor.update_parameters(**settings)
         with executor.batch():
             jobs = [executor.submit(_part(workdir, share)) for share in shares]
     except Exception as error:  # of submitit, or of sbatch
@@ -117,7 +118,8 @@ def states(workdir: Path, shares: Sequence[Share]) -> dict[str, str]:
         own = there.get(its.get("job", "")) or there.get(job or "")
         if not own and is_at_work(workdir / share.name):
             own = "running"
-        word = _word(its["status"]) if its.get("config") == share.config else "waiting"
+        same = its.get("config", share.config) == share.config  # older ones have none
+        word = _word(its["status"]) if its and same else "waiting"
         found[share.name] = own if own and word not in DONE else word
     return found
 

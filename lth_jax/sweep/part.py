@@ -20,7 +20,11 @@ class Part:
     `checkpoint`, whose result it queues again.
     """
 
-    def __init__(self, workdir: str, flags: tuple[str, ...], config: str) -> None:
+    config: str | None = None  # of a part that an older version has queued
+
+    def __init__(
+        self, workdir: str, flags: tuple[str, ...], config: str | None
+    ) -> None:
         self.workdir, self.flags, self.config = workdir, flags, config
 
     def __call__(self) -> int:
