@@ -1,6 +1,7 @@
 """Judge: masks of other tools as files, their trials, and what is refused."""
 
 import contextlib
+import dataclasses
 import html
 import json
 import re
@@ -26,6 +27,7 @@ from lth_jax.judge.files import MasksError
 from lth_jax.optim import optimizers as optim
 from lth_jax.train import state
 from lth_jax.train.experiment import Experiment
+from lth_jax.workdir import Member, Workdir
 
 ABOUT = {
     "model": {"name": "lenet", "options": {"widths": (6,)}},
@@ -250,6 +252,30 @@ def test_weights_beside_masks_that_have_their_own_are_refused():
     given, made = Given([MASKS], [STATE.params], []), object.__new__(Experiment)
     with pytest.raises(MasksError, match="put them into Given"):
         reading.read(given, made, config_lib.default(), weights=["w.npz"])
+
+
+@pytest.mark.parametrize("fresh", [[], ["params"]])
+def test_tickets_of_a_run_are_judged_on_what_they_start_from(fresh, tmp_path):
+    run, config = Workdir(tmp_path), {"model": ABOUT["model"]}
+    dense, first = Member(0, 0, 0, "dense", 0), Member(0, 5, 1, "ticket", 0)
+    whole = dataclasses.replace(STATE, masks=jax.tree.map(jnp.ones_like, STATE.masks))
+    later = jax.tree.map(lambda w: w + 1, STATE.params)
+    for step, params in ((0, STATE.params), (5, later), (9, later)):
+        run.save(run.dense, step, {dense: dataclasses.replace(whole, params=params)})
+    run.save(run.levels, 0, {dense: whole})
+    run.save(run.levels, 1, {first: dataclasses.replace(STATE, masks=MASKS)})
+    config |= {"rewind": {"fresh": fresh, "weights": "k"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "environment.json").write_text(json.dumps({"data": ABOUT["data"]}))
+    found = reading._of_run(tmp_path, OF, None).given
+    assert_same(found.masks[0], MASKS)
+    assert_same(found.params[0], STATE.params if fresh else later)
+    config["rewind"]["weights"] = "trained"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        MasksError, match="trained weights.*export its masks"
+    ):
+        reading._of_run(tmp_path, OF, None)
 
 
 # ------------------------------------------------------------------------ facts
