@@ -26,7 +26,8 @@ from lth_jax import machine, masks, prune
 from lth_jax.data import Images, Stream, normalise
 from lth_jax.data.stored import Stored
 from lth_jax.devices.layout import Layout
-from lth_jax.train.evaluate import Evaluator, Refresher, between
+from lth_jax.studies import between
+from lth_jax.train.evaluate import Evaluator, Refresher
 
 Block = Callable[[Budget], Iterator[Figure]]
 

@@ -143,5 +143,6 @@ def get_config(variant: str = "") -> ConfigDict:
         config.branch_levels = ()
         config.study.points = 3
         config.study.examples = 16
+        config.study.batch_stats = "recompute_mean"  # of 2 batches, not 50
         config.branches = ("ticket",)
     return config.lock()

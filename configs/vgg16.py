@@ -90,6 +90,7 @@ def get_config(variant: str = "") -> ConfigDict:
         config.branch_levels = ()
         config.study.points = 3
         config.study.examples = 16
+        config.study.batch_stats = "recompute_mean"  # of 2 batches, not 50
         config.branches = ("ticket",)
         config.measures = ()
     return config.lock()

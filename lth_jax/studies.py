@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from lth_jax import masks as masks_lib
 from lth_jax import measures, siblings, symmetry
 from lth_jax.correlation import correlation
 from lth_jax.masks import Masks
 from lth_jax.tasks import task as task_lib
-from lth_jax.train.evaluate import between
-from lth_jax.train.state import TrainState
+from lth_jax.train.state import TrainState, evaluated
 from lth_jax.workdir import records
 from lth_jax.workdir.member import Member, Networks
 
@@ -186,6 +186,22 @@ STUDIES: dict[str, Callable[["Run"], Numbers]] = {
     "alignment": alignment,
     "mask_overlap": mask_overlap,
 }
+
+
+def between(
+    a: TrainState, b: TrainState, alphas: Float[np.ndarray, " points"]
+) -> list[TrainState]:
+    """Return networks on the line between two, batch statistics interpolated too.
+
+    Each is (1 - alpha) * a + alpha * b, of moving averages where there are some, under
+    masks that keep what one of them keeps, with everything else as in `a`.
+    """
+    a, b = evaluated(a), evaluated(b)
+    one, two = ({"params": x.params, "batch_stats": x.batch_stats} for x in (a, b))
+    line = measures.interpolate(one, two, jnp.asarray(alphas))
+    points = (jax.tree.map(lambda x, i=i: x[i], line) for i in range(len(alphas)))
+    masks = jax.tree.map(jnp.logical_or, a.masks, b.masks)
+    return [replace(a, masks=masks, **point) for point in points]
 
 
 def _errors(run: "Run", called: str, networks: Networks) -> Numbers:

@@ -11,13 +11,16 @@ import pytest
 from flax import linen as nn
 from trees import assert_same
 
+from lth_jax import config as config_lib
 from lth_jax import data, models, prune
 from lth_jax.data import Split
 from lth_jax.devices.layout import Layout
+from lth_jax.errors import ConfigError
 from lth_jax.models.network import with_fields
+from lth_jax.studies import between
 from lth_jax.tasks import Classification
 from lth_jax.train import state
-from lth_jax.train.evaluate import Evaluator, between, refresher
+from lth_jax.train.evaluate import Evaluator, refresher
 from lth_jax.train.fit import Program
 
 EXAMPLES, CLASSES = 23, 4
@@ -194,21 +197,14 @@ def test_networks_between_two_keep_what_one_of_them_keeps(members):
     assert point.masks["b"] is None
 
 
-@pytest.mark.parametrize(("name", "momentum"), [("fleet", 0.9), ("data", 0.99)])
-@pytest.mark.parametrize("mean", [False, True])
-def test_batch_statistics_are_recomputed_by_training_batches(
-    split, members, name, momentum, mean
-):
-    """As training would, from step 0 on, but with the weights as they are.
-
-    With a momentum of 0.9 at most; or, as a mean, without what they had before.
-    """
+def training(split, network, name="fleet"):
+    """A program of batches of 5 examples."""
     layout = Layout(name, (jax.devices()[0],))
     prepare = partial(data.normalise, mean=MEAN, std=STD)
     feed = data.Memory(split, batch_size=5, prepare=prepare)
     arrays = layout.replicate(feed.arrays)
-    program = Program(
-        network=with_fields(MODEL, norm_momentum=momentum),
+    return Program(
+        network=network,
         task=Classification(),
         optimizer=lambda rate, decay: optax.sgd(rate),
         schedule=lambda step: jnp.float32(0.1),
@@ -216,11 +212,28 @@ def test_batch_statistics_are_recomputed_by_training_batches(
         supply=lambda data_seed, step: arrays,
         layout=layout,
     )
-    fresh = refresher(program, 7, mean)(members)
+
+
+@pytest.mark.parametrize(("name", "momentum"), [("fleet", 0.9), ("data", 0.99)])
+@pytest.mark.parametrize("mean", [False, True])
+def test_batch_statistics_are_recomputed_by_training_batches(
+    split, members, name, momentum, mean
+):
+    """As training would, from step 0 on, but with the weights as they are.
+
+    With a momentum of 0.9 at most, by 50 batches at least; or, as a mean of as many as
+    the examples fill, without what they had before.
+    """
+    program = training(split, with_fields(MODEL, norm_momentum=momentum), name)
+    feed, arrays = program.feed, program.supply(0, 0)
+    config = config_lib.default()
+    config.study.batch_stats = "recompute_mean" if mean else "recompute"
+    config.study.examples, config.data.batch_size = 33, 5
+    fresh = refresher(program, config, members[0].batch_stats)(members)
     for member, found in zip(members, fresh, strict=True):
         assert_same(found.params, member.params)
         statistics = jax.device_get(member.batch_stats["norm"])
-        for step in range(7):
+        for step in range(7 if mean else 50):
             images = feed.batch(arrays, member.data_seed, step)["inputs"]
             x = np.asarray(images).mean((1, 2))
             now = {"mean": x.mean(0), "var": x.var(0)}
@@ -232,3 +245,19 @@ def test_batch_statistics_are_recomputed_by_training_batches(
             np.testing.assert_allclose(
                 found.batch_stats["norm"][name], wanted, rtol=1e-4, atol=1e-6
             )
+
+
+def test_statistics_on_a_path_are_not_recomputed_where_they_may_remain(split):
+    """Of a network with a momentum of its own nobody knows how much of them would."""
+    network = models.Functions(lambda key, inputs: ({}, {}), lambda *_: None)
+    program = training(split, network)
+    config, mean = config_lib.default(), {"mean": jnp.zeros(2)}
+    assert refresher(program, config, mean).batches == 167, "no study asks for it"
+    config.studies = ("instability",)
+    assert refresher(program, config, {"step": jnp.int32(0)}).batches == 167
+    with pytest.raises(
+        ConfigError, match=r"^config\.study\.batch_stats: 'recompute' .*"
+    ):
+        refresher(program, config, mean)
+    config.study.batch_stats = "interpolate"
+    assert refresher(program, config, mean).batches == 167

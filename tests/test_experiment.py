@@ -3,6 +3,7 @@
 import runpy
 
 import jax
+import numpy as np
 import pytest
 from flax import linen as nn
 
@@ -213,8 +214,17 @@ def test_a_mean_of_statistics_needs_a_model_that_can_forget(build, monkeypatch):
     monkeypatch.setitem(models.MODELS, "plain", Plain)
     own = {"model.name": "plain"}
     build(**own)
-    with pytest.raises(ConfigError, match=r"^config\.study\.batch_stats: .*momentum'$"):
+    with pytest.raises(ConfigError, match=r"^config\.study\.batch_stats: .*_momentum'"):
         build(**own, **{"study.batch_stats": "recompute_mean"})
+
+
+def test_examples_on_a_path_are_of_the_whole_split(build):
+    """Sorted by class, the first would be of few classes; each time the same."""
+    made = build(**{"study.examples": 50})
+    targets = np.asarray(made.program.supply(0, 0)["targets"])
+    some = np.sort(np.random.RandomState(0).permutation(len(targets))[:50])
+    assert some[-1] > len(targets) - 100
+    assert made.path["train"].split.targets.tolist() == targets[some].tolist()
 
 
 def test_batch_statistics_may_be_those_of_groups_which_costs_nothing_else(build):

@@ -66,7 +66,7 @@ FIELDS: dict[str, Field] = {
     "model.norm_group": Field(0, "examples that share its statistics in training; 0: all of a device", least=0),
     "model.dtype": Field("float32", "of the computation", choices=("float32", "bfloat16")),
     "model.options": Field({}, "the architecture's own fields"),
-    "optim.name": Field("sgd", "any optimizer of optax or optax.contrib; a key of train.optimizers.OPTIMIZERS"),
+    "optim.name": Field("sgd", "any optimizer of optax or optax.contrib; a key of optim.optimizers.OPTIMIZERS"),
     "optim.options": Field({}, "its own arguments: momentum, nesterov, ..."),
     "optim.learning_rate": Field(0.1, "the initial, highest one", above=0),
     "optim.weight_decay": Field(0.0, "L2, added to the gradient; or the decay of an optimizer that has one (adamw, lion)", least=0),
@@ -130,6 +130,6 @@ FIELDS: dict[str, Field] = {
     "study.top": Field((0.1, 0.2, 0.3, 0.4, 0.5), "shares p of the largest weights", of=float, above=0, below=1),
     "study.onset": Field(0.95, "the error on the test that study 'onset' waits for"),
     "study.batch_stats": Field("recompute", "on a path: decaying, or the mean; or 'interpolate'", choices=("recompute", "recompute_mean", "interpolate")),
-    "study.examples": Field(10_000, "most of a split on a path; and to recompute", least=1),
+    "study.examples": Field(10_000, "most of a split on a path, drawn by lot; and to recompute: 50 batches at least, but for the mean", least=1),
 }
 # fmt: on

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Int, PyTree
+from ml_collections import ConfigDict
 
 from lth_jax import masks as masks_lib
-from lth_jax import measures
 from lth_jax.data.dataset import Split
 from lth_jax.data.stream import Stream
 from lth_jax.devices import memory
@@ -24,7 +24,8 @@ from lth_jax.train.state import TrainState, evaluated
 from lth_jax.train.step import Program, averaged, batch_loss
 
 _FORGETS = 0.9  # the highest momentum with which statistics are recomputed
-
+_BATCHES = 50  # fewest: of what was before, 0.5 % remain
+ON_PATHS = {"instability", "connectivity", "alignment"}  # studies that recompute them
 
 Evaluation = dict[str, float]  # a network's metrics on a split, means over examples
 
@@ -197,35 +198,24 @@ class Refresher:
         return dataclasses.replace(state, batch_stats=stats)
 
 
-def refresher(program: Program, batches: int, mean: bool = False) -> Refresher:
-    """Return a program's `Refresher`, which forgets what was before.
+def refresher(program: Program, config: ConfigDict, batch_stats: PyTree) -> Refresher:
+    """Return a program's `Refresher`, of a config's study, which forgets what was.
 
-    Raises ConfigError where a mean is asked for, and the model has no `norm_momentum`.
+    Raises ConfigError if it cannot: studies use it, or a mean is asked for, and the
+    model has no `norm_momentum`.
     """
+    how, few = config.study.batch_stats, config.study.examples
     own = getattr(program.network, "fields", {}).get("norm_momentum")
-    if mean and own is None:
+    leaves = jax.tree.leaves(batch_stats)
+    averages = [x for x in leaves if jnp.issubdtype(x.dtype, np.floating)]
+    mean, on_path = how == "recompute_mean", ON_PATHS & {*config.studies}
+    if own is None and (mean or (how == "recompute" and averages and on_path)):
         raise ConfigError(
-            "config.study.batch_stats: 'recompute_mean' needs a model with a field "
-            "'norm_momentum'"
+            f"config.study.batch_stats: {how!r} needs a Linen model with a field "
+            "'norm_momentum', which it lowers; or take 'interpolate'"
         )
-    most = 0.0 if mean else _FORGETS
+    most, batches = 0.0 if mean else _FORGETS, -(-few // config.data.batch_size)
     if own is not None and own > most:
         quick = with_fields(program.network, norm_momentum=most)
         program = dataclasses.replace(program, network=quick)
-    return Refresher(program, batches, mean)
-
-
-def between(
-    a: TrainState, b: TrainState, alphas: Float[np.ndarray, " points"]
-) -> list[TrainState]:
-    """Return networks on the line between two, batch statistics interpolated too.
-
-    Each is (1 - alpha) * a + alpha * b, of moving averages where there are some, under
-    masks that keep what one of them keeps, with everything else as in `a`.
-    """
-    a, b = evaluated(a), evaluated(b)
-    one, two = ({"params": x.params, "batch_stats": x.batch_stats} for x in (a, b))
-    line = measures.interpolate(one, two, jnp.asarray(alphas))
-    points = (jax.tree.map(lambda x, i=i: x[i], line) for i in range(len(alphas)))
-    masks = jax.tree.map(jnp.logical_or, a.masks, b.masks)
-    return [dataclasses.replace(a, masks=masks, **point) for point in points]
+    return Refresher(program, batches if mean else max(_BATCHES, batches), mean)

@@ -155,12 +155,13 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
     plain = ways.going(program, ways.evaluated(some[0]), most)
     program = ways.going(program, some[0], most) if some[0] == "products" else plain
     layout = plain.layout
-    few, batch_stats = config.study.examples, config.study.batch_stats
 
     def evaluators(without: str, most: int | None = None) -> dict[str, Evaluator]:
         found = {}
         for name, split in input.splits.items():
-            split = split.take(np.arange(min(most, len(split)))) if most else split
+            if most:  # the first ones may be of a few classes
+                some = np.random.RandomState(0).permutation(len(split))[:most]
+                split = split.take(np.sort(some))
             if name != without:
                 of = input.split(split), input.feed.prepare, layout
                 found[name] = Evaluator(network, task, *of)
@@ -180,10 +181,8 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         evaluate_every=steps.get("train.evaluate_every", steps["train.length"]),
         intervals=(steps["prune.admm.interval"], steps["move.every"]),
         close=input.close,
-        path=evaluators(without="validation", most=few),
-        refresh=refresher(
-            plain, -(-few // config.data.batch_size), batch_stats == "recompute_mean"
-        ),
+        path=evaluators(without="validation", most=config.study.examples),
+        refresh=refresher(plain, config, initial.batch_stats),
         ways=some,
         members=most,
     )
