@@ -42,7 +42,7 @@ def full(params: Params, exclude: Patterns = (), include: Patterns = ()) -> Mask
     {'fc1/bias': (2, 2), 'fc1/kernel': (6, 6)}
     """
     numbers = [path for path, w in leaves(params) if _is(w, np.inexact)]
-    prunable = {*_kernels(params), *matching(include, numbers, "floating-point")}
+    prunable = {*kernels(params), *matching(include, numbers, "floating-point")}
     ones = jax.tree.map(lambda w: jnp.ones_like(w, bool), _only(prunable, params))
     return without(ones, exclude)
 
@@ -258,8 +258,8 @@ def leaves(tree: PyTree) -> list[tuple[str, Any]]:
     return sorted(((name(path), leaf) for path, leaf in pairs), key=_order)
 
 
-def _kernels(node: PyTree, path: tuple = ()) -> Iterator[str]:
-    """Yield the paths of what `full` calls kernels."""
+def kernels(node: PyTree, path: tuple = ()) -> Iterator[str]:
+    """Yield the paths of what `full` calls kernels; complex ones are left out."""
     kinds = [kind.__name__ for kind in type(node).__mro__]
     if "Variable" in kinds and "Param" not in kinds:
         return
@@ -268,7 +268,7 @@ def _kernels(node: PyTree, path: tuple = ()) -> Iterator[str]:
     for key, child in pairs:
         here = name((*path, *key))
         if key and not jax.tree_util.all_leaves([child]):
-            yield from _kernels(child, (*path, *key))
+            yield from kernels(child, (*path, *key))
         elif getattr(child, "ndim", 0) >= 2 and _is(child, np.floating):
             # A variable or a box of Flax holds its "value".
             parts = re.sub(r"(?<=.)/(raw_)?value$", "", here).split("/")

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 from lth_jax import config as config_lib
 from lth_jax import lottery, prune, rewind
@@ -302,3 +303,23 @@ def test_moments_that_no_mask_fits_are_refused_before_anything_is_trained(
 ):
     monkeypatch.setitem(optimizers.OPTIMIZERS, "mine", optax.contrib.cocob)
     assert "which a mask makes 0" in complaint(configure("mine"))
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_biases_of_rank_2_are_no_kernels_that_decay(name):
+    """Those of attention, [heads, dim], and of layers that are stacked."""
+    one = jnp.ones((2, 3))
+    params = {
+        "query": {"kernel": jnp.ones((4, 2, 3)), "bias": one},
+        "norm": {"scale": one},
+        "linear": {"w": one, "b": one},
+        "out": nnx.Linear(2, 3, rngs=nnx.Rngs(0)).kernel,
+    }
+    tx = optimizers.optimizer(name, 0.1, 0.01, decay_everything=False)
+    zero = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = tx.update(zero, tx.init(params), params)
+    moved = jax.tree.map(lambda u: bool(u.any()), updates)
+    assert moved["query"] == {"kernel": True, "bias": False}
+    assert moved["norm"] == {"scale": False}
+    assert moved["linear"] == {"w": True, "b": False}
+    assert jax.tree.leaves(moved["out"]) == [True]

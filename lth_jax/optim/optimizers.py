@@ -7,8 +7,10 @@ from typing import Any
 
 import jax
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 from optax import contrib
+
+from lth_jax import masks
 
 # The usual ones, and a user's own; `of_optax` has all others.
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
@@ -56,7 +58,8 @@ def optimizer(
             gets it, 0 for None, whatever optax would choose. For any other it is L2:
             times the parameter, it is added to the gradient, before the moments; None
             leaves it out.
-        decay_everything: biases and normalisation decay too; otherwise only kernels.
+        decay_everything: biases and normalisation decay too; otherwise only kernels,
+            those that `masks.full` takes for some by name and rank.
 
     Raises ValueError for an optimizer whose own decay cannot be that of kernels alone.
 
@@ -67,7 +70,7 @@ def optimizer(
         {'w': Array([-0.101], dtype=float32)}
     """
     make = named(name)
-    kernels = None if decay_everything else partial(jax.tree.map, lambda w: w.ndim >= 2)
+    kernels = None if decay_everything else _are_kernels
     takes = inspect.signature(make).parameters
     if "weight_decay" not in takes:
         descend = make(learning_rate, **options)
@@ -82,6 +85,14 @@ def optimizer(
         options[of[0]] = kernels
     decay = 0.0 if weight_decay is None else weight_decay
     return make(learning_rate, weight_decay=decay, **options)
+
+
+def _are_kernels(params: PyTree) -> PyTree:
+    """Return whether each leaf is a kernel; attention's biases have rank 2, too."""
+    paths = {*masks.kernels(params)}
+    return jax.tree_util.tree_map_with_path(
+        lambda path, w: masks.name(path) in paths, params
+    )
 
 
 def named(name: str) -> Callable[..., optax.GradientTransformation]:
