@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import linen as nn
 from small import build, configuring
@@ -21,11 +22,13 @@ from trees import assert_same
 from lth_jax import check, lottery, models, prune, scores
 from lth_jax import masks as masks_lib
 from lth_jax.data import Memory, Split, normalise
+from lth_jax.devices.layout import Layout
 from lth_jax.errors import Diverged
 from lth_jax.lottery import admm, methods
 from lth_jax.lottery.methods import METHODS, by_score, settled
 from lth_jax.lottery.plan import Plan
 from lth_jax.rule import Rule
+from lth_jax.tasks import Classification
 from lth_jax.train import experiment, state, step
 from lth_jax.train import step as step_lib
 from lth_jax.workdir import Member, Workdir
@@ -402,6 +405,27 @@ def test_synflow_is_that_of_the_linear_network_at_any_depth(configure, norm_scal
         assert 0 < kernel.flat[0] <= 1
     sums = [found[f"conv{i}"]["kernel"].sum() for i in range(10)]
     np.testing.assert_allclose(sums, sums[0], rtol=1e-5)  # conserved
+
+
+def test_synflow_is_of_the_inputs_alone():
+    """Of (x a + b) c + d: as much flows through a as through c, whatever is added."""
+
+    def apply(params, state, inputs, *, train, key):
+        hidden = jax.nn.relu(inputs @ params["a"] + params["b"])
+        return hidden @ params["c"] + params["d"], state
+
+    params = {"a": jnp.array([[1.0, -2.0]]), "b": jnp.array([[5.0, -7.0]])}
+    params |= {"c": jnp.array([[1.0], [1.0]]), "d": jnp.array([[-3.0]])}
+    network = models.Functions(lambda key, inputs: (params, {}), apply)
+    feed = Memory(Split(np.ones((2, 1), np.float32), np.zeros(2, np.int32)), 1)
+    layout = Layout("fleet", (jax.devices()[0],))
+    of = optax.sgd, optax.constant_schedule(0.1), feed, lambda seed, at: (), layout
+    program = step.Program(network, Classification(), *of)
+    flow = scores.synflow_shares(partial(step.flow, program=program), params)
+    found = flow(masks_lib.full(params))
+    assert_same(found["a"], jnp.array([[0.5, 1.0]]))
+    assert_same(found["c"], jnp.array([[0.5], [1.0]]))
+    assert not found["b"].any()
 
 
 def test_synflow_scores_what_masks_keep_and_leaves_weights_on_the_device(monkeypatch):

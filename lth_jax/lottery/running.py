@@ -203,7 +203,7 @@ class Run:
 
     @property
     def flow(self) -> Callable[[PyTree], Array]:
-        """Map parameters to logits that are linear in the image, as `step.flow`."""
+        """Map parameters to what flows from inputs to outputs, as `step.flow`."""
         return self.experiment.program.flow
 
     def evaluate(self, networks: Sequence[TrainState]) -> dict[str, list["Evaluation"]]:
