@@ -1,6 +1,7 @@
 """Configs: what can be wrong with a field is said in one line that names it."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 from ml_collections import ConfigDict
@@ -324,6 +325,28 @@ def test_an_exponential_schedule_needs_an_end():
     """Without one, optax would keep the rate constant."""
     said = complaint(**{"optim.schedule": "exponential"})
     assert said.startswith("config.optim.end_value: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({"optim.schedule": "linear", "optim.end_value": 1e-4}, True),
+        ({"optim.schedule": "linear"}, False),
+        ({"optim.schedule": "step", "optim.end_value": 1e-4}, False),
+        ({"optim.schedule_options.init_value": 0.01}, True),
+        ({"optim.schedule_options.warmup_steps": 5}, False),
+    ],
+)
+def test_rates_of_a_sweep_multiply_no_other_rates(changes, refused):
+    made = config_lib.default()
+    with made.unlocked():
+        made.update_from_flattened_dict(changes)
+    made.sweep.learning_rate = (made.optim.learning_rate,)
+    config_lib.check(made)
+    made.sweep.learning_rate = (0.1, 0.2)
+    said = r"^config\.sweep\.learning_rate: would multiply rates"
+    with pytest.raises(ConfigError, match=said) if refused else nullcontext():
+        config_lib.check(made)
 
 
 @pytest.mark.parametrize("value", ["5", "5x", "-1it", "1.5ep", "it", "3it5ep", " 5it"])

@@ -55,6 +55,18 @@ def test_rates_and_replicates_share_a_fleet_and_other_values_do_not():
     ]
 
 
+def test_rates_that_end_at_one_value_have_runs_of_their_own():
+    given = {"optim.learning_rate": "0.1,0.2", "optim.schedule": "linear"}
+    (one,) = divide(DIGITS, given, None)
+    assert "--config.sweep.learning_rate=(0.1,0.2,)" in one.flags
+    found = divide(DIGITS, given | {"optim.end_value": "0.0,0.01"}, None)
+    assert [share.setting for share in found] == [
+        f"optim.end_value={end},optim.learning_rate={rate}"
+        for end in ("0.0", "0.01")
+        for rate in ("0.1", "0.2")
+    ]
+
+
 def test_without_a_number_a_run_has_all_replicates():
     (share,) = divide(DIGITS, {"replicates": "4"}, None)
     assert share.name == "replicates_0_to_3"

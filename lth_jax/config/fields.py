@@ -92,10 +92,7 @@ def check(config: ConfigDict) -> None:
 
 
 def steps(text: str, steps_per_epoch: int) -> int:
-    """Return a length in steps: '160ep', '500it' or '5ep3it'.
-
-    Raises:
-        ValueError: not of that form.
+    """Return a length in steps: '160ep', '500it' or '5ep3it'; else ValueError.
 
     Example:
         >>> steps("5ep3it", steps_per_epoch=100)
@@ -242,10 +239,22 @@ def _check_scope(prune: ConfigDict) -> None:
         )
 
 
+def sets_rates(optim: ConfigDict) -> bool:
+    """Return whether a schedule has rates that are no multiples of its first."""
+    ends = optim.schedule not in ("constant", "step") and optim.end_value > 0
+    return ends or "value" in str(optim.schedule_options.to_dict())
+
+
 def _check_relations(config: ConfigDict) -> None:
     """Raise ConfigError where fields do not go together."""
     if config.optim.schedule == "exponential" and not config.optim.end_value > 0:
         raise ConfigError("config.optim.end_value: 'exponential' needs it above 0")
+    swept = {*config.sweep.learning_rate} - {config.optim.learning_rate}
+    if swept and sets_rates(config.optim):
+        raise ConfigError(
+            "config.sweep.learning_rate: would multiply rates of optim.end_value or "
+            "schedule_options, too; give each optim.learning_rate a run of its own"
+        )
     _check_scope(config.prune)
     above = 1.0
     for density in config.prune.densities:

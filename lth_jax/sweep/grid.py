@@ -56,6 +56,8 @@ def divide(config: str, given: dict[str, str], each: int | None) -> list[Share]:
     if each is not None and each < 1:
         raise ConfigError("--replicates_each: is below 1")
     fixed, swept = _parsed(given)
+    if "," in (rates := given.get("optim.learning_rate", "")):
+        fixed, swept = _apart(config, fixed, swept, rates.split(","))
     found = []
     for values in itertools.product(*swept.values()):
         chosen = dict(zip(swept, values))
@@ -104,6 +106,18 @@ def _parsed(given: dict[str, str]) -> tuple[dict[str, str], dict[str, list[str]]
             )
         else:
             swept[name] = values
+    return fixed, swept
+
+
+def _apart(
+    config: str, fixed: dict[str, str], swept: dict[str, list[str]], rates: list[str]
+) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Return the same, with rates in runs of their own if a fleet cannot have them."""
+    for values in itertools.product(*swept.values()):
+        whole = _resolved(config, fixed | dict(zip(swept, values)))
+        if fields.sets_rates(whole.optim):
+            fixed = {n: x for n, x in fixed.items() if n != "sweep.learning_rate"}
+            return fixed, swept | {"optim.learning_rate": rates}
     return fixed, swept
 
 
