@@ -30,6 +30,7 @@ class Rule:
         density: in (0, 1], which remains instead, if it is given.
         scope: as of `prune.by_fraction`; a share of every layer is the same in each. Or
             as "2:4": of every 4 along the input axis, 2 remain (`prune.n_of_m`).
+            That is axis -2, and masks of which it is not are refused.
         keep: regular expressions for the paths of layers that are kept whole. Then the
             share of the others is such that all weights together have the rule's.
         stacked: as of `prune.by_fraction`; here an expression may find no layer.
@@ -49,6 +50,7 @@ class Rule:
     def shrink(self, scores: Scores, masks: Masks) -> Masks:
         """Return smaller masks: the lowest scores are pruned. Raises as `share`."""
         if self.block:
+            self._check_inputs(masks)
             return self.beside(masks, lambda m: prune.n_of_m(scores, m, *self.block))
         share = self.share(self.counts(masks))
         by = prune.by_fraction if self.density is None else prune.to_density
@@ -144,6 +146,22 @@ class Rule:
                 f"{whole:,} are never pruned"
             )
         return share
+
+    def _check_inputs(self, masks: Masks) -> None:
+        """Raise ValueError if axis -2 of what is pruned may not be that of the inputs.
+
+        It is of dense and convolutional kernels, but neither of attention's (Flax has
+        [width, heads, dim]) nor of what Equinox calls weights, [out, in].
+        """
+        for path, mask in masks_lib.leaves(self.others(masks)):
+            *_, last = re.sub(r"/(raw_)?value$", "", path).split("/")
+            rank = mask.ndim - any(re.search(x, path) for x in self.stacked)
+            is_other = rank == 3 and not re.search("conv", path, re.IGNORECASE)
+            if last.startswith("weight") or is_other:
+                raise ValueError(
+                    f"{path}, of shape {mask.shape}, may have its inputs along another "
+                    "axis than -2; add it to config.prune.exclude"
+                )
 
     def _apart(self, layers: Counts) -> tuple[Counts, Counts]:
         """Return the layers that are pruned, and those that are kept whole."""

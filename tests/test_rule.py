@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import jax
 import jax.numpy as jnp
 import pytest
 from trees import assert_same, boolean
@@ -112,6 +113,33 @@ def test_of_every_block_the_highest_remain_of_equals_the_first():
     counts = rule.counts(BLOCKS)
     assert rule.left(counts) == {"w": (4, 8), "fc": (2, 2)}
     assert rule.together(rule.counts(found)) == rule.left(counts)
+
+
+def scored(masks):
+    return jax.tree.map(lambda m: m.astype(float), masks)
+
+
+@pytest.mark.parametrize(
+    ("path", "shape", "others"),
+    [
+        ("query", (8, 2, 4), {}),
+        ("weight", (8, 8), {}),
+        ("stacked", (3, 8, 2, 4), {"stacked": ("^stacked$",)}),
+    ],
+)
+def test_blocks_of_what_may_not_be_inputs_are_refused(path, shape, others):
+    masks = {path: jnp.ones(shape, bool), "conv1": jnp.ones((3, 4, 2), bool)}
+    rule = Rule(0.2, 0.5, "2:4", **others)
+    with pytest.raises(ValueError, match=f"^{path}, of shape .* config.prune.exclude"):
+        rule.shrink(scored(masks), masks)
+    others = {"conv1": masks["conv1"]}
+    assert rule.shrink(scored(others), others)["conv1"].sum() == 12
+
+
+def test_blocks_of_stacked_layers_are_of_each_ones_inputs():
+    masks = {"stacked": jnp.ones((3, 8, 2), bool)}
+    rule = Rule(0.2, 0.5, "2:4", stacked=("^stacked$",))
+    assert rule.shrink(scored(masks), masks)["stacked"].sum() == 24
 
 
 def test_as_many_weights_of_every_block_are_those_anywhere():

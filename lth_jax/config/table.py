@@ -92,7 +92,7 @@ FIELDS: dict[str, Field] = {
     "train.accumulate": Field(1, "microbatches, one after another, of a device's batch", least=1),
     "prune.method": Field("magnitude", "how masks are made"),
     "prune.schedule": Field("iterative", "or 'one_shot'", choices=("iterative", "one_shot")),
-    "prune.scope": Field("global", "or 'layer'; or as '2:4': of every 4 weights along the input axis, 2"),
+    "prune.scope": Field("global", "or 'layer'; or as '2:4': of every 4 weights along the input axis, 2 (dense and convolutional kernels alone)"),
     "prune.fraction": Field(0.2, "of what remains, each level", above=0, below=1),
     "prune.levels": Field(10, "pruning rounds; 0: dense networks alone", least=0, most=1000),
     "prune.densities": Field((), "of each level, in place of fraction and levels", of=float),
