@@ -108,9 +108,9 @@ def onset(run: "Run") -> Numbers:
     """When networks get good, as those that generalise late (Power et al., 2022).
 
     The first step at which the task's error on the test was measured
-    (`train.evaluate_every`) and reached `study.onset`: of accuracies at least that, of
-    other errors at most. Where it was not `reached` (1 or 0) by the end, `onset` is the
-    last step, which is a bound.
+    (`measures`, `train.evaluate_every`) and reached `study.onset`: of accuracies at
+    least that, of other errors at most. Where it was not `reached` (1 or 0) by the end,
+    `onset` is the last step, which is a bound.
     """
     task, most = run.experiment.program.task, run.config.study.onset
     higher, first = task.units[task.error].higher_is_better, {}

@@ -227,6 +227,13 @@ def test_examples_on_a_path_are_of_the_whole_split(build):
     assert made.path["train"].split.targets.tolist() == targets[some].tolist()
 
 
+def test_a_study_that_waits_for_an_error_needs_it_measured(build):
+    waits = {"studies": ("onset",)}
+    build(**waits)
+    with pytest.raises(ConfigError, match=r"^config\.studies: 'onset' needs 'test_acc"):
+        build(**waits, **{"measures": ("test_loss",)})
+
+
 def test_batch_statistics_may_be_those_of_groups_which_costs_nothing_else(build):
     usual, made = (
         build(**CONVOLUTIONAL),

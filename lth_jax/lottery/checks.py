@@ -23,6 +23,7 @@ from lth_jax.train.state import TrainState
 if TYPE_CHECKING:
     from lth_jax.lottery.methods import Method
     from lth_jax.lottery.plan import Plan
+    from lth_jax.train.experiment import Experiment
 
 
 def check(config: ConfigDict, method: "Method") -> None:
@@ -118,6 +119,13 @@ def check_units(config: ConfigDict, network: Network, example: PyTree) -> None:
                 f"config.model: {name!r} permutes hidden units, and none of this "
                 "network is known that can be"
             )
+
+
+def check_onset(config: ConfigDict, made: "Experiment") -> None:
+    """Raise ConfigError if study 'onset' waits for what is not measured."""
+    awaited = f"test_{made.program.task.error}"
+    if "onset" in config.studies and awaited not in made.measures:
+        raise ConfigError(f"config.studies: 'onset' needs {awaited!r} in measures")
 
 
 def grows(config: ConfigDict) -> None:

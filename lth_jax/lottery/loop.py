@@ -125,6 +125,7 @@ def build(config: ConfigDict) -> tuple[Plan, Experiment]:
     plan = Plan(config, made.length, made.rewind_steps, admm, method, every)
     plan.check(made.prunable, made.program.schedule)
     checks.check_shapes(plan, made.like)
+    checks.check_onset(config, made)
     checks.check_units(config, made.program.network, made.program.feed.example)
     with fields.field("prune.method", Exception):
         method.check(made.program, made.like.params)
