@@ -12,7 +12,12 @@ layers, 4 heads, width 128, context 64, batch 12, 2,000 steps, no dropout; AdamW
 which falls by a cosine to 1e-4 after 100 steps of warm-up, betas 0.9 and 0.99, weight
 decay 0.1. Expected of a dense network is its 1.88 nats, 2.71 bits a byte, on windows
 of its own. Not as there: bytes in place of 65 characters (0.9M parameters), windows
-that do not overlap, gradients are not clipped.
+that do not overlap, gradients are not clipped; the last layer is not tied to the
+embeddings; all layers have biases, which decay, as LayerNorm does (there only what has
+rank 2 decays); kernels start as Glorot has them, embeddings and positions at a variance
+of 1 / width (there all at a standard deviation of 0.02, divided by the square root of
+twice the layers where a block adds up); and the cosine falls from step 0, the rise of
+the warm-up times it (there it begins after the warm-up).
 
 No paper has tickets of this network. For large k they are expected to match, as those
 of convolutional networks do (Frankle et al., 2020); whether they do at k = 0 is the
