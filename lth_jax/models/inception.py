@@ -99,7 +99,9 @@ class Mixed(nn.Module):
 
     Step s of branch b is `branch{b}_conv{s}_{kernel}`, as `branch2_conv3_7x1`, both
     counted from 1; after the pooling comes `pool_conv`. With no `pool_width` the grid
-    is halved: the pool is a maximum and, as each branch's last step, has stride 2.
+    is halved: the pool is a maximum and, as each branch's last step, has stride 2. Else
+    it is a mean, at the border of the zeros of the padding too, as PyTorch's version
+    has it; the released code, of TensorFlow, leaves the padding out.
     """
 
     unit: ModuleDef
@@ -153,7 +155,9 @@ class AuxHead(nn.Module):
 
 
 class InceptionV3(Classifier):
-    """Inception-v3 (section 6, as released) for images of 299x299, at least 75x75.
+    """Inception-v3 (section 6, as released, but for means at borders: see `Mixed`).
+
+    For images of 299x299, at least 75x75.
 
     The stem is `conv1` to `conv5`, the blocks are `mixed1` to `mixed11`, the
     auxiliary head is `aux` and the last layer `fc`. Every convolution is a pair of
