@@ -250,11 +250,10 @@ def next_loss(
 def flow(params: PyTree, *, program: Program) -> Array:
     """Return what flows from inputs of equal numbers to the outputs, summed.
 
-    That is the inputs times their gradients: what is added on the way, as biases and
-    positions are, flows from no input. In double precision, batch normalisations of a
-    `Classifier` left out (LayerNorm stays), and the numbers so small that they saturate
-    no activation. Raises ValueError outside of `jax.enable_x64`, and where inputs are
-    integers, of which nothing is linear.
+    That is inputs times their gradients: biases and positions are no inputs. In double
+    precision, without batch normalisations (LayerNorm stays), of numbers so small that
+    they saturate no activation. Raises ValueError outside of `jax.enable_x64`, and
+    where inputs are integers, of which nothing is linear.
     """
     wide = jnp.zeros((), float)
     if wide.dtype != jnp.float64:
@@ -269,11 +268,9 @@ def flow(params: PyTree, *, program: Program) -> Array:
             raise ValueError(f"flow: inputs are {x.dtype}, of which nothing is linear")
         return jnp.full((1, *x.shape), small, wide.dtype)
 
-    def outputs(inputs: PyTree) -> Array:
-        return network.apply(params, {}, inputs, train=False, key=None)[0].sum()
-
+    apply = partial(network.apply, params, {}, train=False, key=None)
     inputs = jax.tree.map(equal, program.feed.example)
-    return optax.tree.vdot(inputs, jax.grad(outputs)(inputs))
+    return optax.tree.vdot(inputs, jax.grad(lambda x: apply(x)[0].sum())(inputs))
 
 
 def averaged(tree: State, axis: str | None) -> State:
