@@ -272,9 +272,7 @@ def test_tickets_of_a_run_are_judged_on_what_they_start_from(fresh, tmp_path):
     assert_same(found.params[0], STATE.params if fresh else later)
     config["rewind"]["weights"] = "trained"
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(
-        MasksError, match="trained weights.*export its masks"
-    ):
+    with pytest.raises(MasksError, match="trained weights.*export its masks"):
         reading._of_run(tmp_path, OF, None)
 
 
