@@ -153,8 +153,9 @@ def _pairs(a: Params, b: Params, groups: "Groups") -> list[_Pair]:
         if own := [group for digit in digits for group in _groups(digit)]:
             shape = [length(digit) for digit in digits]
             both = (np.asarray(side[path], np.float32) for side in (left, right))
-            arrays, is_bias = (x.reshape(shape) for x in both), np.ndim(left[path]) == 1
-            pairs.append(_Pair(digits, own, *arrays, is_bias))
+            one, other = (x.reshape(shape) for x in both)
+            is_bias = np.ndim(left[path]) == 1
+            pairs.append(_Pair(digits, own, one, other, is_bias))
     return pairs
 
 
