@@ -429,6 +429,19 @@ def test_values_that_are_as_by_default_or_come_later_do_not_count():
     assert environment.values({"network": np.ones(3)}) == {}
 
 
+def test_what_is_closed_over_and_empty_has_no_value():
+    def outer(width):
+        def inner():
+            return width, later
+
+        if width < 0:
+            later = None
+        return inner
+
+    found = environment.values({"network": outer(3)})
+    assert found == {"value of network": "inner", "value of network.width": "3"}
+
+
 def test_objects_that_end_nowhere_or_are_of_no_module_have_values():
     class Endless:
         def __getattr__(self, name):

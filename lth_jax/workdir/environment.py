@@ -128,14 +128,14 @@ def _made_with(x: Any) -> dict[str, Any]:
     if isinstance(x, MethodType):
         return {"": x.__func__, "self": x.__self__}
     if isinstance(x, FunctionType):
-        return dict(inspect.getclosurevars(x).nonlocals)
+        return _closed_over(x)
     if isinstance(getattr(x, "__name__", None), str):
         return {"": getattr(x, "__wrapped__", None)}
     if isinstance(x, Mapping):
         return {str(name): value for name, value in x.items()}
     if isinstance(x, tuple | list):
         return {str(i): item for i, item in enumerate(x[:_MANY])}
-    there = getattr(x, "__dict__", {})
+    there, own = getattr(x, "__dict__", {}), {}
     if dataclasses.is_dataclass(x):
         fields = {f.name: f.default for f in dataclasses.fields(x) if f.name in there}
         fields.pop("parent", None)  # of a Linen module
@@ -143,11 +143,18 @@ def _made_with(x: Any) -> dict[str, Any]:
     elif _is_followed(type(x)):
         with contextlib.suppress(TypeError, ValueError):  # it has no signature
             names = inspect.signature(type(x)).parameters
-            return {"": type(x)} | {n: there[n] for n in names if n in there}
-        return {"": type(x)}
+            own = {n: there[n] for n in names if n in there}
     else:
         return {}
     return {"": type(x)} | own
+
+
+def _closed_over(x: FunctionType) -> dict[str, Any]:
+    found = {}
+    for name, cell in zip(x.__code__.co_freevars, x.__closure__ or ()):
+        with contextlib.suppress(ValueError):  # it is empty
+            found[name] = cell.cell_contents
+    return found
 
 
 def _is_same(x: object, default: object) -> bool:
@@ -214,8 +221,7 @@ def _functions(found: Iterable[object], seen: set[int]) -> Iterator[FunctionType
         inner = [getattr(x, "__wrapped__", None), getattr(x, "__func__", None)]
         if isinstance(x, FunctionType):
             yield x
-            with contextlib.suppress(ValueError):  # a cell is empty
-                inner += [cell.cell_contents for cell in x.__closure__ or ()]
+            inner += _closed_over(x).values()
         elif isinstance(x, functools.partial):
             inner += [x.func, *x.args, *x.keywords.values()]
         elif isinstance(x, tuple | list):
