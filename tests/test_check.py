@@ -240,6 +240,7 @@ def test_a_folder_that_is_no_run_is_named(workdir, content):
     assert str(workdir.directory) in said
 
 
+@pytest.mark.slow
 def test_the_command_says_it_and_has_a_status(workdir):
     command = [sys.executable, "-m", "lth_jax.check", str(workdir.directory)]
     well = subprocess.run(command, capture_output=True, text=True)

@@ -102,7 +102,7 @@ def seconds(text):
 
 @pytest.mark.parametrize(
     "steps",
-    [1, 16, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 15, 17))],
+    [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 15, 16, 17))],
 )
 def test_trainings_that_are_over_at_once_are_timed_too(small, steps, monkeypatch):
     """Of 16 steps and fewer, one compiled call is all."""
@@ -145,6 +145,7 @@ def test_what_makes_batches_ahead_is_ended(built, monkeypatch):
     assert closed == [True]
 
 
+@pytest.mark.slow
 def test_also_where_it_fails(built):
     closed = []
 

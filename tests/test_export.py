@@ -133,6 +133,7 @@ def test_a_ticket_with_batch_statistics_comes_back(resnet20, tmp_path):
     assert same(loaded.masks, ticket.masks)
 
 
+@pytest.mark.slow
 def test_a_file_takes_what_is_kept_and_a_bit_a_weight(resnet20, tmp_path):
     run, _, ticket = resnet20
     path = tmp_path / "ticket.safetensors"

@@ -186,6 +186,7 @@ def test_the_end_is_a_table_and_the_path_of_the_report(digits, accuracies):
     assert last[1] == f"{100 * accuracies[4, 'ticket']:.2f}"
 
 
+@pytest.mark.slow
 def test_the_same_command_again_only_reports(digits):
     command, workdir, records, table = digits
     again = call(*command)
@@ -520,6 +521,7 @@ def test_configs_of_the_package_are_found_from_anywhere(monkeypatch, tmp_path):
     assert said == "error: --config: configs/digits.py has no get_config"
 
 
+@pytest.mark.slow
 def test_a_folder_is_asked_for_only_where_something_is_written(capsys):
     arguments = ["-m", "lth_jax.main", f"--config={ROOT / 'configs' / 'digits.py'}"]
     for extra, status in (((), 1), (("--workdir=",), 1), (("--summary",), 0)):
@@ -579,6 +581,7 @@ def test_what_a_file_of_a_users_own_cannot_do_is_a_line(
     assert re.fullmatch(f"error: {said}", complained)
 
 
+@pytest.mark.slow
 def test_data_that_is_not_there_comes_with_the_command_that_gets_it(tmp_path):
     """In a process of its own: exactly one line on stderr."""
     (tmp_path / "tfds").mkdir()

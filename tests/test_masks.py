@@ -109,6 +109,7 @@ def test_embeddings_are_tables_of_weights_unless_they_are_excluded(name):
     assert masks.by_layer(without) == {"kernel": (4, 4)}
 
 
+@pytest.mark.slow
 def test_depthwise_and_grouped_kernels_count_what_is_there():
     """A kernel of [h, w, inputs of a group, outputs]."""
     depthwise = nn.Conv(4, (3, 3), feature_group_count=4, use_bias=False)

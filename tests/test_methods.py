@@ -223,6 +223,7 @@ def residuals(directory, level, side):
     ]
 
 
+@pytest.mark.slow
 def test_admm_draws_the_weights_closer_with_every_stage(runs):
     for found in residuals(runs("admm")[1], 1, "primal"):
         assert len(found) == 6  # three stages of two updates

@@ -230,6 +230,7 @@ def test_names_of_a_network(name, names):
     assert sorted(shapes(name)) == names.split()
 
 
+@pytest.mark.slow
 def test_only_training_updates_batch_statistics():
     network, variables, images = small_resnet()
     apply = partial(network.apply, mutable=["batch_stats"])

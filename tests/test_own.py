@@ -90,12 +90,11 @@ def arrays(x=X, y=Y):
     return data.from_arrays((x[:60], y[:60]), (x[60:], y[60:]))
 
 
-OTHERS = ("linen", "equinox", "haiku", "plain")
+FRAMEWORKS = ("nnx", "linen", "equinox", "haiku", "plain")
 
 
-@pytest.mark.parametrize(
-    "framework", ["nnx", *(pytest.param(n, marks=pytest.mark.slow) for n in OTHERS)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_network_of_any_framework_has_controls_studies_and_a_report(
     framework, tmp_path
 ):

@@ -24,7 +24,7 @@ from lth_jax.track import __main__ as track_command
 from lth_jax.train import experiment
 from lth_jax.workdir import Workdir
 
-FAST = ("lr[0.1] é中", "a\\b")
+FAST = ("lr[0.1] é中",)
 NAMES = [
     *("lr[0.1] é中", "[!a]", "a[", "a]b", "a*b", "a?b", "a{b}", "**"),
     *("a\\b", "a\\", "a b", " a ", "a'b\"c", "a%20b", "a#b", "~a", "-a", "a."),

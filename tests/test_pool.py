@@ -192,6 +192,7 @@ def test_what_changes_no_number_may_differ(copies):
     assert any("last digits may differ" in note for note in pool.read(*copies).notes)
 
 
+@pytest.mark.slow
 def test_the_commands_pool(divided, copies, capsys):
     report_command([*map(str, copies), "--pool"])
     shown = capsys.readouterr()

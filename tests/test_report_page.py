@@ -164,6 +164,7 @@ def test_the_page_has_the_tables_the_config_and_how_far_the_run_is(page):
     assert '"python": "3"' in text
 
 
+@pytest.mark.slow
 def test_runs_are_compared_on_one_page(run, tmp_path, capsys):
     other = make_run(tmp_path / "other", ("ticket", "mine"))
     (other / "config.json").write_text(json.dumps(CONFIG | {"seed": 7}))

@@ -90,6 +90,7 @@ def test_the_onset_is_bracketed(tmp_path, monkeypatch, onset, below, at, probed)
     )
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_the_sweep_and_dense_networks_train_once(
     tmp_path, monkeypatch
 ):

@@ -276,6 +276,7 @@ def test_copies_that_stood_still_have_no_share():
     assert found == {(copy, "travelled", "pair=copies", "other=0"): 0}
 
 
+@pytest.mark.slow
 def test_a_dense_network_is_compared_with_its_start():
     """The largest 4 of either end are the others of the other; Pearson is -1."""
     dense = TICKET._replace(level=0, branch="dense")

@@ -14,10 +14,12 @@ class TokenMLP(Classifier):
     they have is pruned. Embeddings start at a variance of 1 / vocabulary, as in the
     authors' code. No field of convolutions and normalisations has an effect.
 
+    >>> from functools import partial
     >>> import jax
     >>> network = TokenMLP(num_classes=67)
     >>> pairs = jnp.array([[3, 5]])
-    >>> logits, _ = network.init_with_output(jax.random.key(0), pairs, train=False)
+    >>> initial = partial(network.init_with_output, train=False)
+    >>> logits, _ = jax.eval_shape(initial, jax.random.key(0), pairs)
     >>> logits.shape
     (1, 67)
     """
