@@ -15,7 +15,6 @@ from lth_jax import config as config_lib
 from lth_jax import data, models, prune
 from lth_jax.data import Split
 from lth_jax.devices.layout import Layout
-from lth_jax.errors import ConfigError
 from lth_jax.models.network import with_fields
 from lth_jax.studies import between
 from lth_jax.tasks import Classification
@@ -229,7 +228,7 @@ def test_batch_statistics_are_recomputed_by_training_batches(
     config = config_lib.default()
     config.study.batch_stats = "recompute_mean" if mean else "recompute"
     config.study.examples, config.data.batch_size = 33, 5
-    fresh = refresher(program, config, members[0].batch_stats)(members)
+    fresh = refresher(program, config)(members)
     for member, found in zip(members, fresh, strict=True):
         assert_same(found.params, member.params)
         statistics = jax.device_get(member.batch_stats["norm"])
@@ -245,19 +244,3 @@ def test_batch_statistics_are_recomputed_by_training_batches(
             np.testing.assert_allclose(
                 found.batch_stats["norm"][name], wanted, rtol=1e-4, atol=1e-6
             )
-
-
-def test_statistics_on_a_path_are_not_recomputed_where_they_may_remain(split):
-    """Of a network with a momentum of its own nobody knows how much of them would."""
-    network = models.Functions(lambda key, inputs: ({}, {}), lambda *_: None)
-    program = training(split, network)
-    config, mean = config_lib.default(), {"mean": jnp.zeros(2)}
-    assert refresher(program, config, mean).batches == 167, "no study asks for it"
-    config.studies = ("instability",)
-    assert refresher(program, config, {"step": jnp.int32(0)}).batches == 167
-    with pytest.raises(
-        ConfigError, match=r"^config\.study\.batch_stats: 'recompute' .*"
-    ):
-        refresher(program, config, mean)
-    config.study.batch_stats = "interpolate"
-    assert refresher(program, config, mean).batches == 167

@@ -1,14 +1,16 @@
 """Studies: which networks are compared with which, and what is said of them."""
 
 import dataclasses
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lth_jax import studies
+from lth_jax import config, models, studies
 from lth_jax.branches import BRANCHES
+from lth_jax.errors import ConfigError
 from lth_jax.tasks import Classification
 from lth_jax.train.state import TrainState
 from lth_jax.workdir import Member
@@ -342,3 +344,31 @@ def test_starts_are_compared_with_the_fine_tuned_network_under_the_same_masks():
     assert (TICKET, "overlap", "pair=end_to_dense", "p=0.25") not in found
     # What is trained again started from weights that were trained before.
     assert (FINE, "overlap", "pair=start_to_fine_tuned", "p=0.5") not in found
+
+
+def test_statistics_on_a_path_are_not_recomputed_where_they_may_remain(monkeypatch):
+    """Of a network with a momentum of its own nobody knows how much of them would."""
+    mean = {"mean": jnp.zeros(2)}
+    unknown = models.Functions(lambda key, inputs: ({}, {}), lambda *_: None)
+
+    def check(*chosen, how="recompute", network=unknown, stats=mean):
+        settings = config.default()
+        settings.studies, settings.study.batch_stats = chosen, how
+        made = SimpleNamespace(
+            program=SimpleNamespace(network=network),
+            like=SimpleNamespace(batch_stats=stats),
+        )
+        studies.check_batch_stats(settings, made)
+
+    monkeypatch.setitem(studies.STUDIES, "own", None)
+    refused = {"instability", "connectivity", "alignment", "own"}
+    for name in studies.STUDIES:
+        for how in ("recompute", "recompute_mean"):
+            said = rf"^config\.study\.batch_stats: '{how}' needs .*"
+            raises = pytest.raises(ConfigError, match=said)
+            with raises if name in refused else nullcontext():
+                check("onset", name, how=how)
+    check("own", how="interpolate")
+    check("own", stats={"step": jnp.int32(0)})
+    check("own", network=models.create("resnet20", num_classes=10))
+    check()

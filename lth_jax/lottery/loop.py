@@ -37,7 +37,7 @@ from lth_jax.named import give, given, own
 from lth_jax.optim import optimizers, schedules
 from lth_jax.prune import ScoreError
 from lth_jax.report.results import Results
-from lth_jax.studies import STUDIES
+from lth_jax.studies import STUDIES, check_batch_stats
 from lth_jax.train import experiment as experiment_lib
 from lth_jax.train.experiment import Experiment
 from lth_jax.workdir import environment, growth, identity
@@ -126,6 +126,7 @@ def build(config: ConfigDict) -> tuple[Plan, Experiment]:
     plan.check(made.prunable, made.program.schedule)
     checks.check_shapes(plan, made.like)
     checks.check_onset(config, made)
+    check_batch_stats(config, made)
     checks.check_units(config, made.program.network, made.program.feed.example)
     with fields.field("prune.method", Exception):
         method.check(made.program, made.like.params)

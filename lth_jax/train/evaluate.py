@@ -17,7 +17,6 @@ from lth_jax.data.dataset import Split
 from lth_jax.data.stream import Stream
 from lth_jax.devices import memory
 from lth_jax.devices.layout import Layout
-from lth_jax.errors import ConfigError
 from lth_jax.models.network import Network, with_fields
 from lth_jax.tasks.task import Batch, Task, Totals, means, totals
 from lth_jax.train.state import TrainState, evaluated
@@ -25,7 +24,6 @@ from lth_jax.train.step import Program, averaged, batch_loss
 
 _FORGETS = 0.9  # the highest momentum with which statistics are recomputed
 _BATCHES = 50  # fewest: of what was before, 0.5 % remain
-ON_PATHS = {"instability", "connectivity", "alignment"}  # studies that recompute them
 
 Evaluation = dict[str, float]  # a network's metrics on a split, means over examples
 
@@ -198,24 +196,17 @@ class Refresher:
         return dataclasses.replace(state, batch_stats=stats)
 
 
-def refresher(program: Program, config: ConfigDict, batch_stats: PyTree) -> Refresher:
-    """Return a program's `Refresher`, of a config's study, which forgets what was.
-
-    Raises ConfigError if it cannot: studies use it, or a mean is asked for, and the
-    model has no `norm_momentum`.
-    """
-    how, few = config.study.batch_stats, config.study.examples
-    own = getattr(program.network, "fields", {}).get("norm_momentum")
-    leaves = jax.tree.leaves(batch_stats)
-    averages = [x for x in leaves if jnp.issubdtype(x.dtype, np.floating)]
-    mean, on_path = how == "recompute_mean", ON_PATHS & {*config.studies}
-    if own is None and (mean or (how == "recompute" and averages and on_path)):
-        raise ConfigError(
-            f"config.study.batch_stats: {how!r} needs a Linen model with a field "
-            "'norm_momentum', which it lowers; or take 'interpolate'"
-        )
+def refresher(program: Program, config: ConfigDict) -> Refresher:
+    """Return a program's `Refresher`, of a config's study, which forgets what was."""
+    mean, few = config.study.batch_stats == "recompute_mean", config.study.examples
     most, batches = 0.0 if mean else _FORGETS, -(-few // config.data.batch_size)
-    if own is not None and own > most:
+    momentum = norm_momentum(program.network)
+    if momentum is not None and momentum > most:
         quick = with_fields(program.network, norm_momentum=most)
         program = dataclasses.replace(program, network=quick)
     return Refresher(program, batches if mean else max(_BATCHES, batches), mean)
+
+
+def norm_momentum(network: Network) -> float | None:
+    """Return the share of batch statistics that a network's field says it keeps."""
+    return getattr(network, "fields", {}).get("norm_momentum")

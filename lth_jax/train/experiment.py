@@ -182,7 +182,7 @@ def build(config: ConfigDict, together: int | None = None) -> Experiment:
         intervals=(steps["prune.admm.interval"], steps["move.every"]),
         close=input.close,
         path=evaluators(without="validation", most=config.study.examples),
-        refresh=refresher(plain, config, initial.batch_stats),
+        refresh=refresher(plain, config),
         ways=some,
         members=most,
     )
