@@ -50,10 +50,10 @@ def view(
 ) -> UInt8[np.ndarray, "size size 3"]:
     """Return a window of an image, in RGB, resized to `size` x `size`, or ValueError.
 
-    `choose` takes the image's height and width. Resizing is bilinear, which skips no
-    pixel: what would shrink to less than half is decoded smaller, by eighths. If not
-    `exact`, JPEGs are decoded a tenth faster, with rounding and colour edges that a
-    random crop does not show.
+    `choose` takes the image's height and width. Resizing is bilinear, and no pixel is
+    skipped: of a JPEG, what would shrink to less than half is decoded smaller, by
+    eighths; what still would is averaged. If not `exact`, JPEGs are decoded a tenth
+    faster, with rounding and colour edges that a random crop does not show.
     """
     if encoded[:2] == b"\xff\xd8":  # of JPEG
         height, width = simplejpeg.decode_jpeg_header(encoded)[:2]
@@ -72,7 +72,10 @@ def view(
         window = choose(height, width)
     rows = _scaled(window.top, window.height, image.shape[0], height)
     columns = _scaled(window.left, window.width, image.shape[1], width)
-    resized = cv2.resize(image[rows, columns], (size, size))
+    found = image[rows, columns]
+    shrinks = max(found.shape[:2]) > 2 * size
+    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized = cv2.resize(found, (size, size), interpolation=way)
     return cv2.flip(resized, 1) if mirrored else resized
 
 

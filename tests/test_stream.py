@@ -101,6 +101,17 @@ def test_a_view_is_the_window_resized():
     assert (seen == [10, 20, 30]).all()
 
 
+@pytest.mark.parametrize("side", [0, 1])
+def test_no_pixel_is_skipped_where_an_image_is_not_decoded_smaller(side):
+    """A PNG, of which every eighth line is white, shrinks to an eighth of a side."""
+    image = np.zeros((64, 64, 3), np.uint8)
+    (image if side else image.swapaxes(0, 1))[::8] = 255
+    seen = decode.view(
+        cv2.imencode(".png", image)[1].tobytes(), lambda h, w: Window(0, 0, h, w), 8
+    )
+    np.testing.assert_allclose(seen, 255 / 8, atol=1)
+
+
 def test_a_mirrored_view_is_flipped_from_left_to_right():
     png = jpeg(photograph(np.random.default_rng(0), 50, 70))
     seen = decode.view(png, lambda h, w: Window(0, 0, h, w), 32)
