@@ -176,7 +176,7 @@ LSTM = {f"{source}{gate}": n for source, n in (("i", 6), ("h", 8)) for gate in "
         ),
         (
             lambda m, x: nn.ConvTranspose(5, (3,), 2, name="c")(x),
-            {"c/kernel": 8 * 3 * 6 * 5},
+            {"c/kernel": 4 * 3 * 6 * 5},  # of 8 outputs, each of half the kernel
         ),
         (
             equinox_mlp,

@@ -51,10 +51,9 @@ def _follow(equation: JaxprEqn, given: list[Share]) -> Found:
     inner = called(equation)
     if inner is not None:
         return count(inner, given)
-    each = _terms(equation)
-    if each:
+    number = _products(equation)
+    if number:
         known = [share for share in given if share]
-        number = each * _size(equation.outvars[0])
         return _scaled(known[0], number) if len(known) == 1 else {}, []
     if kind == "concatenate":
         whole = _size(equation.outvars[0])
@@ -66,16 +65,27 @@ def _follow(equation: JaxprEqn, given: list[Share]) -> Found:
     return {}, [_alike(equation, given, result) for result in equation.outvars]
 
 
-def _terms(equation: JaxprEqn) -> int:
-    """Return how many products make a number of the result; 0 if it is none."""
+def _products(equation: JaxprEqn) -> int:
+    """Return how many products an equation takes; 0 if it is none.
+
+    Zeros at the border of a convolution count, those between the inputs of a transposed
+    one do not: each of its inputs meets the whole kernel.
+    """
     kind, params = equation.primitive.name, equation.params
     if kind == "dot_general":
         (summed, _), _ = params["dimension_numbers"]
-        return math.prod(_shape(equation.invars[0])[axis] for axis in summed)
+        terms = math.prod(_shape(equation.invars[0])[axis] for axis in summed)
+        return terms * _size(equation.outvars[0])
     if kind == "conv_general_dilated":
-        features, *_ = params["dimension_numbers"].rhs_spec
-        kernel = equation.invars[1]
-        return _size(kernel) // _shape(kernel)[features]
+        axes, spread = (
+            params["dimension_numbers"],
+            max(params["lhs_dilation"], default=1),
+        )
+        maps, spec = equation.outvars[0], axes.out_spec
+        if spread > 1:
+            maps, spec = equation.invars[0], axes.lhs_spec
+        positions = _size(maps) // _shape(maps)[spec[1]]
+        return positions * _size(equation.invars[1])
     return 0
 
 
