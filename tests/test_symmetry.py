@@ -105,6 +105,11 @@ CASES = {
         {"u": U, "v": (3, 2)},
         [3],
     ),
+    "random features": (
+        lambda x, u, v: jnp.cos(x @ (u + jax.random.normal(jax.random.key(42), U))) @ v,
+        {"u": U, "v": V},
+        [],
+    ),
     "joined": (
         lambda x, a, b, v: jnp.concatenate([x @ a, x @ b], 1) @ v,
         {"a": (INPUTS, 3), "b": (INPUTS, 2), "v": (5, 2)},

@@ -51,6 +51,7 @@ class Solver:
     """
 
     def __init__(self) -> None:
+        self.draws = True  # random numbers differ from call to call
         self._bound: dict[int, Axis] = {}
         self._made = FIXED
 

@@ -90,10 +90,11 @@ def _each(equation: JaxprEqn, given: list[Axes], solver: Solver) -> list[Axes]:
 
 
 def _drawn(equation: JaxprEqn, given: list[Axes], solver: Solver) -> list[Axes]:
-    """Return axes of random numbers, which are as likely in any other order."""
+    """Return axes of random numbers: those of a call are as likely in another order."""
     for axis in (axis for axes in given for axis in axes):
         solver.pin(axis)
-    return [tuple(map(solver.new, _shape(result))) for result in equation.outvars]
+    axis = solver.new if solver.draws else fixed
+    return [tuple(map(axis, _shape(result))) for result in equation.outvars]
 
 
 def _iota(equation: JaxprEqn, given: list[Axes], solver: Solver) -> list[Axes]:

@@ -67,6 +67,7 @@ def groups(network: Network, example: PyTree) -> Groups:
     )
     own = [*params.values(), *state.values()]
     for train in (True, False):
+        solver.draws = train  # evaluation has no key: its random numbers are constants
         program = summary.trace(network, made, example, train=train)
         inputs = map(rules.as_they_are, program.invars[len(own) :])
         results = rules.follow(program, [*own, *inputs], solver)
