@@ -69,6 +69,8 @@ assert processes.same("masks")
 assert not processes.same(f"masks {mine}")
 gathered = processes.gather({"x": np.full((2, 3), mine)})
 assert gathered["x"].tolist() == [[0] * 3] * 2 + [[1] * 3] * 2
+assert processes.least(2**40 - mine) == 2**40 - 1  # more than 32 bits
+assert -processes.least(-(2**40 - mine)) == 2**40
 done = processes.by_first(lambda: (processes.agree(True), processes.by_first(int)))
 assert done == (None if mine else (True, 0))
 try:

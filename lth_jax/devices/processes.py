@@ -111,7 +111,10 @@ def of_first(found: State) -> State:
 
 def least(number: int) -> int:
     """Return the least of all processes' numbers."""
-    return int(gather(np.array([number])).min()) if several() else number
+    if not several():
+        return number
+    halves = np.array([[number]]).view(np.uint32)  # devices have no numbers of 64 bits
+    return int(np.asarray(gather(halves)).view(np.int64).min())
 
 
 def by_first(work: Callable[[], Result]) -> Result | None:
