@@ -77,12 +77,12 @@ class Given:
 GIVEN: dict[str, Given] = {}  # by its name in the config: what a process was given
 
 
-def check(given: Given, params: Params) -> None:
-    """Raise ValueError, naming the path, unless all of it fits a network's parameters.
+def check(given: Given, params: Params, batch_stats: PyTree) -> None:
+    """Raise ValueError, naming the path, unless all of it fits a network.
 
     Args:
         given: masks are `None` where nothing is prunable.
-        params: of the network, or their shapes.
+        params, batch_stats: of the network, or their shapes.
     """
     if not given.masks:
         raise ValueError("there are no masks")
@@ -91,10 +91,12 @@ def check(given: Given, params: Params) -> None:
             raise ValueError(f"{len(given.masks)} masks have {n} {part}")
     for masks in given.masks:
         masks_lib.check(params, masks)
-    shapes = {path: x.shape for path, x in masks_lib.leaves(params)}
-    for weights in given.params:
-        found = {path: np.shape(x) for path, x in masks_lib.leaves(weights)}
-        for path in sorted(shapes.keys() | found.keys()):
-            there, wanted = found.get(path, "nothing"), shapes.get(path, "no parameter")
-            if there != wanted:
-                raise ValueError(f"weights: {path} is {there}, and should be {wanted}")
+    for part, like in (("params", params), ("batch_stats", batch_stats)):
+        shapes = {path: x.shape for path, x in masks_lib.leaves(like)}
+        for one in getattr(given, part):
+            found = {path: np.shape(x) for path, x in masks_lib.leaves(one)}
+            for path in sorted(shapes.keys() | found.keys()):
+                there, wanted = found.get(path, "nothing"), shapes.get(path, "nothing")
+                if there != wanted:
+                    what = f"{part}: {path} is {there}, and should be {wanted}"
+                    raise ValueError(what)

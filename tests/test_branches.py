@@ -14,6 +14,7 @@ from lth_jax import branches, models, prune, rewind, scores, symmetry
 from lth_jax import masks as masks_lib
 from lth_jax.branches import BRANCHES
 from lth_jax.given import GIVEN, Given
+from lth_jax.given import check as check_given
 from lth_jax.optim import optimizers as optim
 from lth_jax.rule import Rule
 from lth_jax.train import state
@@ -540,6 +541,18 @@ def test_given_weights_begin_under_given_masks_with_new_moments():
             masks(5),
         ),
     )
+
+
+def test_given_parts_have_the_shapes_of_the_network():
+    params, stats = {"w": np.ones((2, 3))}, {"mean": np.ones(3)}
+    kept = [{"w": np.ones((2, 3), bool)}]
+    check_given(Given(kept, [params], [stats]), params, stats)
+    for part, ours in (("params", {"w": np.ones(6)}), ("batch_stats", {"mean": 0.0})):
+        with pytest.raises(ValueError, match=rf"^{part}: \w+ is \(.*\), and should be"):
+            check_given(Given(kept, **{part: [ours]}), params, stats)
+    for other in ({}, {"norm": stats}):
+        with pytest.raises(ValueError, match=r"^batch_stats: .*nothing"):
+            check_given(Given(kept, [], [other]), params, stats)
 
 
 def test_masks_without_weights_are_those_of_the_dense_network(monkeypatch):

@@ -89,7 +89,7 @@ def check_shapes(plan: "Plan", like: TrainState) -> None:
         if name not in GIVEN:
             raise ConfigError(f"config.given: {name!r} is not here: give it again")
         with field("given"):
-            given.check(GIVEN[name], like.params)
+            given.check(GIVEN[name], like.params, like.batch_stats)
     if not plan.levels:
         return
     rule = plan.rule(1)
