@@ -24,7 +24,9 @@ Patterns = Sequence[str]  # regular expressions, or one
 _NO_KERNEL = re.compile(r"bias(_\w+)?|\w+_bias|scale|offset|negative_slope")
 
 
-def full(params: Params, exclude: Patterns = (), include: Patterns = ()) -> Masks:
+def full(
+    params: Params, exclude: Patterns = (), include: Patterns = (), gains: Patterns = ()
+) -> Masks:
     """Return masks that keep everything: the masks of a dense network.
 
     A leaf is prunable if it is a kernel, or a regular expression in `include` is found
@@ -34,7 +36,8 @@ def full(params: Params, exclude: Patterns = (), include: Patterns = ()) -> Mask
     `b` beside a `w`. Nor is what a module called `...Norm` holds itself, or a variable
     of NNX that is no `Param`. `include` may find these, and complex numbers: weights of
     size |z|, but two numbers each, so that they count only if asked for. Integers are
-    never pruned. Raises ValueError if a pattern finds none, or nothing is left.
+    never pruned. `gains` are paths of no kernels, where no class says so. Raises
+    ValueError if a pattern finds none, or nothing is left.
 
     >>> params = {'fc1': {'kernel': jnp.ones((3, 2)), 'bias': jnp.ones(2)},
     ...           'fc': {'kernel': jnp.ones((2, 2))}}
@@ -42,7 +45,8 @@ def full(params: Params, exclude: Patterns = (), include: Patterns = ()) -> Mask
     {'fc1/bias': (2, 2), 'fc1/kernel': (6, 6)}
     """
     numbers = [path for path, w in leaves(params) if _is(w, np.inexact)]
-    prunable = {*kernels(params), *matching(include, numbers, "floating-point")}
+    prunable = {*kernels(params)} - {*gains}
+    prunable |= matching(include, numbers, "floating-point")
     ones = jax.tree.map(lambda w: jnp.ones_like(w, bool), _only(prunable, params))
     return without(ones, exclude)
 
@@ -144,7 +148,6 @@ def kept(masks: Masks) -> PyTree[UInt32[Array, ""]]:
     >>> kept([jnp.array([True, False, True])])
     [Array(2, dtype=uint32)]
     """
-
     # XLA:CPU vectorises a sum over 8 rows, and is ten times slower over all.
     rows = jax.tree.map(lambda m: m.reshape(math.gcd(m.size, 8), -1), masks)
     sums = jax.tree.map(lambda r: r.sum(0, dtype=jnp.uint8), rows)
@@ -162,8 +165,7 @@ def overlap(a: Masks, b: Masks) -> float:
     0.5
     """
     both, _ = count(jax.tree.map(jnp.logical_and, a, b))
-    fewer = min(count(a)[0], count(b)[0])
-    if not fewer:
+    if not (fewer := min(count(a)[0], count(b)[0])):
         raise ValueError("masks: nothing is kept")
     return both / fewer
 
@@ -188,8 +190,7 @@ def check(params: Params, masks: PyTree) -> None:
         dtype = getattr(mask, "dtype", type(mask).__name__)
         if str(dtype) != "bool":
             raise ValueError(f"masks: {path} is {dtype}, not bool")
-        shape, other = np.shape(mask), np.shape(wanted[path])
-        if shape != other:
+        if (shape := np.shape(mask)) != (other := np.shape(wanted[path])):
             raise ValueError(f"masks: {path} has shape {shape}, its parameter {other}")
 
 
@@ -218,8 +219,8 @@ def unpack(packed: PyTree[UInt8[Array | np.ndarray, "_"]], params: Params) -> Ma
         there, needed = f"{name(path)} has {bits.size} bytes", -(-w.size // 8)
         if bits.size != needed:
             raise ValueError(f"masks: {there}, its shape {w.shape} needs {needed}")
-        flat = jnp.unpackbits(jnp.asarray(bits), count=w.size)
-        return flat.astype(bool).reshape(w.shape)
+        flat = jnp.unpackbits(jnp.asarray(bits), count=w.size).astype(bool)
+        return flat.reshape(w.shape)
 
     return jax.tree_util.tree_map_with_path(one, params, packed)
 

@@ -8,6 +8,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import linen as nn
 from flax import nnx
@@ -364,11 +365,41 @@ def test_dropout_is_of_the_key_and_in_training_alone(network):
 
 
 def test_what_is_no_network_is_said():
-    for made in (NnxMlp, 3, LinenMlp):
+    for made in (NnxMlp, 3, LinenMlp, hk.transform(lambda x: x)):
         with pytest.raises(ValueError, match=r"is no network: give a Linen module"):
             models.as_network(made)
     assert models.as_network(LinenMlp()) == models.linen(LinenMlp())
     assert models.nnx(NnxMlp) == models.nnx(NnxMlp)
+
+
+def test_what_a_class_says_is_no_kernel_of_equinox_either():
+    class Network(eqx.Module):
+        norm: eqx.nn.LayerNorm
+        fc: eqx.nn.WeightNorm
+
+        def __init__(self, key):
+            self.norm = eqx.nn.LayerNorm((2, 3))
+            self.fc = eqx.nn.WeightNorm(eqx.nn.Linear(3, 4, key=key))
+
+    network = models.equinox(Network)
+    made = partial(state.create, jax.random.key(0), None, network, optax.sgd(0.1))
+    assert [*masks.by_layer(made().masks)] == ["fc/layer/weight"]
+    found = made(include=("norm/weight",)).masks
+    assert [*masks.by_layer(found)] == ["fc/layer/weight", "norm/weight"]
+
+
+def test_a_module_of_nnx_may_draw_from_any_stream():
+    def make(rngs):
+        return nnx.RNN(nnx.OptimizedLSTMCell(3, 4, rngs=rngs), rngs=rngs)
+
+    params, _ = models.nnx(make).init(jax.random.key(0), None)
+    assert params["cell"]
+
+
+def test_a_network_of_linen_trains_without_a_key():
+    network = models.linen(LinenMlp())
+    params, begun = network.init(jax.random.key(0), inputs := jnp.ones((2, 4)))
+    network.apply(params, begun, inputs, train=True, key=None)
 
 
 class Counting(nn.Module):

@@ -505,8 +505,39 @@ def test_a_model_of_ones_own_refuses_unknown_fields(monkeypatch, made):
 def test_what_a_model_does_not_take_is_not_ignored(monkeypatch, field, argument):
     monkeypatch.setitem(models.MODELS, "mine", Plain)
     create("mine", num_classes=7, dtype="float32", conv=lean.Conv)
-    with pytest.raises(ValueError, match=f"mine has no field '{field}', and keeps"):
+    with pytest.raises(ValueError, match=f"mine takes no '{field}', and keeps"):
         create("mine", num_classes=7, **argument)
+
+
+def test_what_a_name_binds_is_what_it_means(monkeypatch):
+    bound = {"norm": nn.GroupNorm, "norm_momentum": 0.5, "dtype": jnp.bfloat16}
+    monkeypatch.setitem(models.MODELS, "mine", partial(OfNetwork, **bound))
+    made = create("mine", num_classes=7, norm=lean.BatchNorm, width=4)
+    assert {n: getattr(made, n) for n in bound} == bound
+    assert (made.num_classes, made.width) == (7, 4)
+    with pytest.raises(ValueError, match="mine takes no 'norm_momentum', and keeps"):
+        create("mine", num_classes=7, norm_momentum=0.99)
+
+
+class Named(nn.Module):
+    """Its fields are called as some of `Classifier`, and are something else."""
+
+    num_classes: int
+    norm: str = "layer"
+    conv: int = 3
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(self.num_classes)(x)
+
+
+def test_a_name_is_not_taken_for_a_layer(monkeypatch):
+    monkeypatch.setitem(models.MODELS, "mine", Named)
+    layers = {"norm": lean.BatchNorm, "conv": lean.Conv}
+    made = create("mine", num_classes=7, **layers)
+    assert (made.norm, made.conv) == ("layer", 3)
+    made = create("mine", num_classes=7, **layers | {"norm": "group"})
+    assert (made.norm, made.conv) == ("group", 3)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from lth_jax.models.classifier import Classifier, ModuleDef
+from lth_jax.models.classifier import Classifier
 from lth_jax.models.frameworks import equinox, haiku, nnx
 from lth_jax.models.gru import GRU
 from lth_jax.models.inception import InceptionV3
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 # Whatever returns a Linen module or a `Network`. What is bound here is what the name
-# means: `create` takes only the other fields.
+# means: `create` gives and takes only the other fields.
 MODELS: dict[str, Callable[..., nn.Module | Network]] = {
     "lenet": partial(LeNet),
     "mlp": partial(LeNet),  # by the name that is looked for where data are a table
@@ -68,6 +68,7 @@ MODELS: dict[str, Callable[..., nn.Module | Network]] = {
     "inception_v3": partial(InceptionV3),
     "squeezenet": partial(SqueezeNet),
 }
+_FUNCTIONS = {"kernel_init", "scale_init", "conv", "norm"}  # among common fields
 
 
 def create(
@@ -78,8 +79,8 @@ def create(
     norm_scale: str = "ones",
     dtype: DTypeLike = jnp.float32,
     axis_name: str | None = None,
-    conv: ModuleDef = nn.Conv,
-    norm: ModuleDef = nn.BatchNorm,
+    conv: Any = nn.Conv,
+    norm: Any = nn.BatchNorm,
     norm_momentum: float = 0.9,
     norm_epsilon: float = 1e-5,
     norm_group: int = 0,
@@ -95,9 +96,10 @@ def create(
         norm_group: fields of `Classifier`.
       **fields: the architecture's own fields, as `widths` of LeNet.
 
-    A model that does not take all fields of `Classifier` is given those that it takes.
-    Raises ValueError, which lists the known ones, for an unknown name or field, and if
-    a model does not take what is not at its default.
+    A model that does not take all fields of `Classifier` is given those that it takes;
+    functions (as `norm`) not where its own field is a name. Raises ValueError, which
+    lists the known ones, for an unknown name or field, and if a model does not take
+    what is not at its default.
 
     >>> import jax
     >>> lenet = create("lenet", num_classes=10, widths=(30, 10))
@@ -123,22 +125,20 @@ def create(
     }
     taken = inspect.signature(model).parameters
     if all(parameter.kind != parameter.VAR_KEYWORD for parameter in taken.values()):
-        bound = inspect.signature(Classifier).parameters.keys()
-        bound |= getattr(model, "keywords", {}).keys()
+        bound = getattr(model, "keywords", {})
+        own = {n: found.default for n, found in taken.items() if n not in bound}
         for field in fields:
-            _check_known(f"field of {name}", field, taken.keys() - bound)
-        for field in (
-            "kernel_init",
-            "scale_init",
-            "dtype",
-            "norm_momentum",
-            "norm_epsilon",
-            "norm_group",
-        ):
-            usual = (getattr(Classifier, field), "float32")  # what a config calls it
-            if field not in taken and common[field] not in usual:
-                raise ValueError(f"{name} has no field {field!r}, and keeps its own")
-        common = {field: value for field, value in common.items() if field in taken}
+            known = own.keys() - inspect.signature(Classifier).parameters.keys()
+            _check_known(f"field of {name}", field, known)
+        for field, value in [*common.items()]:
+            is_function = field not in _FUNCTIONS or callable(own.get(field))
+            if field in own and (is_function or not callable(value)):
+                continue
+            del common[field]
+            usual = (getattr(Classifier, field, value), "float32")  # a config's name
+            layer = field in ("conv", "norm") and callable(value)
+            if not (layer or field == "axis_name" or value in usual):
+                raise ValueError(f"{name} takes no {field!r}, and keeps its own")
     return as_network(model(**common, **fields))
 
 

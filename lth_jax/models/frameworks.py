@@ -51,7 +51,8 @@ class _Nnx:
         from flax import nnx as flax_nnx
 
         del inputs  # the module knows their shape
-        rngs = flax_nnx.Rngs(params=key, dropout=jax.random.fold_in(key, 0))
+        dropout, other = (jax.random.fold_in(key, i) for i in range(2))
+        rngs = flax_nnx.Rngs(other, params=key, dropout=dropout)
         _, params, _, rest = self._split(self.make(rngs=rngs, **self.fields))
         return flax_nnx.to_pure_dict(params), flax_nnx.to_pure_dict(rest)
 
@@ -133,10 +134,17 @@ class _Equinox:
     def name(self) -> str:
         return self.make.__name__
 
+    @property
+    def gains(self) -> list[str]:
+        """Paths of what would be a kernel, but for the class of its layer."""
+        leaves, tree, *_ = self._abstract
+        module, *_ = jax.tree.unflatten(tree, leaves)
+        found = masks_lib.kernels(self._parted(leaves)[0])
+        return sorted({*found} - {*masks_lib.kernels(module)})
+
     def init(self, key: Key[Array, ""], inputs: PyTree) -> tuple[PyTree, PyTree]:
         del inputs  # the module knows their shape
-        leaves = jax.tree.leaves(self._made(key))
-        return self._parted(leaves)
+        return self._parted(jax.tree.leaves(self._made(key)))
 
     def apply(
         self, params: PyTree, state: PyTree, inputs: PyTree, *, train: bool, key: Any

@@ -102,7 +102,7 @@ def as_network(made: Any) -> Network:
     """Return what is a network already, or a Linen module as one; else ValueError."""
     if isinstance(made, nn.Module):
         return linen(made)
-    if isinstance(made, type) or not isinstance(made, Network):
+    if isinstance(made, type | tuple) or not isinstance(made, Network):  # or Haiku's
         raise ValueError(
             f"{made!r} is no network: give a Linen module, what models.nnx, .equinox "
             "or .haiku return, or an object with the functions `init` and `apply`"
@@ -165,7 +165,7 @@ class _Linen:
             inputs,
             **told,
             mutable=[*self.collections],
-            rngs={"dropout": key},
+            rngs=None if key is None else {"dropout": key},
         )
         return outputs, self._joined({n: updates.get(n, {}) for n in self.collections})
 

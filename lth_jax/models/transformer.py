@@ -106,7 +106,7 @@ class Transformer(Classifier):
     hidden: int = 512  # units of a block's MLP
     activation: str = "gelu"  # of it: a function of `flax.linen`
     layer_norm: bool = True  # without it, no layer is normalised
-    use_bias: bool = True  # of all layers
+    use_bias: bool = True  # of attention and dense layers
     dropout: float = 0.0  # share of the embeddings and of what each layer adds
     tied: bool = False  # the last layer's kernel is the embeddings
     per_token: bool = True  # else logits after the last token only

@@ -252,8 +252,7 @@ def _network(config: ConfigDict, num_classes: int) -> Network:
             norm_epsilon=config.model.norm_epsilon,
             norm_group=config.model.norm_group,
             dtype=config.model.dtype,
-            **layers,
-            **config.model.options,
+            **{**layers, **config.model.options},
         )
     return over(made, "batch" if together else None)
 

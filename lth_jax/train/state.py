@@ -101,7 +101,7 @@ def create(
         params=params,
         batch_stats=batch_stats,
         opt_state=optimizer.init(params),
-        masks=masks_lib.full(params, exclude, include),
+        masks=masks_lib.full(params, exclude, include, getattr(network, "gains", ())),
         data_seed=data_seed(key, copy=0),
         loss=jnp.float32(0),
         loss_from=jnp.int32(0),

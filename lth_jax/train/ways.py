@@ -45,7 +45,8 @@ def candidates(
     Raises:
         ConfigError: a network, or a layout, does not go the config's way.
     """
-    convolves = convolves and "conv" in getattr(program.network, "fields", {})
+    conv = getattr(program.network, "fields", {}).get("conv")
+    convolves = convolves and callable(conv)
     if program.layout.name == "data" and way not in ("auto", "in_turn"):
         raise ConfigError(
             f"config.train.way: {way!r} is of fleets; in layout 'data' networks go "
