@@ -66,6 +66,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.prune.densities = (0.5, 0.25, 0.125, 0.0625)
     papers.compare_copies(config, 2, "stability", "instability")
     config.copied_branches = ("ticket",)
+    config.dense_branches = ()
     config.study.points = 11
     config.study.examples = 2_000
 

@@ -20,6 +20,18 @@ def may_differ(config: ConfigDict) -> set[str]:
     return fields - {"train.devices" if config.train.layout == "data" else ""}
 
 
+def used(config: dict[str, Any], environment: dict[str, Any]) -> dict[str, Any]:
+    """Return a config with the devices that a run takes, where they share batches.
+
+    Args:
+        config, environment: as of `config.json` and `environment.json`.
+    """
+    train = config["train"]
+    if train["layout"] != "data" or train["devices"]:
+        return config
+    return config | {"train": train | {"devices": len(environment["devices"])}}
+
+
 def differences(here: dict, there: dict) -> dict[str, tuple[Any, Any]]:
     """Return by name what differs: there, and here."""
     before, now = (flatten(ConfigDict(tree)) for tree in (there, here))

@@ -58,6 +58,17 @@ def work(config: ConfigDict, asked: Any) -> None:
             fail(found.diverged)
 
 
+def use_cores() -> None:
+    """Let each core be a device of XLA, before a config's file may ask for devices.
+
+    Members on devices of their own train faster than one after another on all cores.
+    Other platforms do not look at it.
+    """
+    if "JAX_NUM_CPU_DEVICES" not in os.environ:
+        with contextlib.suppress(RuntimeError):  # in a process that has devices
+            jax.config.update("jax_num_cpu_devices", machine.cores())
+
+
 @contextlib.contextmanager
 def prepared(config: ConfigDict, told: tuple[Any, ...] | None = None) -> Iterator[None]:
     """Get devices ready; exit with one line, and a status, on what can be put right.
@@ -68,10 +79,6 @@ def prepared(config: ConfigDict, told: tuple[Any, ...] | None = None) -> Iterato
             are joined; None of what the cluster knows.
     """
     logging.set_verbosity(logging.WARNING)  # Orbax reports every file at INFO
-    # One XLA device per core: members on devices of their own train faster than one
-    # after another on all cores. Other platforms do not look at it.
-    if "JAX_NUM_CPU_DEVICES" not in os.environ:
-        jax.config.update("jax_num_cpu_devices", machine.cores())
     with _answered(config):
         if told:
             processes.join(*told)

@@ -51,6 +51,7 @@ def parse(argv: list[str]) -> list[str]:
             lines.append(textwrap.fill(text, 80, subsequent_indent="    "))
         print("\n".join(lines))
         sys.exit()
+    job.use_cores()
     return commandline.parse(argv)
 
 

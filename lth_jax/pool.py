@@ -159,8 +159,8 @@ def _apart(one: _Folder, other: _Folder) -> Iterator[str]:
     """Yield what a number depends on and differs between two folders."""
     but, there = compare.may_differ(one.config) | _DIVIDED, one.files["environment"]
     here, found = other.files["environment"], []
-    configs = (other.config.to_dict(), one.config.to_dict())
-    found += compare.named("config", *configs, but)
+    configs = [(x.config.to_dict(), x.files["environment"]) for x in (other, one)]
+    found += compare.named("config", *(compare.used(*x) for x in configs), but)
     data = [e.get("data", {}) for e in (here, there)]
     found += compare.named("data set", data[0], data[1])
     drawn = compare.draws(here.get("jax", {}), there.get("jax", {}))

@@ -13,22 +13,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from ml_collections import ConfigDict
 
 from lth_jax import masks as masks_lib
 from lth_jax import measures, siblings, symmetry
 from lth_jax.correlation import correlation
-from lth_jax.errors import ConfigError
 from lth_jax.masks import Masks
 from lth_jax.tasks import task as task_lib
-from lth_jax.train.evaluate import norm_momentum
 from lth_jax.train.state import TrainState, evaluated
 from lth_jax.workdir import records
 from lth_jax.workdir.member import Member, Networks
 
 if TYPE_CHECKING:
     from lth_jax.lottery.running import Run
-    from lth_jax.train.experiment import Experiment
 
 Numbers = Iterator[tuple[Member, str, float] | tuple[Member, str, float, dict]]
 
@@ -190,27 +186,6 @@ STUDIES: dict[str, Callable[["Run"], Numbers]] = {
     "alignment": alignment,
     "mask_overlap": mask_overlap,
 }
-# Of these the others call `Run.evaluate`; one of a user's own may.
-OFF_PATHS = {*STUDIES} - {"instability", "connectivity", "alignment"}
-
-
-def check_batch_stats(config: ConfigDict, made: "Experiment") -> None:
-    """Raise ConfigError if statistics on paths are to be recomputed, and cannot be.
-
-    Of a network without a field `norm_momentum` nobody knows how much of what was there
-    before would remain.
-    """
-    how, network = config.study.batch_stats, made.program.network
-    leaves = jax.tree.leaves(made.like.batch_stats)
-    averages = [x for x in leaves if jnp.issubdtype(x.dtype, jnp.floating)]
-    on_paths = {*config.studies} - OFF_PATHS
-    if how == "interpolate" or not averages or not on_paths:
-        return
-    if norm_momentum(network) is None:
-        raise ConfigError(
-            f"config.study.batch_stats: {how!r} needs a Linen model with a field "
-            "'norm_momentum', which it lowers; or take 'interpolate'"
-        )
 
 
 def between(

@@ -206,6 +206,25 @@ def test_a_number_out_of_range_is_named_by_its_field(field, value):
             )
             for name in ("alignment", "mask_overlap")
         ),
+        *(
+            (
+                {"studies": (name,)},
+                f"studies: {name!r} needs config.copies of 2 or more",
+            )
+            for name in ("instability", "travel")
+        ),
+        (
+            {"studies": ("last_weights",)},
+            "studies: 'last_weights' needs config.train.average",
+        ),
+        *(
+            (
+                {"dense_branches": ("dense",)} | changes,
+                "dense_branches: 'dense' are copies alone: it needs config.copies of 2 "
+                "or more, and to be in config.copied_branches",
+            )
+            for changes in ({}, {"copies": 2, "copied_branches": ("ticket",)})
+        ),
         (
             {
                 "branches": ("ticket", "transported"),
@@ -570,6 +589,13 @@ def test_a_config_of_before_a_field_was_there_has_its_default():
     assert found.to_dict() == config_lib.load("configs/digits.py").to_dict()
     assert found.model.options.widths == (300, 100)
     config_lib.check(found)
+
+
+@pytest.mark.parametrize("name", config_lib.default().to_dict())
+def test_so_has_one_of_before_a_group_was_there(name):
+    written = flatten_to_json(config_lib.default())
+    del written[name]
+    assert config_lib.from_json(written).to_dict() == config_lib.default().to_dict()
 
 
 def flatten_to_json(config):

@@ -31,6 +31,7 @@ LAYERS = [
     {"train"},
     {"workdir"},
     {"studies", "correlation", "branches", "branch_masks", "siblings", "bill"},
+    {"demands"},
     {"lottery", "export", "pictures"},
     {"advice"},
     {"commandline"},

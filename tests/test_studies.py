@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lth_jax import config, models, studies
+from lth_jax import config, demands, models, studies
 from lth_jax.branches import BRANCHES
 from lth_jax.errors import ConfigError
 from lth_jax.tasks import Classification
@@ -355,10 +355,11 @@ def test_statistics_on_a_path_are_not_recomputed_where_they_may_remain(monkeypat
         settings = config.default()
         settings.studies, settings.study.batch_stats = chosen, how
         made = SimpleNamespace(
-            program=SimpleNamespace(network=network),
+            program=SimpleNamespace(network=network, task=Classification()),
+            measures=("test_accuracy",),
             like=SimpleNamespace(batch_stats=stats),
         )
-        studies.check_batch_stats(settings, made)
+        demands.check_made(settings, made)
 
     monkeypatch.setitem(studies.STUDIES, "own", None)
     refused = {"instability", "connectivity", "alignment", "own"}

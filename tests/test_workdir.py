@@ -143,8 +143,12 @@ def test_every_field_is_of_another_run_or_says_that_it_is_not(name, workdir, cap
 def test_devices_that_share_a_batch_are_of_the_run(workdir):
     begin(workdir, config(**{"train.layout": "data"}))
     begin(workdir, config(**{"train.layout": "data", "train.members": 1}))
-    with pytest.raises(ConfigError, match=r"config\.train\.devices: 0 there, 1 here"):
+    begin(workdir, config(**{"train.layout": "data", "train.devices": 2}))
+    with pytest.raises(ConfigError, match=r"config\.train\.devices: 2 there, 1 here"):
         begin(workdir, config(**{"train.layout": "data", "train.devices": 1}))
+    edit(workdir, "devices", ["cpu"] * 8)
+    with pytest.raises(ConfigError, match=r"config\.train\.devices: 8 there, 2 here"):
+        begin(workdir, config(**{"train.layout": "data"}))
 
 
 def test_another_data_set_is_refused(workdir):

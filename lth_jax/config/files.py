@@ -158,8 +158,7 @@ def from_json(tree: dict[str, Any]) -> ConfigDict:
     def one(value: Any, like: Any) -> Any:
         if isinstance(value, dict):
             like = like if isinstance(like, dict) else {}
-            new = {n: x for n, x in like.items() if not isinstance(x, dict)}
-            return new | {n: one(x, like.get(n)) for n, x in value.items()}
+            return like | {n: one(x, like.get(n)) for n, x in value.items()}
         return tuple(value) if isinstance(value, list) else value
 
     return ConfigDict(one(tree, default().to_dict()))

@@ -44,6 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     if {"--help", "-h"} & {*argv}:
         print("\n".join([str(__doc__), *commandline.texts(known_flags(), _FLAGS)]))
         return
+    job.use_cores()
     _, *masks = commandline.parse(argv, _FLAGS)
     if not masks:
         sys.exit("error: MASKS: name files of masks, or the folder of a run")

@@ -23,7 +23,6 @@ from lth_jax.train.state import TrainState
 if TYPE_CHECKING:
     from lth_jax.lottery.methods import Method
     from lth_jax.lottery.plan import Plan
-    from lth_jax.train.experiment import Experiment
 
 
 def check(config: ConfigDict, method: "Method") -> None:
@@ -55,9 +54,6 @@ def check(config: ConfigDict, method: "Method") -> None:
         }
         for need in (need for need, is_missing in needs.items() if is_missing):
             raise ConfigError(f"config.branches: {name!r} needs {need}")
-    for name in config.studies:
-        if name in COMPARED and config.replicates < 2:
-            raise ConfigError(f"config.studies: {name!r} needs two replicates")
     if ":" in config.prune.scope and (not method.score or config.prune.rounds > 1):
         raise ConfigError(
             f"config.prune.scope: {config.prune.method!r} needs 'global' or 'layer'; "
@@ -119,13 +115,6 @@ def check_units(config: ConfigDict, network: Network, example: PyTree) -> None:
                 f"config.model: {name!r} permutes hidden units, and none of this "
                 "network is known that can be"
             )
-
-
-def check_onset(config: ConfigDict, made: "Experiment") -> None:
-    """Raise ConfigError if study 'onset' waits for what is not measured."""
-    awaited = f"test_{made.program.task.error}"
-    if "onset" in config.studies and awaited not in made.measures:
-        raise ConfigError(f"config.studies: 'onset' needs {awaited!r} in measures")
 
 
 def grows(config: ConfigDict) -> None:

@@ -16,7 +16,7 @@ import jax
 from ml_collections import ConfigDict
 from tqdm.auto import tqdm
 
-from lth_jax import bill
+from lth_jax import bill, demands
 from lth_jax import masks as masks_lib
 from lth_jax.branches import BRANCHES, MASKS
 from lth_jax.config import fields
@@ -37,7 +37,7 @@ from lth_jax.named import give, given, own
 from lth_jax.optim import optimizers, schedules
 from lth_jax.prune import ScoreError
 from lth_jax.report.results import Results
-from lth_jax.studies import STUDIES, check_batch_stats
+from lth_jax.studies import STUDIES
 from lth_jax.train import experiment as experiment_lib
 from lth_jax.train.experiment import Experiment
 from lth_jax.workdir import environment, growth, identity
@@ -117,6 +117,7 @@ def build(config: ConfigDict) -> tuple[Plan, Experiment]:
     for name in config.studies:
         known("studies", name, STUDIES)
     checks.check(config, METHODS[config.prune.method])
+    demands.check(config)
     sketch = Plan(config, 1, tuple(range(len(config.rewind.steps))))
     together = max(sketch.largest(), config.study.points if config.studies else 0)
     made = experiment_lib.build(config, together)
@@ -125,8 +126,7 @@ def build(config: ConfigDict) -> tuple[Plan, Experiment]:
     plan = Plan(config, made.length, made.rewind_steps, admm, method, every)
     plan.check(made.prunable, made.program.schedule)
     checks.check_shapes(plan, made.like)
-    checks.check_onset(config, made)
-    check_batch_stats(config, made)
+    demands.check_made(config, made)
     checks.check_units(config, made.program.network, made.program.feed.example)
     with fields.field("prune.method", Exception):
         method.check(made.program, made.like.params)

@@ -109,7 +109,11 @@ def _begin(
     written, there = from_json(read(path)).to_dict(), read(described)
     grown = planned.exists() and _is_grown(config, plan, written, read(planned))
     may_differ = compare.may_differ(config) | (_GROWING if grown else set())
-    _check_same(directory, "config", config.to_dict(), written, may_differ)
+    configs = (
+        compare.used(config.to_dict(), environment),
+        compare.used(written, there),
+    )
+    _check_same(directory, "config", *configs, may_differ)
     if there.get("data"):
         _check_same(directory, "data set", environment["data"], there["data"])
     before, now = there.get("jax", {}), environment["jax"]
