@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 
 from lth_jax import masks as masks_lib
-from lth_jax.branch_masks import COUNTED, FROM_ELSEWHERE
+from lth_jax.branch_masks import (
+    COUNTED,
+    FINDERS,
+    FROM_ELSEWHERE,
+    OF_DENSE,
+    OF_PREVIOUS,
+)
 from lth_jax.branches import BRANCHES, origins
 from lth_jax.layers.summary import multiply_adds
 from lth_jax.train import moves as moves_lib
@@ -44,10 +50,10 @@ def recorded(rows: Iterable[dict[str, Any]]) -> dict[Member, Bill]:
     }
 
 
-def rows(
-    run: "Run", training: Training, network: TrainState
-) -> list[tuple[str, float]]:
+def rows(run: "Run", training: Training) -> list[tuple[str, float]]:
     """Return what a network took, as (measure, value).
+
+    Those of its level that are trained have their `to_train` in `run.bills`.
 
     `multiply_adds_to_train`: of its own training, forward and for both gradients; with
     the dense gradients that moves of its masks look at. `multiply_adds_to_find`: what
@@ -55,8 +61,7 @@ def rows(
     are not pruned, and with `dense_` before them as if none were. Normalisations and
     the optimizer are not counted, nor are the comparisons of a pruning.
     """
-    run.bills[training.member] = trained = to_train(run, training, network)
-    bills = {"train": trained, "find": to_find(run, training)}
+    bills = {"train": run.bills[training.member], "find": to_find(run, training)}
     return [
         (f"{kind}multiply_adds_to_{what}", number)
         for what, bill in bills.items()
@@ -109,19 +114,27 @@ def to_find(run: "Run", training: Training) -> Bill | None:
         own = origins(BRANCHES["ticket"], member.level, config.rewind)["params"]
         weights = own if member.level else ""  # which dense networks have paid for
     steps = {"k": member.rewind_step, "end": run.plan.length}
-    of_dense, bill = steps.get(weights, 0), Bill(0.0, 0.0)
-    if member.level and branch.masks not in COUNTED or weights == "before":
-        at = "end" if weights == "before" else run.plan.scored_at
-        of_dense = max(of_dense, steps.get(at, 0))
-        chained = run.method.nested or weights == "before"
-        if config.prune.schedule == "iterative" and at == "end" and chained:
+    of_dense, bill = {member.dense: steps.get(weights, 0)}, Bill(0.0, 0.0)
+    before = weights == "before"
+    if member.level and branch.masks not in COUNTED or before:
+        finder = FINDERS.get(branch.masks, lambda _, own: own)(run.plan, member.ticket)
+        scored = "end" if before else run.plan.scored_at
+        looked = "end" if branch.masks in (*OF_DENSE, *OF_PREVIOUS) else scored
+        least = of_dense.get(finder.dense, 0)
+        of_dense[finder.dense] = max(least, steps.get(looked, 0))
+        # ADMM alone, which trains for itself, begins with the dense network again.
+        rescored = scored == "end" and bool(run.method.at)
+        chained = run.method.nested or before or rescored
+        of_tickets = scored == "end" and chained or branch.masks in OF_PREVIOUS
+        if config.prune.schedule == "iterative" and of_tickets:
             earlier = range(1, member.level)
-            networks += [member.ticket._replace(level=level) for level in earlier]
-        bill = _of_method(run, member.ticket, chained=chained)
-    if not run.bills.keys() >= {member.dense, *networks}:
+            networks += [finder._replace(level=level) for level in earlier]
+        bill = _of_method(run, finder, chained=chained)
+    if not run.bills.keys() >= {*of_dense, *networks}:
         return None
-    whole, share = run.bills[member.dense], of_dense / run.plan.length
-    bill = bill.plus(Bill(share * whole.sparse, share * whole.dense))
+    for dense, taken in of_dense.items():
+        whole, share = run.bills[dense], taken / run.plan.length
+        bill = bill.plus(Bill(share * whole.sparse, share * whole.dense))
     return functools.reduce(Bill.plus, (run.bills[m] for m in networks), bill)
 
 
@@ -134,9 +147,8 @@ def _of_method(run: "Run", ticket: Member, *, chained: bool) -> Bill:
     iterative = config.prune.schedule == "iterative"
     rounds = config.prune.rounds or method.rounds
     examples = rounds * method.passes(config.data.batch_size)
-    if iterative and method.nested:
-        examples *= ticket.level
     first = 1 if iterative and chained else ticket.level
+    examples *= ticket.level - first + 1
     for level in range(first, ticket.level + 1):
         for training in run.plan.trainings(level):
             of = training.member

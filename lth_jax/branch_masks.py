@@ -169,5 +169,10 @@ PAIRED = ("sibling", "transported", "union", "intersection")  # of another repli
 FROM_ELSEWHERE = ("given", "given_shuffled", "given_random", "given_sibling")
 # From a plan and a ticket to the other one at which masks look.
 OTHERS = {"other_rate": _other_rate, **dict.fromkeys(PAIRED, sibling)}
+# To the ticket of the same seed that has paid for a mask.
+FINDERS = {"other_rate": _other_rate}
+# Those that look at trained weights, whenever scores are taken: dense, or of the level
+# before.
+OF_DENSE, OF_PREVIOUS = ("transported", "inverted"), ("union", "intersection")
 # Those that look at how many weights tickets keep in all, and no further.
 COUNTED = ("none", "random", "uniform", "erk", "table")

@@ -48,12 +48,17 @@ def configure(tmp_path_factory):
 
 
 def bills(directory):
-    """Of every branch and level: to find and to train; and the same as if dense."""
+    """Of every branch and level: to find and to train; and the same as if dense.
+
+    Of the first replicate, at the first learning rate.
+    """
     kinds = "multiply_adds_to_find", "multiply_adds_to_train"
     measures = [f"{dense}{kind}" for dense in ("", "dense_") for kind in kinds]
     found = {}
-    for row in Workdir(directory).records.rows():
-        if row["measure"] in measures:
+    rows = [*Workdir(directory).records.rows()]
+    first = {name: rows[0].get(name) for name in ("replicate", "learning_rate")}
+    for row in rows:
+        if row["measure"] in measures and first.items() <= ({**first} | row).items():
             one = found.setdefault((row["branch"], row["level"]), {})
             assert row["measure"] not in one
             one[row["measure"]] = row["value"]
@@ -156,6 +161,8 @@ def test_what_came_before_may_be_counted_as_if_dense_too(iterative):
 
 
 SCORING = STEP * WHOLE  # a gradient of one batch
+TWO = {"replicates": 2}
+RATES = {"sweep.learning_rate": (0.01, 0.1)}
 ADMM = {"prune.admm.rho": (1e-3,), "prune.admm.updates": 2}
 ADMM |= {"prune.admm.interval": "1it"}
 
@@ -208,6 +215,20 @@ ADMM |= {"prune.admm.interval": "1it"}
             DENSE + 2 * SCORING,
             DENSE + 2 * SCORING,
         ),
+        # It keeps none of the masks before, but looks at what trained under them.
+        (
+            {"prune.method": "synflow", "prune.at": "end", "prune.rounds": 2},
+            "ticket",
+            DENSE + 2 * 3 * WHOLE,
+            DENSE + 4 * 3 * WHOLE + TICKET[1],
+        ),
+        # Scores are of step 0, but masks look at trained weights, too.
+        ({"prune.at": "0"}, "inverted_mask", DENSE, DENSE),
+        ({"prune.at": "0"} | TWO, "transported", DENSE, DENSE),
+        ({"prune.at": "0"} | TWO, "union_mask", DENSE, DENSE + TICKET[1]),
+        ({"prune.at": "0"} | TWO, "sibling_mask", DENSE / 4, DENSE / 4),
+        # To its own step k, and all that the other rate's ticket took.
+        (RATES, "cross_lr", DENSE / 4 + DENSE, DENSE / 4 + DENSE + TICKET[1]),
     ],
     ids=str,
 )
@@ -216,6 +237,12 @@ def test_finding_takes_what_the_config_says(billed, changes, branch, one, two):
     found = billed(branches=branches, **changes)
     assert [found[branch, level][0] for level in (1, 2)] == [one, two]
     assert found["ticket", 1][1] == TICKET[1]
+
+
+@pytest.mark.slow
+def test_the_order_of_branches_does_not_matter(billed):
+    found = billed(branches=("long", "ticket"))
+    assert found["long", 1][0] == DENSE + TICKET[1]
 
 
 def test_a_dense_network_that_goes_on_is_billed_once(billed, monkeypatch):

@@ -253,12 +253,14 @@ def rewind(run: Run, fleet: list[Training]) -> Networks:
 
 def study(run: Run) -> None:
     """Measure what the level's networks cost and have in common, and save tickets."""
-    rows = []
+    rows, trained = [], {}
     for training in run.plan.trainings(run.level):
         if network := run.trained(training.member):
-            rows += costs(run, training, network)
-            bills = bill.rows(run, training, network)
-            rows += numbered(training.member, network, bills)
+            trained[training.member] = training, network
+            run.bills[training.member] = bill.to_train(run, training, network)
+    for member, (training, network) in trained.items():
+        rows += costs(run, training, network)
+        rows += numbered(member, network, bill.rows(run, training))
     if run.plan.is_studied(run.level) and run.networks:
         found = itertools.chain(*(STUDIES[name](run) for name in run.config.studies))
         for member, numbers in itertools.groupby(found, operator.itemgetter(0)):
