@@ -9,6 +9,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from lth_jax import advice, config
+from lth_jax.config import rates
 from lth_jax.errors import RunError
 
 
@@ -73,4 +74,9 @@ def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
         for text in value if isinstance(value, tuple) else ():
             if re.fullmatch(r"[(\[]?\w+(,\s*\w*)+[)\]]?", str(text)):
                 sys.exit(f"error: {advice.as_tuple(f'--config.{field}', text)}")
+    if loads.loaded:
+        try:
+            rates.check_set(values["config"].value, overrides)
+        except RunError as error:
+            sys.exit(f"error: {error}")
     return rest

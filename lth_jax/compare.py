@@ -5,8 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from lth_jax.config.files import flatten
-from lth_jax.config.table import FIELDS
+from lth_jax.config.table import FIELDS, flatten
 from lth_jax.settings import DIGITS
 
 _PREFIX = {"config": "config.", "data set": "data.", "setting of JAX": "jax_"}

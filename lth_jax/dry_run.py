@@ -7,7 +7,7 @@ from dataclasses import replace
 from ml_collections import ConfigDict
 
 from lth_jax.branches import BRANCHES
-from lth_jax.config.files import flatten
+from lth_jax.config.table import flatten
 from lth_jax.devices import memory
 from lth_jax.lottery import loop
 from lth_jax.lottery.fleets import largest_fleet, settled

@@ -214,6 +214,10 @@ def test_a_number_out_of_range_is_named_by_its_field(field, value):
             for name in ("instability", "travel")
         ),
         (
+            {"optim.milestones": ("2it",)},
+            "optim.milestones: they are of config.optim.schedule 'step'",
+        ),
+        (
             {"studies": ("last_weights",)},
             "studies: 'last_weights' needs config.train.average",
         ),
@@ -382,9 +386,8 @@ def test_a_length_has_a_unit(field, value):
 @pytest.mark.parametrize("value", ["5", 5])
 @pytest.mark.parametrize("field", ["rewind.steps", "optim.milestones"])
 def test_so_has_each_of_several(field, value):
-    assert complaint(**{field: ("3it", value)}).startswith(
-        f"config.{field}: '5' is not"
-    )
+    changes = {field: ("3it", value), "optim.schedule": "step"}
+    assert complaint(**changes).startswith(f"config.{field}: '5' is not")
 
 
 def test_lengths_in_epochs_become_steps():
@@ -392,6 +395,7 @@ def test_lengths_in_epochs_become_steps():
         **{
             "train.length": "10ep",
             "optim.warm_up": "5it",
+            "optim.schedule": "step",
             "optim.milestones": ("1ep", "2ep3it"),
             "rewind.steps": ("0it", "1ep"),
         }

@@ -270,7 +270,10 @@ def test_held_out_examples_are_a_split_of_their_own(build):
             "config.optim.warm_up: is more than 1,000,000,000 steps",
         ),
         (
-            {"optim.milestones": ("5it", "99999999999it")},
+            {
+                "optim.schedule": "step",
+                "optim.milestones": ("5it", "99999999999it"),
+            },
             "config.optim.milestones: is more than 1,000,000,000 steps",
         ),
         ({"train.length": "0it"}, "config.train.length: must be at least one step"),

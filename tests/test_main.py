@@ -472,6 +472,20 @@ def test_a_config_imports_what_stands_beside_it(start, option, own, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_config_may_ask_jax_itself(own, tmp_path):
+    """Devices are what they are without; alone a CPU has one for every core."""
+    own.write_text(f"import jax\nassert len(jax.devices()) == {cores()}\n{OWN}")
+    called = subprocess.run(
+        [sys.executable, "-m", "lth_jax.main", f"--config={own}", "--summary"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (called.returncode, called.stderr) == (0, "")
+
+
+@pytest.mark.slow
 def test_workers_get_what_a_config_defines(own, tmp_path):
     """In a process of its own, that has started none."""
     program = tmp_path / "program.py"

@@ -177,3 +177,8 @@ def test_one_that_ends_at_0_cannot_go_on(configure):
     lottery.build(
         configure("cosine", **{"prune.method": "admm", "optim.end_value": 0.01})
     )
+
+
+def test_falls_of_one_step_are_as_many():
+    rate = Schedule("step", 1.0, 10, milestones=(3, 3, 7), gamma=0.5)
+    assert [float(rate(i)) for i in (0, 2, 3, 6, 7)] == [1, 1, 0.25, 0.25, 0.125]

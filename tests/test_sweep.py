@@ -3,6 +3,7 @@
 import fcntl
 import importlib.util
 import json
+import operator
 import os
 import subprocess
 import sys
@@ -11,11 +12,12 @@ from pathlib import Path
 
 import pytest
 import slurm
+from absl import flags
 from test_clusters import settings, with_slurm
 
-from lth_jax import pool
+from lth_jax import commandline, config, pool
 from lth_jax.errors import ConfigError
-from lth_jax.sweep import launch
+from lth_jax.sweep import grid, launch
 from lth_jax.sweep.__main__ import main
 from lth_jax.sweep.grid import Share, divide
 from lth_jax.sweep.part import Part
@@ -26,6 +28,15 @@ DIGITS = "configs/digits.py:smoke"
 def skip_without_submitit():
     if importlib.util.find_spec("submitit") is None:
         pytest.skip("submitit is an extra, and not installed")
+
+
+def parsed(monkeypatch, *arguments):
+    """The holder of a run's config, by its command line."""
+    monkeypatch.setattr(sys, "argv", ["lth-jax", *arguments])
+    values = flags.FlagValues()
+    holder = commandline.define({}, values)
+    commandline.parse(sys.argv, values)
+    return holder
 
 
 # -------------------------------------------------------------------------- grid
@@ -67,6 +78,30 @@ def test_rates_that_end_at_one_value_have_runs_of_their_own():
     ]
 
 
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("rewind.steps", "3it", ("3it",)),
+        ("prune.exclude", "^fc/", ("^fc/",)),
+        ("prune.densities", "0.5", (0.5,)),
+        ("branch_levels", "1", (1,)),
+        ("branch_levels", "(1,)", (1,)),
+        ("optim.decay_everything", "false", False),
+        ("optim.decay_everything", "1", True),
+        ("optim.name", "adam", "adam"),
+    ],
+)
+def test_values_are_read_as_the_command_of_a_run_reads_them(
+    field, text, value, monkeypatch
+):
+    divide(DIGITS, {field: text}, None)
+    assert config.flatten(grid._resolved(DIGITS, {field: text}))[field] == (
+        [*value] if isinstance(value, tuple) else value
+    )
+    holder = parsed(monkeypatch, f"--config={DIGITS}", f"--config.{field}={text}")
+    assert operator.attrgetter(field)(holder.value) == value
+
+
 def test_without_a_number_a_run_has_all_replicates():
     (share,) = divide(DIGITS, {"replicates": "4"}, None)
     assert share.name == "replicates_0_to_3"
@@ -92,6 +127,16 @@ def test_what_cannot_be_is_said_before_anything_runs(given, each, said):
     with pytest.raises(ConfigError, match=said) as caught:
         divide(DIGITS, given, each)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_one_value_that_a_sweep_in_the_config_hides_is_refused(monkeypatch):
+    swept, name = "configs/lenet_correlation.py:smoke", "optim.learning_rate"
+    with pytest.raises(ConfigError, match=rf"^config\.{name}: networks of this config"):
+        divide(swept, {name: "0.05"}, None)
+    (share,) = divide(swept, {name: "0.05,0.2"}, None)
+    assert "--config.sweep.learning_rate=(0.05,0.2,)" in share.flags
+    with pytest.raises(SystemExit, match=rf"^error: config\.{name}: .*set that$"):
+        parsed(monkeypatch, f"--config={swept}", f"--config.{name}=0.05")
 
 
 # ------------------------------------------------------------------------ states

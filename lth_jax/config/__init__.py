@@ -2,7 +2,8 @@
 
 from lth_jax.config.described import text
 from lth_jax.config.fields import check, default, field, known, lengths
-from lth_jax.config.files import flatten, from_json, load, located, names, variants
+from lth_jax.config.files import from_json, load, located, names, variants
+from lth_jax.config.table import flatten
 from lth_jax.errors import ConfigError
 
 __all__ = [

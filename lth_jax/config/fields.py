@@ -15,6 +15,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from lth_jax.config import rates
 from lth_jax.config.table import FIELDS, Field
 from lth_jax.errors import ConfigError, RunError, one_line
 
@@ -239,22 +240,9 @@ def _check_scope(prune: ConfigDict) -> None:
         )
 
 
-def sets_rates(optim: ConfigDict) -> bool:
-    """Return whether a schedule has rates that are no multiples of its first."""
-    ends = optim.schedule not in ("constant", "step") and optim.end_value > 0
-    return ends or "value" in str(optim.schedule_options.to_dict())
-
-
 def _check_relations(config: ConfigDict) -> None:
     """Raise ConfigError where fields do not go together."""
-    if config.optim.schedule == "exponential" and not config.optim.end_value > 0:
-        raise ConfigError("config.optim.end_value: 'exponential' needs it above 0")
-    swept = {*config.sweep.learning_rate} - {config.optim.learning_rate}
-    if swept and sets_rates(config.optim):
-        raise ConfigError(
-            "config.sweep.learning_rate: would multiply rates of optim.end_value or "
-            "schedule_options, too; give each optim.learning_rate a run of its own"
-        )
+    rates.check(config)
     _check_scope(config.prune)
     above = 1.0
     for density in config.prune.densities:

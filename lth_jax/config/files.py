@@ -131,24 +131,6 @@ def names() -> list[str]:
     return sorted({path.stem for folder in _CONFIGS for path in folder.glob("*.py")})
 
 
-def flatten(config: ConfigDict) -> dict[str, Any]:
-    """Return {field: value} with dotted names and JSON values.
-
-    Example:
-        >>> flatten(ConfigDict({"data": {"name": "digits"}}))
-        {'data.name': 'digits'}
-    """
-
-    def flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-        for name, value in tree.items():
-            if isinstance(value, dict) and value:
-                yield from flat(value, f"{prefix}{name}.")
-            else:
-                yield prefix + name, value
-
-    return dict(flat(json.loads(json.dumps(config.to_dict()))))
-
-
 def from_json(tree: dict[str, Any]) -> ConfigDict:
     """Return the config that was written as JSON, with its tuples.
 

@@ -1,6 +1,10 @@
 """Table: every field of a config on one line: default, comment, type and limits."""
 
+import json
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
+
+from ml_collections import ConfigDict
 
 LAYOUTS = ("fleet", "data")
 WAYS = ("in_turn", "vmapped", "products")
@@ -133,3 +137,21 @@ FIELDS: dict[str, Field] = {
     "study.examples": Field(10_000, "most of a split on a path, drawn by lot; and to recompute: 50 batches at least, but for the mean", least=1),
 }
 # fmt: on
+
+
+def flatten(config: ConfigDict) -> dict[str, Any]:
+    """Return {field: value} with dotted names and JSON values.
+
+    Example:
+        >>> flatten(ConfigDict({"data": {"name": "digits"}}))
+        {'data.name': 'digits'}
+    """
+
+    def flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+        for name, value in tree.items():
+            if isinstance(value, dict) and value:
+                yield from flat(value, f"{prefix}{name}.")
+            else:
+                yield prefix + name, value
+
+    return dict(flat(json.loads(json.dumps(config.to_dict()))))

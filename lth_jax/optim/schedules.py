@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from typing import Any
@@ -86,7 +87,7 @@ def _decoded(value: Any) -> Any:
 SCHEDULES: dict[str, Callable[..., optax.Schedule]] = {
     "constant": lambda s: optax.constant_schedule(s.learning_rate),
     "step": lambda s: optax.piecewise_constant_schedule(
-        s.learning_rate, dict.fromkeys(s.milestones, s.gamma)
+        s.learning_rate, {k: s.gamma**n for k, n in Counter(s.milestones).items()}
     ),
     "linear": lambda s: optax.linear_schedule(s.learning_rate, s.end_value, s.length),
     "exponential": lambda s: optax.exponential_decay(

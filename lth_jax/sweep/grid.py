@@ -8,19 +8,21 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from lth_jax import compare
-from lth_jax.config import fields, files
-from lth_jax.config.table import FIELDS
+from lth_jax.config import fields, files, rates
+from lth_jax.config.table import FIELDS, flatten
 from lth_jax.errors import ConfigError, one_line
 
 # What members of a fleet may differ in, and where a config says so.
 _TOGETHER = {
     f"optim.{name}": f"sweep.{name}" for name in ("learning_rate", "weight_decay")
 }
+_BOOLEANS = dict.fromkeys(("true", "t", "1"), True)
+_BOOLEANS |= dict.fromkeys(("false", "f", "0"), False)
 _SHARE = ("first_replicate", "replicates")
 
 
@@ -56,8 +58,8 @@ def divide(config: str, given: dict[str, str], each: int | None) -> list[Share]:
     if each is not None and each < 1:
         raise ConfigError("--replicates_each: is below 1")
     fixed, swept = _parsed(given)
-    if "," in (rates := given.get("optim.learning_rate", "")):
-        fixed, swept = _apart(config, fixed, swept, rates.split(","))
+    if "," in (several := given.get("optim.learning_rate", "")):
+        fixed, swept = _apart(config, fixed, swept, several.split(","))
     found = []
     for values in itertools.product(*swept.values()):
         chosen = dict(zip(swept, values))
@@ -110,14 +112,14 @@ def _parsed(given: dict[str, str]) -> tuple[dict[str, str], dict[str, list[str]]
 
 
 def _apart(
-    config: str, fixed: dict[str, str], swept: dict[str, list[str]], rates: list[str]
+    config: str, fixed: dict[str, str], swept: dict[str, list[str]], several: list[str]
 ) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Return the same, with rates in runs of their own if a fleet cannot have them."""
     for values in itertools.product(*swept.values()):
         whole = _resolved(config, fixed | dict(zip(swept, values)))
-        if fields.sets_rates(whole.optim):
+        if rates.sets_rates(whole.optim):
             fixed = {n: x for n, x in fixed.items() if n != "sweep.learning_rate"}
-            return fixed, swept | {"optim.learning_rate": rates}
+            return fixed, swept | {"optim.learning_rate": several}
     return fixed, swept
 
 
@@ -127,20 +129,30 @@ def _resolved(config: str, given: dict[str, str]) -> ConfigDict:
     found.lock()
     for name, text in given.items():
         try:
-            value = ast.literal_eval(text)
-        except (SyntaxError, ValueError):
-            value = text
-        if name in FIELDS and isinstance(FIELDS[name].default, str):
-            value = text
-        try:
-            found.update_from_flattened_dict({name: value})
+            found.update_from_flattened_dict({name: _value(name, text)})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"config.{name}: {text!r}: {one_line(error)}") from error
+    rates.check_set(found, given)
     return found
 
 
+def _value(name: str, text: str) -> Any:
+    """Return a field's value from its text, as `lth_jax.main` reads it."""
+    default = FIELDS[name].default if name in FIELDS else None
+    if isinstance(default, str):
+        return text
+    if isinstance(default, bool) and text.lower() in _BOOLEANS:
+        return _BOOLEANS[text.lower()]
+    try:
+        value = ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        value = text
+    is_one = isinstance(default, tuple) and not isinstance(value, tuple | list)
+    return (value,) if is_one else value
+
+
 def _checksum(config: ConfigDict) -> str:
-    fields = files.flatten(config)
+    fields = flatten(config)
     own = {n: x for n, x in fields.items() if n not in compare.may_differ(config)}
     text = json.dumps(own, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

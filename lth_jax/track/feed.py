@@ -11,7 +11,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from lth_jax import jsonl
-from lth_jax.config.files import flatten
+from lth_jax.config.table import flatten
 from lth_jax.errors import ExportError, RunError, one_line
 from lth_jax.paths import local
 from lth_jax.track.names import digest

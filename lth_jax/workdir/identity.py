@@ -29,7 +29,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from lth_jax import compare
-from lth_jax.config.files import flatten, from_json
+from lth_jax.config.files import from_json
+from lth_jax.config.table import flatten
 from lth_jax.devices import processes
 from lth_jax.errors import ConfigError
 from lth_jax.workdir import environment as environment_lib
