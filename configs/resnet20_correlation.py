@@ -18,7 +18,8 @@ the standard rate and notably above at the low one (Figure 4; no number is print
 Weight decay 1e-4, initialisation, the sparsities, the unpruned output layer and all of
 ADMM's settings are not in the paper. Controls that it lacks: `long` (tickets and dense
 networks trained on, as long as fine-tuned ones), `fine_tune_small`, `shuffled_mask`,
-`cross_lr`, and `decay`, a sweep over weight decays of 0, 1e-4 and 5e-4. `rewind`:
+`cross_lr`, and `decay`, a sweep over weight decays of 0, the config's own and 5 times
+that. `rewind`:
 Appendix G, tickets of the weights after 10 epochs, for the whole schedule again.
 
 `short`: a small copy of that grid at sparsity 70 %, for two CPU cores: width 8, batch

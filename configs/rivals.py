@@ -8,7 +8,8 @@ LeNet-300-100 on MNIST as in `lenet.py` (24K steps), n = 10, at 21, 10 and 3.5 %
 weights; `resnet20` on CIFAR-10 as in `resnet20_stabilizing.py` (30K steps), n = 5, at
 20, 10 and 5 %. Beside the ticket of step 0, with its controls: random masks, uniform or
 ERK; SET and RigL, which move them; RigL in three times the steps; gradual magnitude
-pruning; and a dense network in as many steps as have the multiply-adds of a ticket's.
+pruning; and a dense network in the ticket's share of the steps: on LeNet those have the
+multiply-adds of a ticket's training; of convolutions pruned globally, not as many.
 On ResNet-20 tickets of step 0 do not match the dense network (Frankle et al., 2019;
 numbers in `resnet20_stabilizing.py`): at 16.8 % of the weights they have 87.7 %, dense
 networks 90.5 %. Those of step 500 are above it there, and below it at 6.9 and 3.5 %. So

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+from collections import Counter
 from dataclasses import replace
 
 from ml_collections import ConfigDict
@@ -9,8 +10,10 @@ from ml_collections import ConfigDict
 from lth_jax.branches import BRANCHES
 from lth_jax.config.table import flatten
 from lth_jax.devices import memory
+from lth_jax.devices.layout import Layout
 from lth_jax.lottery import loop
 from lth_jax.lottery.fleets import largest_fleet, settled
+from lth_jax.lottery.plan import Plan
 from lth_jax.train.experiment import Experiment
 from lth_jax.train.ways import steps_per_second
 
@@ -41,6 +44,8 @@ def describe(config: ConfigDict) -> str:
             f"{plan.steps(level):>13,}"
         )
     steps = sum(map(plan.steps, range(plan.levels + 1)))
+    layout = experiment.program.layout
+    timed = len(next(iter(layout.groups(fleet)))) / layout.each(len(fleet)) / rate
     # Of dense networks, tickets and their copies; what a method trains counts twice.
     copies = dict.fromkeys(BRANCHES, 0) | {"dense": 1, "ticket": 1}
     saved = len(plan.dense) * (len(plan.dense_steps) - 1) + sum(
@@ -52,12 +57,30 @@ def describe(config: ConfigDict) -> str:
             *lines,
             f"total            {sum(map(len, levels)):>9,}  {steps:>13,}",
             "",
-            f"time: about {_duration(steps / rate)}, {rate:,.0f} steps a second here",
+            f"time: about {_duration(timed * _turns(plan, layout))}, {rate:,.0f} steps "
+            "a second here where all devices have members",
             f"disk: at most {saved * _bytes(experiment) / 1e6:,.1f} MB of checkpoints",
             "Nothing was written, but data that had to be prepared. To train, leave "
             "--dry_run out.",
         ]
     )
+
+
+def _turns(plan: Plan, layout: Layout) -> int:
+    """Return how often devices take a step of a member, one after another.
+
+    Those of a fleet that begin together go together. Where they do not fill the
+    devices, some of these wait.
+    """
+    turns = 0
+    for level in range(plan.levels + 1):
+        others = [t for t in plan.trainings(level) if t.member.branch not in BRANCHES]
+        dense = [t for t in plan.trainings(level) if t.member in plan.dense]
+        for fleet in (dense, others, *plan.waves(level)):
+            for steps, n in Counter(training.steps for training in fleet).items():
+                groups = sum(1 for _ in layout.groups(range(n)))
+                turns += groups * layout.each(n) * steps
+    return turns
 
 
 def _bytes(experiment: Experiment) -> int:

@@ -41,9 +41,14 @@ def work(config: ConfigDict, asked: Any) -> None:
         if asked.summary:
             print(experiment.summary(config))
         elif asked.dry_run:
-            from lth_jax import dry_run
+            from lth_jax import dry_run, search
 
+            if asked.earliest_rewind:
+                config = search.tickets_alone(config, asked.earliest_rewind)
             print(dry_run.describe(config))
+            if asked.earliest_rewind:
+                n = len(config.rewind.steps)
+                print(f"Of {n} rewind steps, {search.probed(n)} at most get tickets.")
         elif asked.earliest_rewind:
             from lth_jax import search
 

@@ -24,6 +24,7 @@ from lth_jax.paths import local
 
 _OF_NEXT = ("alignment", "mask_overlap")  # studies of the next replicate, and pairs
 _NEXT = ("replicates", "aligned", "by_chance")
+_POOLED = "pooled"  # names the folders, in `environment.json`
 _DIVIDED = {"first_replicate", "replicates"}
 _FILES = ("config", "environment", "plan")
 # What names a network in a row, as in `workdir`, which needs JAX.
@@ -100,6 +101,8 @@ def read(*workdirs: Path | str) -> Pooled:
     config = found[0].files["config"]
     config |= {"first_replicate": seeds[0], "replicates": len(seeds)}
     files = found[0].files | {"config": config, "plan": plans[0] | joined}
+    of = {_POOLED: [one.path.name for one in found]}
+    files["environment"] = files["environment"] | of
     return Pooled(rows, files, notes)
 
 
@@ -112,13 +115,21 @@ def write(pooled: Pooled, directory: Path | str) -> Path:
         PoolError: a run has its own rows there.
     """
     directory = local(directory)
-    if (directory / "checkpoints").exists():
+    if (directory / "results.jsonl").exists() and not _is_pooled(directory):
         raise PoolError(f"--out: {directory} is the folder of a run; name another")
     directory.mkdir(parents=True, exist_ok=True)
     for name, content in pooled.files.items():
         (directory / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
     (directory / "results.jsonl").write_text(jsonl.text(pooled.rows))
     return directory
+
+
+def _is_pooled(directory: Path) -> bool:
+    """Return whether `write` has made a folder."""
+    try:
+        return _POOLED in json.loads((directory / "environment.json").read_text())
+    except (OSError, ValueError):
+        return False
 
 
 def problems(*workdirs: Path | str) -> list[str]:
@@ -180,6 +191,7 @@ def _missing(found: list[_Folder], seeds: list[int]) -> Iterator[str]:
         ends = ("steps_trained", "diverged")
         done = {_member(r) for r in one.rows if r["measure"] in ends}
         planned = [tuple(training[0]) for training in one.files["plan"]["trainings"]]
+        planned = [m for m in planned if m[3] != "admm"]  # it has no such row
         late = [member for member in planned if member not in done]
         if late:
             levels = _ranges(sorted({member[2] for member in late}))

@@ -27,9 +27,9 @@ from lth_jax.workdir.folder import Workdir
 class Probe:
     """What was found of the tickets of one rewind step, at the last level.
 
-    Whether all replicates met the criterion; mean and deviation (NaN for one replicate)
-    of test instability, or of the task's error on the test (or accuracy) above dense;
-    the probe's own run.
+    Whether the mean over replicates, of which none is lost, met the criterion; mean and
+    deviation (NaN for one replicate) of test instability, or of the task's error on the
+    test (or accuracy) above dense; the probe's own run.
     """
 
     rewind_step: int
@@ -97,12 +97,7 @@ def earliest_rewind(
             al., 2019, Section 1). Means over replicates.
         accept_code_change: as of `lottery.run`, which also says what is raised.
     """
-    if max(map(len, config.sweep.to_dict().values())) > 1:
-        raise ConfigError(
-            "config.sweep: rewind steps are searched at one learning rate and one "
-            "weight decay"
-        )
-    config, directory = _tickets_alone(config, criterion), Workdir(directory).directory
+    config, directory = tickets_alone(config, criterion), Workdir(directory).directory
     plan, experiment = loop.build(config)
     task = experiment.program.task
     unit = task.units[task.error]
@@ -135,8 +130,27 @@ def earliest_rewind(
     return Bracket(criterion, last, first, probes, trainings, unit)
 
 
-def _tickets_alone(config: ConfigDict, criterion: str) -> ConfigDict:
-    """Return the config of a sweep without what the criterion does not look at."""
+def probed(candidates: int) -> int:
+    """Return of how many candidates, at most, a search makes tickets.
+
+    >>> probed(7)
+    3
+    """
+    return candidates.bit_length()
+
+
+def tickets_alone(config: ConfigDict, criterion: str) -> ConfigDict:
+    """Return the config of a sweep without what the criterion does not look at.
+
+    Raises ConfigError for a config in which nothing can be searched.
+    """
+    if max(map(len, config.sweep.to_dict().values())) > 1:
+        raise ConfigError(
+            "config.sweep: rewind steps are searched at one learning rate and one "
+            "weight decay"
+        )
+    if not (config.prune.densities or config.prune.levels):
+        raise ConfigError("config.prune.levels: 0: there are no tickets to search at")
     config = config.copy_and_resolve_references()
     with config.unlocked():
         config.branches, config.dense_branches = ("ticket",), ()

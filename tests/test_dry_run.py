@@ -93,6 +93,25 @@ def test_the_plan_of_digits(tmp_path):
     assert lines[7] == f"disk: at most {22 * state / 1e6:.1f} MB of checkpoints"
 
 
+@pytest.mark.parametrize(("replicates", "turns"), [(1, 65), (2, 85), (3, 150)])
+def test_a_fleet_that_does_not_fill_two_devices_takes_as_long(
+    replicates, turns, tmp_path
+):
+    """25 steps of dense networks; 20 of tickets, and of as many controls at level 2."""
+    fields = {
+        "data.dir": str(tmp_path),
+        "model.options": {"widths": (8,)},
+        "replicates": replicates,
+        "train.length": "25it",
+        "rewind.steps": ("5it",),
+        "prune.levels": 2,
+        "branches": ("ticket", "shuffled_mask"),
+        "branch_levels": (2,),
+    }
+    plan, experiment = lottery.build(configure(**fields))
+    assert dry_run._turns(plan, experiment.program.layout) == turns
+
+
 def seconds(text):
     """How long a dry run says that a run takes, and its steps a second."""
     found = re.search(r"time: about ([\d.]+) (\w+), ([\d,]+) steps a second", text)

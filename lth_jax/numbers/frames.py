@@ -180,20 +180,21 @@ def differences(
     Columns: run, setting, rewind_step, level, optional ones, density, mean, std (of a
     sample), n.
     """
-    numbers = at_every_step(frame(rows, measure or main(rows), **where))
+    numbers = at_every_step(rows, frame(rows, measure or main(rows), **where))
     keys = [*TRAINING, "level", *extras(numbers)]
     one, two = (numbers[numbers["branch"] == name] for name in (branch, other))
     return statistics(_subtract(one, two, [*keys, "replicate"]), keys)
 
 
-def at_every_step(numbers: pd.DataFrame) -> pd.DataFrame:
+def at_every_step(rows: Rows, numbers: pd.DataFrame) -> pd.DataFrame:
     """Return numbers by network, those of step 0 at every rewind step of tickets.
 
     They are of branches that a run has trained for its first rewind step alone, where
     it has tickets of several: it is the same network whatever that step. Those that go
     on from trained weights stay where they are.
     """
-    steps = numbers[["run", "branch", "rewind_step"]].drop_duplicates()
+    # Of what diverged, too: its numbers are missing, and not those of another step.
+    steps = tidy(rows)[["run", "branch", "rewind_step"]].drop_duplicates()
     tickets = steps[steps["branch"] == "ticket"]
     first, last = (tickets.groupby("run")["rewind_step"].agg(x) for x in ("min", "max"))
     own = steps.groupby(["run", "branch"])["rewind_step"].max()

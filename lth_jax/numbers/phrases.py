@@ -3,11 +3,12 @@
 import math
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
 from lth_jax import intervals
-from lth_jax.numbers.rows import DIVERGED, Rows, select
+from lth_jax.numbers.rows import DIVERGED, Rows, tidy
 from lth_jax.numbers.titles import main, unit
 
 MOST = 4  # densities that are listed
@@ -81,14 +82,26 @@ def counted(numbers: pd.DataFrame | pd.Series, rows: Rows = (), *of: str) -> str
     """Return of how many replicates numbers are, and what is left out of them."""
     counts = sorted({*pd.Series(numbers["n"]).astype(int)})
     n = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
-    return f"; n = {n}{left_out(rows, *of)}."
+    return f"; n = {n}{left_out(rows, *of, beside=numbers)}."
 
 
-def left_out(rows: Rows, *of: str) -> str:
-    """Return in words how many networks of branches diverged."""
-    lost = select(rows, DIVERGED) if of else pd.DataFrame()
-    counts = {branch: (lost["branch"] == branch).sum() for branch in of}
-    said = [f"{n} of {words(branch)}" for branch, n in counts.items() if n]
+def left_out(rows: Rows, *of: str, beside: Any = None) -> str:
+    """Return in words how many networks of branches diverged.
+
+    Beside numbers, they are of the same runs, settings and rewind steps; of branches
+    that are trained for one step alone, of that.
+    """
+    said = []
+    for branch in of:
+        its = tidy(rows)
+        its = its[its["branch"] == branch]
+        if beside is not None:
+            for name in ("run", "setting"):
+                its = its[its[name].isin(beside[name])]
+            here = its["rewind_step"].isin(beside["rewind_step"])
+            its = its[here] if here.any() else its
+        if n := int((its["measure"] == DIVERGED).sum()):
+            said.append(f"{n} of {words(branch)}")
     return f"; diverged, and left out: {', '.join(said)}" if said else ""
 
 

@@ -3,6 +3,7 @@
 Every generator yields (title, data frame of text).
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,13 +46,12 @@ def table(rows: Rows, measure: str | None = None, **where: Any) -> str:
     rows = tidy(rows)
     there, usual = measures(rows), main(rows)
     measure = measure or (usual if usual in there else [*there, usual][0])
-    replicates = frames.frame(rows, measure, **where)["replicate"].nunique()
-    if not replicates:
+    numbers = frames.summary(rows, measure, **where)
+    if numbers.empty:
         others = f"; there are {', '.join(there)}" if there else ""
         return f"no {title(rows, measure, **where)}{others}"
-    lines = [
-        f"{title(rows, measure, **where)}, mean ± standard deviation, n = {replicates}"
-    ]
+    n = int(numbers["n"].max())  # cells of fewer say so
+    lines = [f"{title(rows, measure, **where)}, mean ± standard deviation, n = {n}"]
     for heading, cells in tables(rows, measure, **where):
         if "rewound" in heading or len(cells) > 1:
             lines += ["", f"{heading}:", cells.to_string(index=False, col_space=14)]
@@ -127,6 +127,9 @@ def _format(rows: Rows, measure: str, values: pd.Series) -> str:
     """Return how a measure's numbers are written, in their unit."""
     loss = is_metric(rows, measure) and unit(rows, measure).factor == 1
     digits = 4 if loss or measure.endswith("loss") else 2 if values.max() < 1000 else 0
+    most = unit(rows, measure).factor * values.abs().max()
+    if 0 < most < 0.01:  # three digits of what would be none
+        digits = max(digits, 2 - math.floor(math.log10(most)))
     return f",.{digits}f"
 
 

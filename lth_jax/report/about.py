@@ -64,9 +64,19 @@ def _pruned(config: Mapping[str, Any]) -> str:
         how = f"to {', '.join(f'{100 * x:.3g} %' for x in densities)} of the weights"
     if config.get("prune.schedule") == "one_shot":
         how += " at once"
+    return f"Pruned by {str(method).replace('_', ' ')}, {how}; {_started(config)}."
+
+
+def _started(config: Mapping[str, Any]) -> str:
+    """Return with what tickets begin."""
     steps = ", ".join(str(x).removesuffix("it") for x in config["rewind.steps"])
-    steps = f"step{'s' * (len(config['rewind.steps']) > 1)} {steps}"
-    return f"Pruned by {str(method).replace('_', ' ')}, {how}; rewound to {steps}."
+    text = f"rewound to step{'s' * (len(config['rewind.steps']) > 1)} {steps}"
+    if config.get("rewind.weights") == "trained":
+        ends = config.get("rewind.clock") == "end"
+        rate = "at the last rate" if ends else f"in the schedule, {text}"
+        return f"the trained weights go on, {rate}"
+    fresh = [str(part).replace("_", " ") for part in config.get("rewind.fresh") or ()]
+    return text + f", but for {', '.join(fresh)} of step 0" * bool(fresh)
 
 
 def _trained(its: Mapping[str, Any], config: Mapping[str, Any]) -> str:

@@ -55,7 +55,7 @@ def by_density(
     for every run, and the dense networks of a run in the same kind of line.
     """
     measure, asked = measure or main(rows), Asked(ax, branches, labels, title)
-    numbers = frames.at_every_step(frames.summary(rows, measure, **where))
+    numbers = frames.at_every_step(rows, frames.summary(rows, measure, **where))
     lines = sparse_lines(rows, numbers.assign(x=100 * numbers["density"]), asked)
     lines = pd.concat([dense_lines(numbers, lines).assign(x=np.nan), lines])
     return draw(rows, lines, measure, where, "weights remaining in %", "falling", asked)

@@ -12,6 +12,7 @@ from lth_jax.numbers import frames, titles
 from lth_jax.numbers.rows import Rows
 from lth_jax.numbers.rows import branches as branches_of
 from lth_jax.numbers.titles import in_words, main, unit
+from lth_jax.report.lines import agreeing
 
 MANY = 6  # branches of a level, from which lines by density are too many to read
 
@@ -30,7 +31,7 @@ def by_branch(
 ) -> Drawn | None:
     """Draw a measure of every branch of a level: what a ticket has lost, and what then.
 
-    A panel for some of the levels (and every rewind step, run and setting), a line for
+    A panel for some of the levels (and what else numbers differ in), a line for
     the dense network and each branch in the order of rows, from above: its mean and
     standard deviation, the replicates beside it, and the ticket's mean across. Of few
     branches that are far from all others, marks are at the edge. None where no level
@@ -39,7 +40,7 @@ def by_branch(
     measure = measure or main(rows)
     found = frames.frame(rows, measure, **where)
     numbers = found[found["level"] > 0]
-    shared = ["run", "setting", "rewind_step", "level"]
+    shared = [*agreeing(found), "rewind_step", "level"]
     several = numbers.groupby(shared, dropna=False)["branch"].transform("nunique")
     numbers = numbers[several >= least]
     numbers = numbers[numbers["level"].isin(few(numbers["level"]))]
@@ -49,7 +50,7 @@ def by_branch(
     density = numbers.groupby(shared, dropna=False)["density"].transform("first")
     numbers = numbers.assign(density=density)
     numbers = pd.concat([_dense(found, numbers[[*shared, "density"]]), numbers])
-    panel = in_words(numbers, [*shared[:3], "density"])
+    panel = in_words(numbers, [*shared[:-1], "density"])
     panel = [text.replace(", ", "\n") for text in panel]
     value = unit(rows, measure).factor * numbers["value"]
     numbers = numbers.assign(panel=panel, value=value)
@@ -74,9 +75,10 @@ def by_branch(
 
 def _dense(found: pd.DataFrame, panels: pd.DataFrame) -> pd.DataFrame:
     """Return the dense networks' numbers, once for each panel of their run."""
-    dense = found[(found["level"] == 0) & (found["branch"] == "dense")]
+    first = (found["level"] == 0) & (found["rewind_step"] == 0)  # and no copies of k
+    dense = found[first & (found["branch"] == "dense")]
     dense = dense.drop(columns=["rewind_step", "level", "density"])
-    return dense.merge(panels.drop_duplicates(), on=["run", "setting"])
+    return dense.merge(panels.drop_duplicates(), on=agreeing(found))
 
 
 def _ends(numbers: pd.DataFrame) -> tuple[float, float]:

@@ -4,7 +4,7 @@ import pandas as pd
 
 _BRANCHES = {
     "dense": "the network that is not pruned",
-    "ticket": "the dense network's weights of the rewind step, under the masks",
+    "ticket": "the masks on the weights that they are trained from, as said above",
     "random_reinit": "new random weights under the ticket's masks",
     "shuffled_mask": "the ticket's weights under random masks, as many in every layer",
     "random_mask": "the ticket's weights under random masks of the same density",
@@ -18,7 +18,7 @@ _BRANCHES = {
     "rigl": "sparse from step 0; masks move, to where gradients are large (RigL)",
     "rigl_3": "RigL in three times as many steps",
     "gmp": "pruned by and by while it trains (gradual magnitude pruning)",
-    "dense_equal_bill": "dense, in as many steps as have the ticket's multiply-adds",
+    "dense_equal_bill": "dense, in the ticket's share of weights of the steps",
 }
 
 

@@ -35,7 +35,12 @@ class Mlflow:
         )
         self.run = run.info.run_id
         self.client.update_run(self.run, status="RUNNING")
-        params = [entities.Param(name, str(value)) for name, value in config.items()]
+        had = found[0].data.params if found else {}  # a param stays as it is
+        new = {name: str(x) for name, x in config.items() if name not in had}
+        for name, x in config.items():
+            if str(x) != had.get(name, str(x)):  # of a run that has grown
+                self.client.set_tag(self.run, f"lth_jax.{name}", str(x))
+        params = [entities.Param(name, x) for name, x in new.items()]
         for first in range(0, len(params), _MOST["params"]):
             part = params[first : first + _MOST["params"]]
             self.client.log_batch(self.run, params=part)

@@ -26,12 +26,17 @@ def tag(row: dict[str, Any]) -> str:
     return "/".join([row["measure"], *others])
 
 
-def write(rows: Iterable[dict[str, Any]], directory: Path) -> None:
-    """Write rows as event files: a folder a network, a scalar a measure."""
+def write(rows: Iterable[dict[str, Any]], directory: Path, first: int = 0) -> None:
+    """Write rows as event files: a folder a network, a scalar a measure.
+
+    `first`, the number of the first row, tells a file from those of rows before, which
+    may be made in the same second.
+    """
     from tensorboardX import SummaryWriter  # an extra
 
     for network, its in itertools.groupby(sorted(rows, key=name), name):
-        with SummaryWriter(str(directory / network)) as writer:
+        file = f".{first}"
+        with SummaryWriter(str(directory / network), filename_suffix=file) as writer:
             for row in its:
                 writer.add_scalar(tag(row), row["value"], row["step"])
 
@@ -50,7 +55,7 @@ class Tensorboard:
         return 0
 
     def write(self, rows: Rows, first: int) -> None:
-        write(rows, self.directory)
+        write(rows, self.directory, first)
 
     def keep(self, kind: str, files: list[Path]) -> None:
         """It shows no files."""
