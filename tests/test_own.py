@@ -19,9 +19,13 @@ from flax import nnx
 
 from lth_jax import compare, data, lottery, models, report
 from lth_jax import config as config_lib
+from lth_jax.branch_masks import MASKS
+from lth_jax.branches import BRANCHES, Branch
 from lth_jax.errors import ConfigError, RunError
-from lth_jax.lottery import loop
+from lth_jax.lottery import loop, methods
+from lth_jax.lottery.methods import METHODS
 from lth_jax.named import give
+from lth_jax.studies import STUDIES
 from lth_jax.tasks import Unit
 from lth_jax.workdir import environment
 
@@ -471,6 +475,43 @@ def test_a_folder_is_refused_to_a_network_of_other_values(tmp_path):
     run(0.5)
     with pytest.raises(ConfigError, match="other code: value of network.network.share"):
         run(0.25)
+
+
+@pytest.mark.parametrize("what", ["branch", "masks", "method", "study", "augment"])
+def test_so_it_is_to_a_branch_or_a_method_of_other_values(what, tmp_path, monkeypatch):
+    def run(share):
+        of = dict.fromkeys(("branch", "masks", "method", "study", "augment"), 0.75)
+        of[what] = share
+        branch = Branch("k", "k", masks="mine", lengths=of["branch"])
+        monkeypatch.setitem(BRANCHES, "mine", branch)
+        monkeypatch.setitem(MASKS, "mine", partial(shuffled, share=of["masks"]))
+        method = methods.by_score(partial(scored, share=of["method"]))
+        monkeypatch.setitem(METHODS, "mine", method)
+        monkeypatch.setitem(STUDIES, "mine", partial(studied, share=of["study"]))
+        jitter = partial(jittered, share=of["augment"])
+        own = {
+            "network": Linen(),
+            "data": dataclasses.replace(arrays(), augment=jitter),
+        }
+        named = {"studies": ("mine",), "branches": ("ticket", "mine")}
+        config = give(settings(prune__method="mine", **named), **own)
+        return loop._made(config, loop.build(config)[1])
+
+    def shuffled(run, ticket, key, share):
+        return run.masks(ticket)
+
+    def scored(*_, share):
+        return share
+
+    def studied(run, share):
+        yield from ()
+
+    def jittered(key, inputs, share):
+        return inputs
+
+    one, same, other = (environment.values(run(share)) for share in (0.5, 0.5, 0.25))
+    assert one == same
+    assert len(compare.changed(one, other)) == 1
 
 
 def test_the_objects_of_a_config_count_as_code():

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import linecache
 import os
 import re
 import runpy
@@ -15,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lth_jax import compare, models, settings
 from lth_jax import config as config_lib
-from lth_jax import models, settings
 from lth_jax.config.table import FIELDS
 from lth_jax.devices import processes
 from lth_jax.errors import CheckpointError, ConfigError
@@ -238,6 +239,40 @@ def test_code_of_a_users_own_is_part_of_the_run(workdir, tmp_path, capsys):
     assert "own.py differ, which is accepted" in capsys.readouterr().err
     with pytest.raises(ConfigError, match=r"by other code: own\.py differ"):
         begin(workdir, config())  # without it, the run is another one
+
+
+def test_so_is_code_that_it_imports_or_calls_by_name(tmp_path, monkeypatch):
+    """Modules of modules, in other folders, and what stands in a notebook's cells."""
+    files = {
+        "net.py": "import helper\n\ndef network():\n    return helper.act(1)\n",
+        "helper.py": "from sub import other\n\ndef act(x):\n    return other.f(x)\n",
+        "sub/other.py": "def f(x):\n    return x\n",
+        "sub/__init__.py": "",
+    }
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    own = runpy.run_path(str(tmp_path / "net.py"))["network"]
+    found = environment.code([own]).keys() - environment.code().keys()
+    for name in ("helper", "sub.other", "sub"):
+        sys.modules.pop(name)
+    assert {"net.py", "helper.py", "other.py"} <= found
+
+    def cells(*sources):
+        space = {"__name__": "__main__"}
+        for i, source in enumerate(sources):
+            name = f"<ipython-input-{i}-{abs(hash(source))}>"
+            lines = source.splitlines(keepends=True)
+            linecache.cache[name] = (len(source), None, lines, name)
+            exec(compile(source, name, "exec"), space)
+        return environment.code([space["Net"]])
+
+    block = "class Block:\n    def call(self, x):\n        return {}\n"
+    net = "class Net:\n    def call(self, x):\n        return [Block() for _ in x]\n"
+    one, same, other = (cells(block.format(x), net) for x in ("x", "x", "-x"))
+    assert one == same
+    assert compare.changed(one, other) == ["Block.call"]
 
 
 def test_a_folder_of_an_older_version_is_other_code(workdir):

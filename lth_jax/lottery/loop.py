@@ -157,7 +157,7 @@ def opened(
             experiment.data,
             plan.to_json() | experiment.told,
             _own(config, experiment),
-            given(config) | _movers(config),
+            given(config) | _made(config, experiment),
             accept_code_change=accept_code_change,
         )
         workdir.recover(plan.dense_steps, plan.levels)
@@ -193,13 +193,22 @@ def _own(config: ConfigDict, experiment: Experiment) -> list[object]:
         *(STUDIES[name] for name in config.studies),
         *(x for owner in (*branches, method) for x in vars(owner).values()),
         *(MASKS[branch.masks] for branch in branches),
-        *_movers(config).values(),
+        *(MOVERS[branch.mover] for branch in branches if branch.mover),
     ]
 
 
-def _movers(config: ConfigDict) -> dict[str, object]:
-    names = (BRANCHES[n].mover for n in (*config.branches, *config.dense_branches))
-    return {f"mover {name}": MOVERS[name] for name in names if name}
+def _made(config: ConfigDict, experiment: Experiment) -> dict[str, object]:
+    """Return what is registered, by what it is: it may be made with values."""
+    names = (*config.branches, *config.dense_branches)
+    branches = {name: BRANCHES[name] for name in names}
+    return {
+        **{f"branch {name}": branch for name, branch in branches.items()},
+        **{f"masks {b.masks}": MASKS[b.masks] for b in branches.values()},
+        **{f"mover {b.mover}": MOVERS[b.mover] for b in branches.values() if b.mover},
+        **{f"study {name}": STUDIES[name] for name in config.studies},
+        "method": METHODS[config.prune.method],
+        "augmentation of data": getattr(experiment.program.feed, "augment", None),
+    }
 
 
 def fit_dense(run: Run) -> None:

@@ -13,7 +13,7 @@ import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from types import FunctionType, MappingProxyType, MethodType
+from types import CodeType, FunctionType, MappingProxyType, MethodType
 from typing import Any
 
 import jax
@@ -23,7 +23,7 @@ from lth_jax.errors import ConfigError
 from lth_jax.settings import DIGITS, DRAWS
 
 # Modules and packages that change no number of a run.
-HARMLESS = ("check", "configs", "dry_run", "export", "main", "report", "sparse")
+HARMLESS = ("check", "configs", "dry_run", "export", "main", "report")
 HARMLESS += ("advice", "commandline", "console", "job", "judge", "paths", "tensorboard")
 HARMLESS += ("drawing", "intervals", "numbers", "page", "pictures")
 HARMLESS += ("compare", "live", "pool", "__main__", "shell", "sweep", "track")
@@ -102,7 +102,8 @@ def values(given: Mapping[str, object]) -> dict[str, str]:
     >>> values({"task": functools.partial(round, ndigits=3)})
     {'value of task': 'round', 'value of task.ndigits': '3'}
     """
-    found = {n: x for where in given for n, x in _values(where, given[where], {})}
+    there = {where: x for where, x in given.items() if x is not None}
+    found = {n: x for where in there for n, x in _values(where, there[where], {})}
     short = {n: x if len(x) <= 60 else _digest(x.encode()) for n, x in found.items()}
     return {f"value of {name}": short[name] for name in sorted(short)}
 
@@ -180,25 +181,24 @@ def _is_followed(kind: type) -> bool:
 
 @functools.cache
 def _installed() -> list[Path]:
-    return [*map(Path, sysconfig.get_paths().values())]
+    kinds = ("stdlib", "platstdlib", "purelib", "platlib")  # others may be a project's
+    return [Path(sysconfig.get_path(kind)) for kind in kinds]
+
+
+def _is_own(path: Path) -> bool:
+    """Return whether a file is a user's own: neither of this package nor installed."""
+    return not any(map(path.absolute().is_relative_to, [_root(), *_installed()]))
 
 
 def _own_code(own: Iterable[object]) -> Iterator[tuple[str, str]]:
     """Yield (file, SHA-256) of what is neither this package's nor installed."""
-    elsewhere = [_root(), *_installed()]
     functions: dict[Path, list[FunctionType]] = {}
     for function in _functions(own, set()):
         path = Path(function.__code__.co_filename).absolute()
-        if not any(map(path.is_relative_to, elsewhere)):
+        if _is_own(path):
             functions.setdefault(path, []).append(function)
-    folders, beside = {path.parent for path in functions if path.is_file()}, set()
-    for function in itertools.chain(*functions.values()):
-        for x in function.__globals__.values():  # modules, and what was taken from them
-            of = str(getattr(x, "__module__", ""))
-            module = x if inspect.ismodule(x) else sys.modules.get(of)
-            path = Path(getattr(module, "__file__", None) or "/")
-            beside |= {path} & {folder / path.name for folder in folders}
-    for path in functions.keys() | beside:
+    modules = _modules(itertools.chain(*functions.values()))
+    for path in functions.keys() | modules:
         if path.is_file():
             yield path.name, _digest(path.read_bytes())
             continue
@@ -211,8 +211,23 @@ def _own_code(own: Iterable[object]) -> Iterator[tuple[str, str]]:
                 yield function.__qualname__, _digest(source.encode())
 
 
+def _modules(functions: Iterable[FunctionType]) -> set[Path]:
+    """Return the user's own files that functions see, and those that these import."""
+    found: set[Path] = set()
+    spaces = [function.__globals__ for function in functions]
+    while spaces:
+        for x in [*spaces.pop().values()]:  # modules, and what was taken from them
+            of = sys.modules.get(str(getattr(x, "__module__", "")))
+            module: Any = x if inspect.ismodule(x) else of
+            path = Path(getattr(module, "__file__", None) or _root()).absolute()
+            if path not in found and _is_own(path):
+                found.add(path)
+                spaces.append(vars(module))
+    return found
+
+
 def _functions(found: Iterable[object], seen: set[int]) -> Iterator[FunctionType]:
-    """Yield the functions that objects are made of, through partials and closures."""
+    """Yield the functions that objects are made of, and that these call by name."""
     for x in found:
         made_of = isinstance(x, tuple | list) or dataclasses.is_dataclass(x)
         if id(x) in seen or not (callable(x) or made_of):
@@ -221,7 +236,7 @@ def _functions(found: Iterable[object], seen: set[int]) -> Iterator[FunctionType
         inner = [getattr(x, "__wrapped__", None), getattr(x, "__func__", None)]
         if isinstance(x, FunctionType):
             yield x
-            inner += _closed_over(x).values()
+            inner += [*_closed_over(x).values(), *_called(x)]
         elif isinstance(x, functools.partial):
             inner += [x.func, *x.args, *x.keywords.values()]
         elif isinstance(x, tuple | list):
@@ -229,6 +244,34 @@ def _functions(found: Iterable[object], seen: set[int]) -> Iterator[FunctionType
         elif hasattr(x, "__dict__"):
             inner += [*vars(x).values(), None if isinstance(x, type) else type(x)]
         yield from _functions(inner, seen)
+
+
+def _called(x: FunctionType) -> Iterator[object]:
+    """Yield what a user's own function finds by name, in his own modules, too."""
+    if not _is_own(Path(x.__code__.co_filename)):
+        return
+    names, spaces = {*_names(x.__code__)}, [x.__globals__]
+    for name in names & x.__globals__.keys():
+        module = x.__globals__[name]
+        if inspect.ismodule(module) and _is_own(Path(module.__file__ or _root())):
+            spaces.append(vars(module))
+    for space in spaces:
+        for one in (space[name] for name in names & space.keys()):
+            file = ""  # of a notebook
+            if isinstance(one, FunctionType):
+                file = one.__code__.co_filename
+            elif isinstance(one, type) and one.__module__ != "__main__":
+                of = sys.modules.get(one.__module__)
+                file = getattr(of, "__file__", None) or ""
+            if _is_own(Path(file)):
+                yield one
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _names(inner)
 
 
 def _root() -> Path:
