@@ -1,13 +1,17 @@
-"""Demands: what studies, and copies of dense networks, need of a run."""
+"""Demands: what studies, and some branches, need of a run and its network."""
 
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
+from lth_jax import symmetry
 from lth_jax.branches import BRANCHES
+from lth_jax.config.fields import field
 from lth_jax.errors import ConfigError
+from lth_jax.models.network import Network
 from lth_jax.siblings import COMPARED
 from lth_jax.train.evaluate import norm_momentum
 
@@ -55,3 +59,17 @@ def check_made(config: ConfigDict, made: "Experiment") -> None:
             f"config.study.batch_stats: {how!r} needs a Linen model with a field "
             "'norm_momentum', which it lowers; or take 'interpolate'"
         )
+
+
+def check_units(config: ConfigDict, network: Network, example: PyTree) -> None:
+    """Raise ConfigError if hidden units are to be matched, and none can be permuted."""
+    asked = [n for n in config.branches if BRANCHES[n].masks == "transported"]
+    asked += [n for n in config.studies if n in COMPARED]
+    for name in asked[:1]:
+        with field("model", Exception):
+            found = symmetry.groups(network, example)
+        if not found.sizes:
+            raise ConfigError(
+                f"config.model: {name!r} permutes hidden units, and none of this "
+                "network is known that can be"
+            )

@@ -22,8 +22,8 @@ from lth_jax.config.files import from_json
 from lth_jax.errors import PoolError
 from lth_jax.paths import local
 
-_OF_NEXT = ("alignment", "mask_overlap")  # studies of the next replicate, and pairs
-_NEXT = ("replicates", "aligned", "by_chance")
+_COMPARED = ("alignment", "mask_overlap")  # studies of the next replicate, and pairs
+OF_NEXT = ("replicates", "aligned", "by_chance")
 _POOLED = "pooled"  # names the folders, in `environment.json`
 _DIVIDED = {"first_replicate", "replicates"}
 _FILES = ("config", "environment", "plan")
@@ -75,13 +75,13 @@ def read(*workdirs: Path | str) -> Pooled:
     plans = [one.files["plan"] for one in found]
     strange = _strange(plans, seeds)
     last = {one.replicates[-1] for one in found if len(found) > 1}
-    pairs = {name for one in found for name in one.config.studies} & {*_OF_NEXT}
+    pairs = {name for one in found for name in one.config.studies} & {*_COMPARED}
     rows = [
         row
         for one in found
         for row in one.rows
         if _member(row) not in strange
-        and not (row.get("pair") in _NEXT and row["replicate"] in last)
+        and not (row.get("pair") in OF_NEXT and row["replicate"] in last)
     ]
     if strange:
         branches = ", ".join(sorted({member[3] for member in strange}))

@@ -6,6 +6,9 @@ import shutil
 import pytest
 
 from lth_jax import config as config_lib
+from lth_jax import lottery
+from lth_jax.errors import ConfigError, Diverged
+from lth_jax.lottery import loop
 from lth_jax.workdir import Workdir, growth, identity
 
 
@@ -66,3 +69,28 @@ def test_replicates_that_are_not_in_stay_where_they_are(grown):
     assert (before.first_replicate, before.replicates) == (3, 2)
     assert (new.first_replicate, new.replicates) == (5, 1)
     assert more.directory.exists()
+
+
+def test_replicates_that_all_diverge_are_taken_in_too(tmp_path, monkeypatch):
+    """The run gets the rows that say so; other errors of a part are the run's."""
+    taken, lost = [], [True]
+
+    def run(*_, **__):
+        raise Diverged("all")
+
+    monkeypatch.setattr(loop, "run", run)
+    parts = [config_lib.default()] * 2
+    monkeypatch.setattr(growth, "apart", lambda *_: parts)
+    monkeypatch.setattr(growth, "take_in", lambda *of: taken.append(of))
+    monkeypatch.setattr(growth, "is_lost", lambda workdir: lost[0])
+    here = Workdir(tmp_path)
+    loop.grow(config_lib.default(), here, False)
+    assert len(taken) == 1
+    lost[0] = False
+    with pytest.raises(Diverged):
+        loop.grow(config_lib.default(), here, False)
+
+
+def test_a_folder_into_which_one_cannot_look_is_a_line(tmp_path):
+    with pytest.raises(ConfigError, match=r"^--workdir: .*name too long"):
+        lottery.run(config_lib.default(), tmp_path / ("a" * 300))

@@ -10,6 +10,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -241,6 +242,17 @@ def test_code_of_a_users_own_is_part_of_the_run(workdir, tmp_path, capsys):
         begin(workdir, config())  # without it, the run is another one
 
 
+def test_what_trains_imports_nothing_that_may_change():
+    """But for paths of files."""
+    rooms = "train optim models layers tasks data masks prune scores rewind movers"
+    for room in rooms.split():
+        here = Path(environment.__file__).parents[1] / room
+        for path in here.rglob("*.py") if here.is_dir() else [here.with_suffix(".py")]:
+            text = path.read_text()
+            found = {*re.findall(r"from lth_jax(?:\.| import )(\w+)", text)}
+            assert found & {*environment.HARMLESS} <= {"paths"}, path
+
+
 def test_so_is_code_that_it_imports_or_calls_by_name(tmp_path, monkeypatch):
     """Modules of modules, in other folders, and what stands in a notebook's cells."""
     files = {
@@ -467,6 +479,13 @@ def test_a_damaged_pause_is_named_and_the_one_before_it_counts(begun, capsys):
     assert values(begun) == [20.0, 1.0]
     assert steps(begun.resume(fleet(0, level=2))) == [0, 1]
     assert f"{begun.paused.directory / '1'} " in capsys.readouterr().err
+
+
+def test_a_pause_before_the_last_one_may_be_damaged(begun):
+    description = begun.paused.directory / "1" / "about" / "metadata"
+    description.write_text("{")
+    go_on(begun)
+    assert values(begun) == [20.0, 1.0, 2.3, 2.4]
 
 
 @pytest.mark.parametrize(("series", "number"), [("dense", 20), ("levels", 1)])

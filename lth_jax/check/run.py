@@ -20,6 +20,7 @@ from lth_jax.errors import CheckpointError, RunError, one_line
 from lth_jax.export import bundle
 from lth_jax.lottery.plan import Plan
 from lth_jax.masks import Masks
+from lth_jax.pool import OF_NEXT
 from lth_jax.workdir import Member, Training, Workdir, read
 from lth_jax.workdir import records as records_lib
 from lth_jax.workdir.checkpoints import Series
@@ -183,11 +184,14 @@ class Check:
                 numbers = {"density": 0.0, "step": training.stop, "value": 0.0}
                 row = records_lib.row(member, measure=measure, **numbers)
                 wanted[records_lib.key(row)] = None
-        # What else was measured, was measured of every replicate.
+        # What else was measured, was measured of every replicate: but for pairs of
+        # replicates, and what depends on how dense layers are.
         levels = {dict(key)["level"] for key in wanted}
         for key in found:
             row = dict(key)
-            if row["level"] in levels and row["measure"] != records_lib.DIVERGED:
+            is_of_some = row.get("pair") in OF_NEXT or "p" in row
+            is_own = row["measure"] != records_lib.DIVERGED and not is_of_some
+            if row["level"] in levels and is_own:
                 for replicate in {member.replicate for member in self.plan.dense}:
                     wanted[tuple((row | {"replicate": replicate}).items())] = None
         lost = {(m.replicate, m.setting) for m in self.diverged}

@@ -3,17 +3,15 @@
 from typing import TYPE_CHECKING
 
 import jax
-from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from lth_jax import given, scores, symmetry
+from lth_jax import given, scores
 from lth_jax import masks as masks_lib
 from lth_jax.branch_masks import FROM_ELSEWHERE, MASKS, PAIRED
 from lth_jax.branches import BRANCHES, CLOCKS, WEIGHTS, Branch
 from lth_jax.config.fields import field, known
 from lth_jax.errors import ConfigError
 from lth_jax.given import GIVEN
-from lth_jax.models.network import Network
 from lth_jax.movers import MOVERS
 from lth_jax.siblings import COMPARED
 from lth_jax.train import moves
@@ -101,20 +99,6 @@ def check_shapes(plan: "Plan", like: TrainState) -> None:
     for mover in {BRANCHES[name].mover for name in plan.config.branches} - {""}:
         with field(f"branches: mover {mover!r}", Exception):
             moves.looks_at_gradient(MOVERS[mover], moving)
-
-
-def check_units(config: ConfigDict, network: Network, example: PyTree) -> None:
-    """Raise ConfigError if hidden units are to be matched, and none can be permuted."""
-    asked = [n for n in config.branches if BRANCHES[n].masks == "transported"]
-    asked += [n for n in config.studies if n in COMPARED]
-    for name in asked[:1]:
-        with field("model", Exception):
-            found = symmetry.groups(network, example)
-        if not found.sizes:
-            raise ConfigError(
-                f"config.model: {name!r} permutes hidden units, and none of this "
-                "network is known that can be"
-            )
 
 
 def grows(config: ConfigDict) -> None:

@@ -101,7 +101,11 @@ def grow(config: ConfigDict, here: Workdir, accept_code_change: bool) -> None:
     if parts := growth.apart(here, config):
         checks.grows(config)
         for part, folder in zip(parts, (here.directory, more.directory)):
-            run(part, folder, accept_code_change=accept_code_change)
+            try:
+                run(part, folder, accept_code_change=accept_code_change)
+            except Diverged:
+                if not growth.is_lost(Workdir(folder)):
+                    raise
         growth.take_in(here, more, config)
 
 
@@ -127,7 +131,7 @@ def build(config: ConfigDict) -> tuple[Plan, Experiment]:
     plan.check(made.prunable, made.program.schedule)
     checks.check_shapes(plan, made.like)
     demands.check_made(config, made)
-    checks.check_units(config, made.program.network, made.program.feed.example)
+    demands.check_units(config, made.program.network, made.program.feed.example)
     with fields.field("prune.method", Exception):
         method.check(made.program, made.like.params)
     return plan, made

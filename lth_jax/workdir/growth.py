@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from lth_jax.devices import processes
+from lth_jax.errors import CheckpointError, ConfigError, one_line
 from lth_jax.workdir import identity
 from lth_jax.workdir.checkpoints import Series
 from lth_jax.workdir.folder import Workdir
@@ -15,11 +16,15 @@ from lth_jax.workdir.folder import Workdir
 def apart(here: Workdir, config: ConfigDict) -> list[ConfigDict]:
     """Return configs of the replicates that a run has, and of those that are new.
 
-    None where it has no others: it has not begun, or has as many.
+    None where it has no others: it has not begun, or has as many. Raises ConfigError if
+    one cannot look into its folder.
     """
-    processes.by_first(lambda: _go_on(here))
     path = here.directory / "config.json"
-    there = identity.read(path).get("replicates") if path.exists() else None
+    try:
+        processes.by_first(lambda: _go_on(here))
+        there = identity.read(path).get("replicates") if path.exists() else None
+    except OSError as error:
+        raise ConfigError(f"--workdir: {error}") from error
     if not isinstance(there, int) or not 0 < there < config.replicates:
         return []
     parts = [config.copy_and_resolve_references() for _ in range(2)]
@@ -30,6 +35,12 @@ def apart(here: Workdir, config: ConfigDict) -> list[ConfigDict]:
             part.first_replicate += first
             part.replicates = number
     return parts
+
+
+def is_lost(workdir: Workdir) -> bool:
+    """Return whether all dense networks of a run diverged."""
+    steps = workdir.dense.numbers()
+    return bool(steps) and not workdir.dense.about(steps[-1])["members"]
 
 
 def take_in(here: Workdir, more: Workdir, config: ConfigDict) -> None:
@@ -61,7 +72,13 @@ def _take_in(here: Workdir, more: Workdir, config: ConfigDict) -> None:
         about = {name: old[name] + new[name] for name in ("members", "masks")}
         networks = series.raw(number) if old["members"] else []
         networks = [*networks, *added.raw(number)]
-        series.replace(number, networks, **about, records=here.records.size())
+        try:
+            series.replace(number, networks, **about, records=here.records.size())
+        except Exception as error:  # Orbax passes on whatever its libraries raise
+            raise CheckpointError(
+                f"{here.directory}: replicates cannot be added ({one_line(error)}); "
+                "with that put right, the same command goes on"
+            ) from error
     more.directory.replace(_taken(here))
     _settle(here, config.replicates)
 
