@@ -1,5 +1,6 @@
 """Branch masks: under which masks a branch trains."""
 
+import re
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
@@ -54,6 +55,16 @@ def random(source: Source) -> Source:
     return drawn
 
 
+def _shape(path: str, mask: Array) -> tuple[int, ...]:
+    """Return the sides of a kernel; of heads of attention, inputs and outputs."""
+    heads = re.search(r"(?:^|/)(query|key|value|out)/kernel(/value)?$", path)
+    if not heads or mask.ndim != 3:
+        return mask.shape
+    first, middle, last = mask.shape
+    is_out = heads[1] == "out"  # of Flax, with its heads first; others have them second
+    return (first * middle, last) if is_out else (first, middle * last)
+
+
 def allocated(divide: Callable[["Run", Shapes, Fraction], dict[str, int]]) -> Source:
     """Return a source of random masks of which layers keep given numbers of weights.
 
@@ -64,7 +75,7 @@ def allocated(divide: Callable[["Run", Shapes, Fraction], dict[str, int]]) -> So
 
     def source(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks:
         def drawn(masks: Masks) -> Masks:
-            shapes = {path: m.shape for path, m in masks_lib.leaves(masks)}
+            shapes = {path: _shape(path, m) for path, m in masks_lib.leaves(masks)}
             kept = divide(run, shapes, Fraction(*masks_lib.count(masks)))
             dense = jax.tree.map(jnp.ones_like, masks)
             return prune.to_counts(scores.random(key, masks), dense, kept)

@@ -8,6 +8,7 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from lth_jax import symmetry
+from lth_jax.branch_masks import PAIRED
 from lth_jax.branches import BRANCHES
 from lth_jax.config.fields import field
 from lth_jax.errors import ConfigError
@@ -72,4 +73,17 @@ def check_units(config: ConfigDict, network: Network, example: PyTree) -> None:
             raise ConfigError(
                 f"config.model: {name!r} permutes hidden units, and none of this "
                 "network is known that can be"
+            )
+
+
+def grows(config: ConfigDict) -> None:
+    """Raise ConfigError if a run is another one with further replicates."""
+    paired = [n for n in config.studies if n in COMPARED]
+    paired += [n for n in config.branches if n in BRANCHES]
+    for name in paired:
+        if name in COMPARED or BRANCHES[name].masks in PAIRED:
+            of = "numbers" if name in COMPARED else "masks"
+            raise ConfigError(
+                f"config.replicates: {of} of {name!r} are of other replicates, too; "
+                "take another --workdir"
             )

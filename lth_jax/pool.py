@@ -170,8 +170,10 @@ def _apart(one: _Folder, other: _Folder) -> Iterator[str]:
     """Yield what a number depends on and differs between two folders."""
     but, there = compare.may_differ(one.config) | _DIVIDED, one.files["environment"]
     here, found = other.files["environment"], []
-    configs = [(x.config.to_dict(), x.files["environment"]) for x in (other, one)]
-    found += compare.named("config", *(compare.used(*x) for x in configs), but)
+    now, before = (
+        compare.used(x.config.to_dict(), x.files["environment"]) for x in (other, one)
+    )
+    found += compare.named("config", now, before, but)
     data = [e.get("data", {}) for e in (here, there)]
     found += compare.named("data set", data[0], data[1])
     drawn = compare.draws(here.get("jax", {}), there.get("jax", {}))

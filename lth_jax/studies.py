@@ -129,6 +129,7 @@ def supermask(run: "Run") -> Numbers:
 
     The task's error of where each sparse network starts (Zhou et al., 2019, Section 5),
     `untrained_test_accuracy` of classification: of copy 0, whose starts are all alike.
+    Batch statistics are those of W_k (theirs has none), at k = 0 of no training at all.
     """
     members = [m for m in run.networks if m.level and not m.copy]
     starts = {m: start for m in members if (start := run.start(m)) is not None}

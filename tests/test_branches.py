@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from trees import assert_same
 
-from lth_jax import branches, models, prune, rewind, scores, symmetry
+from lth_jax import branch_masks, branches, models, prune, rewind, scores, symmetry
 from lth_jax import masks as masks_lib
 from lth_jax.branches import BRANCHES
 from lth_jax.given import GIVEN, Given
@@ -318,6 +318,21 @@ def test_masks_have_their_layers_numbers_exactly(branch, wanted):
     assert numbers(started.masks) == wanted
     assert int(started.step) == 0
     assert_masked(started, dense(0), started.masks)
+
+
+@pytest.mark.parametrize(
+    ("path", "shape", "sides"),
+    [
+        ("block1/attention/query/kernel", (192, 12, 16), (192, 192)),
+        ("value/kernel/value", (192, 12, 16), (192, 192)),
+        ("attention/out/kernel", (12, 16, 192), (192, 192)),
+        ("out/kernel", (192, 10), (192, 10)),
+        ("conv1/kernel", (3, 16, 32), (3, 16, 32)),
+        ("layer_out/kernel", (3, 16, 32), (3, 16, 32)),
+    ],
+)
+def test_heads_of_attention_are_no_sides_of_a_kernel(path, shape, sides):
+    assert branch_masks._shape(path, jnp.ones(shape, bool)) == sides
 
 
 @pytest.mark.parametrize("branch", ["uniform_mask", "erk_mask", "table_mask", "rigl"])

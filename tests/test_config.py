@@ -214,6 +214,10 @@ def test_a_number_out_of_range_is_named_by_its_field(field, value):
             for name in ("instability", "travel")
         ),
         (
+            {"branches": ("ticket", "random_mask"), "rewind.weights": "trained"},
+            "branches: 'random_mask' needs rewind.weights 'k', or prune.schedule",
+        ),
+        (
             {"optim.milestones": ("2it",)},
             "optim.milestones: they are of config.optim.schedule 'step'",
         ),

@@ -28,7 +28,7 @@ from lth_jax.lottery import admm, methods
 from lth_jax.lottery.methods import METHODS, by_score, settled
 from lth_jax.lottery.plan import Plan
 from lth_jax.rule import Rule
-from lth_jax.tasks import Classification
+from lth_jax.tasks import Classification, Regression
 from lth_jax.train import experiment, state, step
 from lth_jax.train import step as step_lib
 from lth_jax.workdir import Member, Workdir
@@ -427,6 +427,31 @@ def test_synflow_is_of_the_inputs_alone():
     assert_same(found["a"], jnp.array([[0.5, 1.0]]))
     assert_same(found["c"], jnp.array([[0.5], [1.0]]))
     assert not found["b"].any()
+
+
+def test_synflow_is_refused_where_it_is_no_flow():
+    """Where a mean is subtracted; and of scales, which are no part of it."""
+    fine = {"a": jnp.array([[1.0, 0.5]]), "dead": jnp.zeros((2, 2)), "b": None}
+    methods._check_flow(fine)
+    with pytest.raises(prune.ScoreError, match="SynFlow's are negative, in q"):
+        methods._check_flow(fine | {"q": jnp.array([[1.0, -0.5]])})
+    with pytest.raises(prune.ScoreError, match="SynFlow's are 0, .*, in scale"):
+        methods._check_flow(fine | {"scale": jnp.zeros(2)})
+
+
+@pytest.mark.parametrize(
+    ("task", "temperature"), [(Classification(), 200), (Regression(), 1)]
+)
+def test_grasp_divides_logits_alone(task, temperature, monkeypatch):
+    asked = []
+    monkeypatch.setattr(scores, "grasp", lambda *_: None)
+    run = SimpleNamespace(
+        scored=lambda ticket: SimpleNamespace(params={"w": jnp.ones(2)}, masks=None),
+        loss=lambda state, temperature: asked.append(temperature),
+        experiment=SimpleNamespace(program=SimpleNamespace(task=task)),
+    )
+    methods._grasp(run, Member(0, 0, 1, "ticket", 0))
+    assert asked == [temperature]
 
 
 def test_synflow_scores_what_masks_keep_and_leaves_weights_on_the_device(monkeypatch):

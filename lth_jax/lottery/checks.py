@@ -13,7 +13,6 @@ from lth_jax.config.fields import field, known
 from lth_jax.errors import ConfigError
 from lth_jax.given import GIVEN
 from lth_jax.movers import MOVERS
-from lth_jax.siblings import COMPARED
 from lth_jax.train import moves
 from lth_jax.train import state as state_lib
 from lth_jax.train.state import TrainState
@@ -47,6 +46,11 @@ def check(config: ConfigDict, method: "Method") -> None:
             "masks that are given (lottery.run(given=...), or judge)": not config.given
             and {branch.weights, branch.masks} & {*FROM_ELSEWHERE},
             "a prune.method of scores": not method.score and branch.masks == "inverted",
+            "rewind.weights 'k', or prune.schedule 'one_shot': trained weights are 0 "
+            "outside of the ticket's masks": config.rewind.weights == "trained"
+            and config.prune.schedule == "iterative"
+            and branch.weights == "k"
+            and branch.masks not in ("own", "none"),
             "prune.scope 'global' or 'layer'": ":" in config.prune.scope
             and branch.masks == "transported",
         }
@@ -99,19 +103,6 @@ def check_shapes(plan: "Plan", like: TrainState) -> None:
     for mover in {BRANCHES[name].mover for name in plan.config.branches} - {""}:
         with field(f"branches: mover {mover!r}", Exception):
             moves.looks_at_gradient(MOVERS[mover], moving)
-
-
-def grows(config: ConfigDict) -> None:
-    """Raise ConfigError if a run is another one with further replicates."""
-    paired = [n for n in config.studies if n in COMPARED]
-    paired += [n for n in config.branches if n in BRANCHES]
-    for name in paired:
-        if name in COMPARED or BRANCHES[name].masks in PAIRED:
-            of = "numbers" if name in COMPARED else "masks"
-            raise ConfigError(
-                f"config.replicates: {of} of {name!r} are of other replicates, too; "
-                "take another --workdir"
-            )
 
 
 def _is_dense(branch: Branch) -> bool:

@@ -99,7 +99,7 @@ def grow(config: ConfigDict, here: Workdir, accept_code_change: bool) -> None:
     """Train replicates that a run does not have as a run of their own, and add them."""
     more = Workdir(here.directory / "more")
     if parts := growth.apart(here, config):
-        checks.grows(config)
+        demands.grows(config)
         for part, folder in zip(parts, (here.directory, more.directory)):
             try:
                 run(part, folder, accept_code_change=accept_code_change)

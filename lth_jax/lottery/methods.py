@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _SYNFLOW_ROUNDS = 100  # Tanaka et al. (2020), Section 6
 _MOST_EQUAL = 0.01  # of the weights, that may share the score at which pruning stops
-GRASP_TEMPERATURE = 200.0  # as in the authors' code; with 1, tickets do not train
+# Of logits, as in the authors' code; with 1, tickets do not train.
+GRASP_TEMPERATURE = 200.0
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,8 @@ def _snip(run: "Run", ticket: Member) -> Scores:
 
 def _grasp(run: "Run", ticket: Member) -> Scores:
     scored = run.scored(ticket)
-    loss = run.loss(scored, GRASP_TEMPERATURE)
+    has_logits = "accuracy" in run.experiment.program.task.units
+    loss = run.loss(scored, GRASP_TEMPERATURE if has_logits else 1.0)
     return scores.grasp(loss, opened(scored.params), scored.masks)
 
 
@@ -176,12 +178,14 @@ def synflow(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
         flow = scores.synflow_shares(run.flow, run.scored(ticket).params)
         kept, total = masks_lib.count(wanted)
         masks = dense = jax.tree.map(jnp.ones_like, wanted)
+        _check_flow(whole := flow(dense))
         stacked = run.rule.stacked_in(wanted)
         for i in range(1, rounds):
             left = max(kept, int(total * (kept / total) ** (i / rounds)))
             share = Fraction(left, total)
-            masks = prune.to_density(flow(masks), masks, share, scope, stacked)
-        found = flow(masks)
+            flows = whole if i == 1 else flow(masks)
+            masks = prune.to_density(flows, masks, share, scope, stacked)
+        found = flow(masks) if rounds > 1 else whole
         masks = prune.as_many(found, wanted, scope, stacked)
         settled(found, dense, masks, scope, stacked)
         return masks
@@ -189,6 +193,18 @@ def synflow(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
     rounds = run.config.prune.rounds or _SYNFLOW_ROUNDS
     scope, sparse = run.config.prune.scope, _by_magnitude(run, tickets)
     return {t: run.rule.beside(m, partial(masks, t)) for t, m in sparse.items()}
+
+
+def _check_flow(flows: Scores) -> None:
+    """Raise ScoreError where flows are below 0, or a scale's are all 0."""
+    for path, flow in masks_lib.leaves(flows):
+        is_negative = bool(flow.min() < 0)
+        if is_negative or (flow.ndim < 2 and not flow.any()):
+            what = "negative" if is_negative else "0, as it is no part of the flow"
+            raise prune.ScoreError(
+                f"scores: SynFlow's are {what}, in {path}; it is of networks without "
+                "LayerNorm, and of kernels"
+            )
 
 
 def _by_magnitude(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:

@@ -21,7 +21,7 @@ from lth_jax.errors import ConfigError, one_line
 _TOGETHER = {
     f"optim.{name}": f"sweep.{name}" for name in ("learning_rate", "weight_decay")
 }
-_BOOLEANS = dict.fromkeys(("true", "t", "1"), True)
+_BOOLEANS: dict[str, bool] = dict.fromkeys(("true", "t", "1"), True)
 _BOOLEANS |= dict.fromkeys(("false", "f", "0"), False)
 _SHARE = ("first_replicate", "replicates")
 

@@ -225,7 +225,8 @@ def batch_loss(
         train=True,
         key=jax.random.fold_in(step_key, part),
     )
-    outputs = jax.tree.map(lambda x: x / temperature, outputs)
+    if temperature != 1:
+        outputs = jax.tree.map(lambda x: x / temperature, outputs)
     return program.task.losses(outputs, batch).mean(), batch_stats
 
 
