@@ -115,7 +115,8 @@ def write(pooled: Pooled, directory: Path | str) -> Path:
         PoolError: a run has its own rows there.
     """
     directory = local(directory)
-    if (directory / "results.jsonl").exists() and not _is_pooled(directory):
+    has_rows = (directory / "results.jsonl").exists()
+    if (directory / "checkpoints").exists() or has_rows and not _is_pooled(directory):
         raise PoolError(f"--out: {directory} is the folder of a run; name another")
     directory.mkdir(parents=True, exist_ok=True)
     for name, content in pooled.files.items():

@@ -108,6 +108,7 @@ def test_nothing_begins_that_would_not_end():
     assert [(figure.name, figure.value) for figure in found] == [("fine", None)]
 
 
+@pytest.mark.slow
 def test_the_clock_ends_what_is_under_way():
     def endless(budget):
         yield from fine(budget)

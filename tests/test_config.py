@@ -599,10 +599,10 @@ def test_a_config_of_before_a_field_was_there_has_its_default():
     config_lib.check(found)
 
 
-@pytest.mark.parametrize("name", config_lib.default().to_dict())
+@pytest.mark.parametrize("name", ["move", "study", "sweep", "task"])
 def test_so_has_one_of_before_a_group_was_there(name):
     written = flatten_to_json(config_lib.default())
-    del written[name]
+    del written[name], written["data"]["stream"]
     assert config_lib.from_json(written).to_dict() == config_lib.default().to_dict()
 
 

@@ -268,6 +268,7 @@ def test_an_image_of_unit_norm_is_divided_by_its_own():
 
 
 @pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.slow
 def test_a_batch_of_unit_norm_is_that_of_its_views(parts):
     options = {"batch_size": 4, "augment": augment.flip_crop}
     plain, feed = memory(**options), memory(**options, unit_norm=True)

@@ -5,7 +5,6 @@ import runpy
 import jax
 import numpy as np
 import pytest
-from flax import linen as nn
 
 from lth_jax import config as config_lib
 from lth_jax import lottery, models
@@ -151,7 +150,7 @@ def test_there_are_no_more_devices_than_networks(build):
     assert build(**alone).program.layout.devices == (jax.devices()[0],)
     both = alone | {"rewind.steps": ("0it", "1it")}
     assert build(**both).program.layout.devices == tuple(jax.devices())
-    compared = alone | {"studies": ("instability",)}  # many networks on a path
+    compared = alone | {"studies": ("connectivity",)}  # many networks on a path
     assert build(**compared).program.layout.devices == tuple(jax.devices())
     shared = alone | {"train.layout": "data"}
     assert build(**shared).program.layout.devices == tuple(jax.devices())
@@ -201,21 +200,6 @@ def test_batch_norm_has_the_configs_constants(build):
     mean = build(**CONVOLUTIONAL, **{"study.batch_stats": "recompute_mean"}).refresh
     assert (mean.mean, mean.program.network.module.norm_momentum) == (True, 0)
     assert not usual.refresh.mean
-
-
-def test_a_mean_of_statistics_needs_a_model_that_can_forget(build, monkeypatch):
-    class Plain(nn.Module):
-        num_classes: int
-
-        @nn.compact
-        def __call__(self, x, train):
-            return nn.Dense(self.num_classes)(x.reshape(len(x), -1))
-
-    monkeypatch.setitem(models.MODELS, "plain", Plain)
-    own = {"model.name": "plain"}
-    build(**own)
-    with pytest.raises(ConfigError, match=r"^config\.study\.batch_stats: .*_momentum'"):
-        build(**own, **{"study.batch_stats": "recompute_mean"})
 
 
 def test_examples_on_a_path_are_of_the_whole_split(build):

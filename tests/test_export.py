@@ -622,6 +622,7 @@ def torch_logits(torch, module, arrays, images):
         return module.eval()(torch.tensor(images.transpose(0, 3, 1, 2))).numpy()
 
 
+@pytest.mark.slow
 def test_pytorch_gives_the_same_logits_with_an_exported_resnet20(
     resnet20, images, tmp_path
 ):

@@ -248,6 +248,7 @@ def trained(network, layout=None):
 
 
 @pytest.mark.parametrize("name", ["mlp", pytest.param("cnn", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_every_framework_finds_the_same_masks(name):
     kept, losses, _ = trained(given(NETWORKS[name]["linen"], name))
     for framework in ("nnx", "equinox", "haiku", "plain"):

@@ -115,6 +115,7 @@ def test_a_network_of_any_framework_has_controls_studies_and_a_report(
     assert len(again.rows) == len(run.rows)
 
 
+@pytest.mark.slow
 def test_config_json_keeps_names_and_plan_json_what_the_error_is(tmp_path):
     lottery.run(settings(), tmp_path, network=models.nnx(Nnx), data=arrays())
     config = json.loads((tmp_path / "config.json").read_text())

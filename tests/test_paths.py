@@ -84,6 +84,7 @@ CALLED = {
     "called",
     ["~/run", *(pytest.param(x, marks=pytest.mark.slow) for x in [*CALLED][1:])],
 )
+@pytest.mark.slow
 def test_a_folder_is_where_a_user_says_from_everywhere(called, home, monkeypatch):
     folder = home.parent / CALLED[called]
     lottery.run(config(), called)

@@ -216,3 +216,9 @@ def test_what_is_no_run_is_one_line(divided, tmp_path):
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(PoolError, match="--out: .* is the folder of a run"):
         pool.write(pool.read(divided[1]), tmp_path)
+    (tmp_path / "checkpoints").rmdir()
+    for _ in range(2):
+        pool.write(pool.read(divided[1]), tmp_path)
+    (tmp_path / "environment.json").write_text("{}")
+    with pytest.raises(PoolError, match="--out: .* is the folder of a run"):
+        pool.write(pool.read(divided[1]), tmp_path)

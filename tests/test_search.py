@@ -70,6 +70,7 @@ def pretend(monkeypatch, onset):
         pytest.param(9, 8, None, [4, 6, 8], marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_the_onset_is_bracketed(tmp_path, monkeypatch, onset, below, at, probed):
     pretend(monkeypatch, onset)
     monkeypatch.setattr(loop, "run", lambda _, workdir, *__, **___: Results(workdir))
@@ -126,6 +127,7 @@ def test_the_numbers_are_those_of_the_sweep_and_dense_networks_train_once(
         assert len(own) > 0
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
     whole = search.earliest_rewind(sweep(), tmp_path / "whole", "matching")
     run = loop.run

@@ -16,6 +16,8 @@ from lth_jax.config.fields import default, known
 from lth_jax.errors import ConfigError
 from lth_jax.paths import local
 
+# Groups of fields that every config has had: without one of them it is none.
+_ALWAYS = {"data", "model", "optim", "prune", "rewind", "train"}
 # Where they are in a wheel, and in a checkout.
 _CONFIGS = [Path(__file__).parents[up] / "configs" for up in (1, 2)]
 
@@ -134,7 +136,7 @@ def names() -> list[str]:
 def from_json(tree: dict[str, Any]) -> ConfigDict:
     """Return the config that was written as JSON, with its tuples.
 
-    Fields that were not there yet have their defaults.
+    Fields, and groups of them, that were not there yet have their defaults.
     """
 
     def one(value: Any, like: Any) -> Any:
@@ -143,4 +145,5 @@ def from_json(tree: dict[str, Any]) -> ConfigDict:
             return like | {n: one(x, like.get(n)) for n, x in value.items()}
         return tuple(value) if isinstance(value, list) else value
 
-    return ConfigDict(one(tree, default().to_dict()))
+    like = default().to_dict()
+    return ConfigDict(one(tree, like if tree.keys() >= _ALWAYS else {}))

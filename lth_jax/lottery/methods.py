@@ -178,7 +178,7 @@ def synflow(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
         flow = scores.synflow_shares(run.flow, run.scored(ticket).params)
         kept, total = masks_lib.count(wanted)
         masks = dense = jax.tree.map(jnp.ones_like, wanted)
-        _check_flow(whole := flow(dense))
+        _check_flow(whole := flow(dense), dense)
         stacked = run.rule.stacked_in(wanted)
         for i in range(1, rounds):
             left = max(kept, int(total * (kept / total) ** (i / rounds)))
@@ -195,9 +195,10 @@ def synflow(run: "Run", tickets: list[Member]) -> dict[Member, Masks]:
     return {t: run.rule.beside(m, partial(masks, t)) for t, m in sparse.items()}
 
 
-def _check_flow(flows: Scores) -> None:
-    """Raise ScoreError where flows are below 0, or a scale's are all 0."""
-    for path, flow in masks_lib.leaves(flows):
+def _check_flow(flows: Scores, masks: Masks) -> None:
+    """Raise ScoreError where flows of masks are below 0, or a scale's are all 0."""
+    of = dict(masks_lib.leaves(flows))
+    for path, flow in ((path, of[path]) for path, _ in masks_lib.leaves(masks)):
         is_negative = bool(flow.min() < 0)
         if is_negative or (flow.ndim < 2 and not flow.any()):
             what = "negative" if is_negative else "0, as it is no part of the flow"
