@@ -119,6 +119,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="*", default=list(planted.KINDS))
     parser.add_argument("--accept_code_change", action="store_true")
     asked = parser.parse_args()
+    job.use_cores()
     with job.prepared(planted.planted().config):
         tables = measured(asked)
     for lines in tables.values():

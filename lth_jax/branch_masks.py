@@ -75,7 +75,10 @@ def allocated(divide: Callable[["Run", Shapes, Fraction], dict[str, int]]) -> So
 
     def source(run: "Run", ticket: Member, key: Key[Array, ""]) -> Masks:
         def drawn(masks: Masks) -> Masks:
-            shapes = {path: _shape(path, m) for path, m in masks_lib.leaves(masks)}
+            whole = masks_lib.leaves(masks)
+            paths = [path for path, _ in whole]
+            stacked = masks_lib.matching(run.rule.stacked_in(masks), paths)
+            shapes = {p: m.shape if p in stacked else _shape(p, m) for p, m in whole}
             kept = divide(run, shapes, Fraction(*masks_lib.count(masks)))
             dense = jax.tree.map(jnp.ones_like, masks)
             return prune.to_counts(scores.random(key, masks), dense, kept)

@@ -218,10 +218,6 @@ def test_a_number_out_of_range_is_named_by_its_field(field, value):
             "branches: 'random_mask' needs rewind.weights 'k', or prune.schedule",
         ),
         (
-            {"optim.milestones": ("2it",)},
-            "optim.milestones: they are of config.optim.schedule 'step'",
-        ),
-        (
             {"studies": ("last_weights",)},
             "studies: 'last_weights' needs config.train.average",
         ),

@@ -382,7 +382,7 @@ def test_what_a_class_says_is_no_kernel_of_equinox_either():
             self.norm = eqx.nn.LayerNorm((2, 3))
             self.fc = eqx.nn.WeightNorm(eqx.nn.Linear(3, 4, key=key))
 
-    network = models.equinox(Network)
+    network = over(models.equinox(Network), None)  # as a run has it
     made = partial(state.create, jax.random.key(0), None, network, optax.sgd(0.1))
     assert [*masks.by_layer(made().masks)] == ["fc/layer/weight"]
     found = made(include=("norm/weight",)).masks

@@ -538,6 +538,8 @@ def test_a_name_is_not_taken_for_a_layer(monkeypatch):
     assert (made.norm, made.conv) == ("layer", 3)
     made = create("mine", num_classes=7, **layers | {"norm": "group"})
     assert (made.norm, made.conv) == ("group", 3)
+    monkeypatch.setitem(models.MODELS, "mine", lambda norm=None: Named(7, norm=norm))
+    assert create("mine", num_classes=7, **layers).norm is lean.BatchNorm
 
 
 @pytest.mark.parametrize(

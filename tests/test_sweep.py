@@ -139,6 +139,17 @@ def test_one_value_that_a_sweep_in_the_config_hides_is_refused(monkeypatch):
         parsed(monkeypatch, f"--config={swept}", f"--config.{name}=0.05")
 
 
+def test_milestones_of_a_constant_rate_are_refused(monkeypatch):
+    said = r"config\.optim\.milestones: they are of config\.optim\.schedule 'step'"
+    given = {"optim.milestones": "('3it',)"}
+    with pytest.raises(ConfigError, match=said):
+        divide(DIGITS, given, None)
+    divide(DIGITS, given | {"optim.schedule": "step"}, None)
+    divide("configs/resnet20.py", {"optim.schedule": "constant"}, None)  # and has some
+    with pytest.raises(SystemExit, match=said):
+        parsed(monkeypatch, f"--config={DIGITS}", "--config.optim.milestones=('3it',)")
+
+
 # ------------------------------------------------------------------------ states
 
 

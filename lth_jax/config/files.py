@@ -136,7 +136,8 @@ def names() -> list[str]:
 def from_json(tree: dict[str, Any]) -> ConfigDict:
     """Return the config that was written as JSON, with its tuples.
 
-    Fields, and groups of them, that were not there yet have their defaults.
+    Fields, and groups of them, that were not there yet have their defaults; what every
+    config has had stays missing.
     """
 
     def one(value: Any, like: Any) -> Any:
@@ -145,5 +146,5 @@ def from_json(tree: dict[str, Any]) -> ConfigDict:
             return like | {n: one(x, like.get(n)) for n, x in value.items()}
         return tuple(value) if isinstance(value, list) else value
 
-    like = default().to_dict()
-    return ConfigDict(one(tree, like if tree.keys() >= _ALWAYS else {}))
+    like = {n: x for n, x in default().to_dict().items() if n not in _ALWAYS - {*tree}}
+    return ConfigDict(one(tree, like))

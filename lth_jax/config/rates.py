@@ -12,11 +12,6 @@ def check(config: ConfigDict) -> None:
     optim = config.optim
     if optim.schedule == "exponential" and not optim.end_value > 0:
         raise ConfigError("config.optim.end_value: 'exponential' needs it above 0")
-    if optim.schedule == "constant" and optim.milestones:
-        raise ConfigError(
-            "config.optim.milestones: they are of config.optim.schedule 'step', and "
-            "'constant' does not fall"
-        )
     swept = {*config.sweep.learning_rate} - {optim.learning_rate}
     if swept and sets_rates(optim):
         raise ConfigError(
@@ -32,6 +27,11 @@ def check_set(config: ConfigDict, names: Collection[str]) -> None:
         config: with it.
         names: the fields that were set.
     """
+    if "optim.milestones" in names and config.optim.schedule == "constant":
+        raise ConfigError(
+            "config.optim.milestones: they are of config.optim.schedule 'step', and "
+            "'constant' does not fall"
+        )
     for name in ("learning_rate", "weight_decay"):
         swept = tuple(config.sweep[name])
         if swept and f"optim.{name}" in names and f"sweep.{name}" not in names:

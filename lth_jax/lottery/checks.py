@@ -49,6 +49,8 @@ def check(config: ConfigDict, method: "Method") -> None:
             "rewind.weights 'k', or prune.schedule 'one_shot': trained weights are 0 "
             "outside of the ticket's masks": config.rewind.weights == "trained"
             and config.prune.schedule == "iterative"
+            and "params" not in config.rewind.fresh
+            and max(config.branch_levels or (2,)) > 1
             and branch.weights == "k"
             and branch.masks not in ("own", "none"),
             "prune.scope 'global' or 'layer'": ":" in config.prune.scope

@@ -131,8 +131,8 @@ def create(
             known = own.keys() - inspect.signature(Classifier).parameters.keys()
             _check_known(f"field of {name}", field, known)
         for field, value in [*common.items()]:
-            is_function = field not in _FUNCTIONS or callable(own.get(field))
-            if field in own and (is_function or not callable(value)):
+            is_name = field in _FUNCTIONS and isinstance(own.get(field), str | int)
+            if field in own and not (is_name and callable(value)):
                 continue
             del common[field]
             usual = (getattr(Classifier, field, value), "float32")  # a config's name

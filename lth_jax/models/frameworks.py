@@ -194,7 +194,8 @@ class _Equinox:
         pairs, tree = jax.tree_util.tree_flatten_with_path(made)
         parts: list[int | None] = []
         for path, leaf in pairs:
-            learns = path[0].idx == 0 and _is_float(leaf)
+            is_float = jnp.issubdtype(getattr(leaf, "dtype", bool), jnp.inexact)
+            learns = path[0].idx == 0 and is_float
             is_array = isinstance(leaf, jax.ShapeDtypeStruct)
             parts.append(int(not learns) if is_array else None)
         names = [masks_lib.name(path[1:]) for path, _ in pairs]
@@ -203,10 +204,6 @@ class _Equinox:
     def _made(self, key: Key[Array, ""]) -> tuple[Any, ...]:
         made = self.make(key=key, **dict(self.options))
         return made if isinstance(made, tuple) else (made,)
-
-
-def _is_float(leaf: Any) -> bool:
-    return jnp.issubdtype(getattr(leaf, "dtype", bool), jnp.inexact)
 
 
 def haiku(transformed: Any) -> Network:

@@ -24,12 +24,11 @@ class GRU(Classifier):
     `hn` of its state, which start orthogonal. Biases are not. No field of convolutions
     and normalisations has an effect.
 
-    >>> from functools import partial
     >>> import jax
     >>> rows = jnp.ones((1, 28, 28))
     >>> network = GRU(num_classes=10, width=16)
-    >>> initial = partial(network.init_with_output, train=False)
-    >>> logits, _ = jax.eval_shape(initial, jax.random.key(0), rows)
+    >>> start = lambda: network.init_with_output(jax.random.key(0), rows, train=False)
+    >>> logits, _ = jax.eval_shape(start)
     >>> logits.shape
     (1, 10)
     """

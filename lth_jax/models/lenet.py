@@ -15,12 +15,11 @@ class LeNet(Classifier):
     are `fc1`, `fc2`, ... and the last layer is `fc`; all their kernels are pruned. No
     field of convolutions and normalisations has an effect.
 
-    >>> from functools import partial
     >>> import jax, jax.numpy as jnp
     >>> mlp = LeNet(num_classes=7, widths=(64, 64), dropout=0.1)
     >>> row = jnp.ones((1, 54))
-    >>> initial = partial(mlp.init_with_output, train=False)
-    >>> logits, variables = jax.eval_shape(initial, jax.random.key(0), row)
+    >>> start = lambda: mlp.init_with_output(jax.random.key(0), row, train=False)
+    >>> logits, variables = jax.eval_shape(start)
     >>> logits.shape, sorted(variables["params"])
     ((1, 7), ['fc', 'fc1', 'fc2'])
     """

@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -83,6 +83,10 @@ class _Alone:
     def fields(self) -> Mapping[str, Any]:
         return getattr(self.network, "fields", {})
 
+    @property
+    def gains(self) -> Sequence[str]:
+        return getattr(self.network, "gains", ())
+
     def clone(self, **fields: Any) -> "_Alone":
         return _Alone(with_fields(self.network, **fields))
 
@@ -102,7 +106,8 @@ def as_network(made: Any) -> Network:
     """Return what is a network already, or a Linen module as one; else ValueError."""
     if isinstance(made, nn.Module):
         return linen(made)
-    if isinstance(made, type | tuple) or not isinstance(made, Network):  # or Haiku's
+    is_haiku = type(made).__name__ in ("Transformed", "TransformedWithState")
+    if isinstance(made, type) or is_haiku or not isinstance(made, Network):
         raise ValueError(
             f"{made!r} is no network: give a Linen module, what models.nnx, .equinox "
             "or .haiku return, or an object with the functions `init` and `apply`"

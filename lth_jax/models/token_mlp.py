@@ -14,12 +14,11 @@ class TokenMLP(Classifier):
     they have is pruned. Embeddings start at a variance of 1 / vocabulary, as in the
     authors' code. No field of convolutions and normalisations has an effect.
 
-    >>> from functools import partial
     >>> import jax
     >>> network = TokenMLP(num_classes=67)
     >>> pairs = jnp.array([[3, 5]])
-    >>> initial = partial(network.init_with_output, train=False)
-    >>> logits, _ = jax.eval_shape(initial, jax.random.key(0), pairs)
+    >>> start = lambda: network.init_with_output(jax.random.key(0), pairs, train=False)
+    >>> logits, _ = jax.eval_shape(start)
     >>> logits.shape
     (1, 67)
     """

@@ -88,12 +88,11 @@ class Transformer(Classifier):
     positions; LayerNorm and biases are not. Embeddings and positions start at a
     variance of 1 / width. Only `norm_epsilon` and `norm_scale` reach LayerNorm.
 
-    >>> from functools import partial
     >>> import jax, jax.numpy as jnp
     >>> network = Transformer(num_classes=256, depth=1)
     >>> tokens = jnp.zeros((1, 16), int)
-    >>> initial = partial(network.init_with_output, train=False)
-    >>> logits, _ = jax.eval_shape(initial, jax.random.key(0), tokens)
+    >>> start = lambda: network.init_with_output(jax.random.key(0), tokens, train=False)
+    >>> logits, _ = jax.eval_shape(start)
     >>> logits.shape
     (1, 16, 256)
     """

@@ -19,12 +19,11 @@ class ViT(Classifier):
     `out`, of rank 3), of `patches` and of all `fc`, and the positions; LayerNorm,
     biases and the token are not. Only `norm_epsilon` and `norm_scale` reach LayerNorm.
 
-    >>> from functools import partial
     >>> import jax, jax.numpy as jnp
     >>> network = ViT(num_classes=10, depth=1)
     >>> image = jnp.ones((1, 32, 32, 3))
-    >>> initial = partial(network.init_with_output, train=False)
-    >>> logits, _ = jax.eval_shape(initial, jax.random.key(0), image)
+    >>> start = lambda: network.init_with_output(jax.random.key(0), image, train=False)
+    >>> logits, _ = jax.eval_shape(start)
     >>> logits.shape
     (1, 10)
     """

@@ -181,12 +181,13 @@ def _is_followed(kind: type) -> bool:
 
 @functools.cache
 def _installed() -> list[Path]:
-    kinds = ("stdlib", "platstdlib", "purelib", "platlib")  # others may be a project's
-    return [Path(sysconfig.get_path(kind)) for kind in kinds]
+    return [Path(sysconfig.get_path(kind)) for kind in ("stdlib", "platstdlib")]
 
 
 def _is_own(path: Path) -> bool:
     """Return whether a file is a user's own: neither of this package nor installed."""
+    if {"site-packages", "dist-packages"} & {*path.parts}:  # of whatever prefix
+        return False
     return not any(map(path.absolute().is_relative_to, [_root(), *_installed()]))
 
 
