@@ -474,7 +474,7 @@ def test_a_config_imports_what_stands_beside_it(start, option, own, tmp_path):
 @pytest.mark.slow
 def test_a_config_may_ask_jax_itself(own, tmp_path):
     """Devices are what they are without; alone a CPU has one for every core."""
-    own.write_text(f"import jax\nassert len(jax.devices()) == {cores()}\n{OWN}")
+    own.write_text(f"import jax\nassert len(jax.devices()) == {machine.cores()}\n{OWN}")
     called = subprocess.run(
         [sys.executable, "-m", "lth_jax.main", f"--config={own}", "--summary"],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
