@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from flax import nnx
+from tqdm import tqdm
 
 from lth_jax import compare, data, lottery, models, report
 from lth_jax import config as config_lib
@@ -431,6 +432,13 @@ def test_values_that_are_as_by_default_or_come_later_do_not_count():
     assert found[0] == found[1]  # of `calls`, by which it is not made
     assert environment.values({"network": json.JSONEncoder()}) == {}  # installed
     assert environment.values({"network": np.ones(3)}) == {}
+
+
+def test_what_is_installed_beside_another_python_has_no_values(monkeypatch):
+    monkeypatch.setattr(environment, "_installed", list)
+    environment._is_followed.cache_clear()
+    assert environment.values({"network": tqdm(disable=True)}) == {}
+    environment._is_followed.cache_clear()
 
 
 def test_what_is_closed_over_and_empty_has_no_value():

@@ -172,11 +172,9 @@ def _is_plain(x: object, deep: int = 3) -> bool:
 def _is_followed(kind: type) -> bool:
     """Return whether a class is the package's or a user's own, and not installed."""
     module = sys.modules.get(kind.__module__)  # gone, of a config's file
-    path, installed = Path(getattr(module, "__file__", None) or ""), _installed()
+    path = Path(getattr(module, "__file__", None) or "")
     is_built_in = kind.__module__ in sys.stdlib_module_names
-    return path.is_relative_to(_root()) or not (
-        is_built_in or any(map(path.is_relative_to, installed))
-    )
+    return path.is_relative_to(_root()) or (not is_built_in and _is_own(path))
 
 
 @functools.cache
