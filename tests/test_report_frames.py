@@ -461,3 +461,30 @@ def test_the_report_knows_what_every_row_has():
     """Of itself: what defines it needs JAX."""
     assert Member._fields == rows_lib.MEMBER
     assert rows_lib.DIVERGED == records.DIVERGED
+
+
+def test_what_diverged_has_no_numbers_of_another_step_in_its_place():
+    """A branch that was trained for step 5 as well, and has lost all of that."""
+
+    def network(branch, step, replicate, measure="test_accuracy", value=0.5):
+        return {
+            "run": "a",
+            "replicate": replicate,
+            "rewind_step": step,
+            "level": 1,
+            "density": 0.5,
+            "branch": branch,
+            "copy": 0,
+            "step": 9,
+            "measure": measure,
+            "value": value,
+        }
+
+    seeds = range(3)
+    rows = [network("ticket", k, i) for k in (0, 5) for i in seeds]
+    rows += [network("noise_2", 0, i) for i in seeds]
+    alone = frames.differences(pd.DataFrame(rows), "ticket", "noise_2")
+    assert sorted(alone["rewind_step"]) == [0, 5]  # trained once
+    rows += [network("noise_2", 5, i, "diverged", 1.0) for i in seeds]
+    found = frames.differences(pd.DataFrame(rows), "ticket", "noise_2")
+    assert [*found["rewind_step"]] == [0]

@@ -118,3 +118,12 @@ def test_no_network_is_written_outside_the_folder(strange, tmp_path):
     tensorboard.write([row], tmp_path / "a" / "tensorboard")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["tensorboard"]
+
+
+def test_rows_of_one_second_are_kept_whatever_batch_they_are_in(tmp_path):
+    for first in range(3):
+        row = ROW | {"step": first, "measure": "test_loss", "value": 1.0}
+        tensorboard.write([row], tmp_path, first)
+    (folder,) = {path.parent for path in tmp_path.rglob("events.*")}
+    found = sorted(step for step, *_ in scalars(folder))
+    assert found == [0, 1, 2]
